@@ -1,0 +1,113 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
+        /// Why a record was refused. The list is closed; `talaia explain CODE` has a page for each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum RejectionCode {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)*
+        }
+
+        impl RejectionCode {
+            /// Every code, in the order in which they are documented.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A metric object has no name.
+    NameMissing = "name-missing",
+    /// The name has a hyphen; the hint has it with `_`.
+    NameHyphen = "name-hyphen",
+    /// The name is not `[A-Za-z_][A-Za-z0-9_]*`.
+    NameInvalid = "name-invalid",
+    /// A metric object has no value.
+    ValueMissing = "value-missing",
+    /// The value is of another kind than the type says.
+    ValueType = "value-type",
+    /// The value is an object or an array.
+    ValueNested = "value-nested",
+    /// The value is NaN or infinite.
+    ValueNotFinite = "value-not-finite",
+    /// The value is outside what its type can hold.
+    ValueRange = "value-range",
+    /// There is no such type.
+    TypeUnknown = "type-unknown",
+    /// The time cannot be read.
+    TimeInvalid = "time-invalid",
+    /// The time is more than ten minutes ahead.
+    TimeFuture = "time-future",
+    /// A tag's key or value cannot be used, or there are too many.
+    TagInvalid = "tag-invalid",
+    /// A JSON object has the same key twice.
+    DuplicateKey = "duplicate-key",
+    /// The same series came twice with the same time in one run.
+    DuplicateSeries = "duplicate-series",
+    /// The plugin is strict and did not declare this metric.
+    Undeclared = "undeclared",
+    /// The record breaks the plugin's own JSON Schema.
+    Schema = "schema",
+    /// A name, label, unit or string value is over its limit.
+    TooLong = "too-long",
+    /// Over 10 000 metrics in one run.
+    TooManyMetrics = "too-many-metrics",
+    /// Over 10 000 series of one plugin.
+    TooManySeries = "too-many-series",
+    /// JSON nested deeper than 64.
+    TooDeep = "too-deep",
+    /// The text starts like JSON and is not.
+    JsonSyntax = "json-syntax",
+    /// The text is not UTF-8.
+    JsonUtf8 = "json-utf8",
+    /// Lines that are not JSON at all.
+    NotJson = "not-json",
+    /// The run was cut off in the middle of this value.
+    Truncated = "truncated",
+}
+
+impl fmt::Display for RejectionCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RejectionCode {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::ALL.iter().copied().find(|c| c.as_str() == word).ok_or(())
+    }
+}
+
+/// One refused record, and what to type instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// Why.
+    pub code: RejectionCode,
+    /// JSON pointer (RFC 6901) to the offending value inside its document; empty for the whole.
+    pub path: String,
+    /// Line in the plugin's own output, from 1.
+    pub line: u32,
+    /// Column in that line, in bytes, from 1.
+    pub column: u32,
+    /// The offending text, cut at 256 bytes.
+    pub value: String,
+    /// The rule that was broken, for example `type = "percent"` or a place in a schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// One sentence on what is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}

@@ -1,0 +1,80 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Metric, Outcome, PluginKey, PluginName, Rejection, RejectionCode, RunId, Status, Timestamp,
+};
+
+/// What one run came to. Every run yields exactly one, even an empty one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The key that a hub gave the plugin, where it is registered.
+    pub key: Option<PluginKey>,
+    /// The host as the agent names it.
+    pub host: String,
+    /// The run.
+    pub run: RunId,
+    /// When the run started, by the wall clock.
+    pub started: Timestamp,
+    /// How long it took, in seconds, by the monotonic clock.
+    pub duration: f64,
+    /// The interval in seconds; null under cron or for a single run by hand.
+    pub interval: Option<f64>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it says of the thing it looks at.
+    pub status: Status,
+    /// A sentence from the plugin, or why it did not run.
+    pub message: Option<String>,
+    /// The accepted records.
+    pub metrics: Vec<Metric>,
+    /// The first 100 refused records.
+    pub rejected: Vec<Rejection>,
+    /// What was odd and cost nothing.
+    pub warnings: Vec<String>,
+    /// All records, counted.
+    pub counts: Counts,
+    /// Due runs that were skipped since the last report because this plugin was still running.
+    pub skipped: u64,
+    /// Processes that the run left behind and the agent ended.
+    pub leftovers: u64,
+    /// What it used.
+    pub usage: Usage,
+    /// The last 4 KiB of stderr, where there was any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stderr: String,
+}
+
+/// `produced = accepted + rejected(by code)`, in records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// All that the plugin printed.
+    pub produced: u64,
+    /// What is in the report's `metrics`.
+    pub accepted: u64,
+    /// What was refused, by code.
+    pub rejected: BTreeMap<RejectionCode, u64>,
+}
+
+impl Counts {
+    /// All refused records.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+}
+
+/// What one run used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// User and system time of the program and its waited-for children, in seconds.
+    pub cpu: f64,
+    /// The largest resident set of any of them, in bytes.
+    pub max_rss: u64,
+    /// Bytes printed on stdout, what was discarded included.
+    pub stdout: u64,
+    /// Bytes printed on stderr, what was discarded included.
+    pub stderr: u64,
+}
