@@ -13,8 +13,9 @@ pub struct Timestamp(i64);
 #[error("`{0}` is not an RFC 3339 time such as 2026-11-22T20:42:10Z")]
 pub struct TimestampError(String);
 
-/// Years 0000 to 9999, as RFC 3339 can write them.
-const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+/// Years 0000 to 9999 as RFC 3339 can write them, less the last hours, which jiff leaves out so
+/// that every instant has a local time in every zone.
+const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_207_200_000;
 
 impl Timestamp {
     /// From milliseconds since 1970; `None` outside the years 0000 to 9999.
