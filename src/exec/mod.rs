@@ -1,1 +1,38 @@
-//! To come.
+//! Run one child and tell the whole truth about it.
+//!
+//! # Promises
+//!
+//! - Every run that is started or tried yields exactly one [`Run`], with the exit code known, what
+//!   it printed up to its cap, and what it used.
+//! - A run ends at its deadline: TERM to its process group, a grace, KILL; and whoever is left of
+//!   the group when its leader is dead is killed too. Nobody waits for a pipe that a grandchild
+//!   still holds.
+//! - Runs never fork: the child is made by `posix_spawn`, whose cost does not grow with the agent.
+//! - One plugin cannot starve another: see [`plan`](self) for the two limits on concurrency.
+//!
+//! # How
+//!
+//! Two threads and no runtime. The *spawner* sleeps until the next run is due, checks trust and
+//! spawns; a file system that hangs can block it, and then another takes its place. The *reaper*
+//! sleeps in one `epoll_wait`: usually it is woken once per run, by the child's pidfd, drains both
+//! pipes and collects the exit code. Only a child that outlives 20 ms costs more: its pipes and its
+//! deadline join the set. Wake-ups are what an agent's own cost is made of.
+//!
+//! Not known here: JSON, schemas, intervals (a [`Timetable`] says when), configuration.
+
+mod child;
+mod diagnose;
+mod engine;
+mod orphans;
+mod plan;
+mod reaper;
+mod spawn;
+mod spawner;
+mod spec;
+pub mod trust;
+
+pub use diagnose::why_not_executable;
+pub use engine::{Exec, ExecError, Settings, TriggerError};
+pub use orphans::{become_subreaper, sweep_previous};
+pub use plan::Limits;
+pub use spec::{Leftovers, Next, Run, Spec, Stdin, Timetable};

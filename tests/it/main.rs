@@ -1,1 +1,3 @@
-//! To come.
+//! One binary for all integration tests: a file per subject.
+
+mod exec;

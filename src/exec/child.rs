@@ -1,0 +1,392 @@
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use crate::model::{Outcome, RunId, Rung, Stream, Usage};
+
+use super::plan::Token;
+use super::spec::{Leftovers, Run, Spec};
+
+/// How much of stderr is kept.
+const STDERR_TAIL: usize = 4096;
+/// A child may print this many times its cap before the ladder starts.
+const FLOOD: u64 = 8;
+/// How long the rest of a killed group may take to be gone before the run is reported anyway.
+const LEAVING: Duration = Duration::from_millis(500);
+/// How often a leaving group is looked at.
+const LEAVING_POLL: Duration = Duration::from_millis(2);
+
+/// One of a child's outputs.
+pub(super) struct Tap {
+    fd: Option<OwnedFd>,
+    kept: Kept,
+    total: u64,
+    cap: u64,
+}
+
+enum Kept {
+    /// The first bytes, up to the cap.
+    Head(Vec<u8>),
+    /// The last bytes.
+    Tail(VecDeque<u8>),
+}
+
+/// What draining a pipe came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drained {
+    /// Empty for now.
+    Dry,
+    /// Nobody holds the other end any more.
+    Closed,
+    /// More was printed than any excuse allows.
+    Flooded,
+}
+
+impl Tap {
+    fn head(fd: OwnedFd, cap: u64) -> Self {
+        Self { fd: Some(fd), kept: Kept::Head(Vec::new()), total: 0, cap }
+    }
+
+    fn tail(fd: OwnedFd, cap: u64) -> Self {
+        Self { fd: Some(fd), kept: Kept::Tail(VecDeque::new()), total: 0, cap }
+    }
+
+    pub(super) fn fd(&self) -> Option<&OwnedFd> {
+        self.fd.as_ref()
+    }
+
+    /// Reads what is there, at most a bounded amount, so that one child that prints without end
+    /// does not keep the reaper from the others.
+    pub(super) fn drain(&mut self, scratch: &mut [u8]) -> Drained {
+        let Some(fd) = &self.fd else { return Drained::Closed };
+        for _ in 0..MAX_READS {
+            match rustix::io::read(fd, &mut *scratch) {
+                Ok(0) => {
+                    self.fd = None;
+                    return Drained::Closed;
+                }
+                Ok(n) => {
+                    self.total += n as u64;
+                    self.kept.push(&scratch[..n], self.cap);
+                    if self.total > self.cap.saturating_mul(FLOOD) {
+                        return Drained::Flooded;
+                    }
+                    // A short read emptied the pipe: no second call to be told so.
+                    if n < scratch.len() {
+                        return Drained::Dry;
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Drained::Dry,
+                Err(_) => {
+                    self.fd = None;
+                    return Drained::Closed;
+                }
+            }
+        }
+        Drained::Dry
+    }
+}
+
+/// Reads of one scratch buffer (64 KiB) per turn.
+const MAX_READS: usize = 16;
+
+impl Kept {
+    fn push(&mut self, bytes: &[u8], cap: u64) {
+        match self {
+            Self::Head(head) => {
+                let room = usize::try_from(cap).unwrap_or(usize::MAX).saturating_sub(head.len());
+                head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+            Self::Tail(tail) => {
+                let new = &bytes[bytes.len().saturating_sub(STDERR_TAIL)..];
+                let surplus = (tail.len() + new.len()).saturating_sub(STDERR_TAIL);
+                tail.drain(..surplus.min(tail.len()));
+                tail.extend(new);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        match self {
+            Self::Head(head) => std::mem::take(head),
+            Self::Tail(tail) => std::mem::take(tail).into(),
+        }
+    }
+}
+
+/// What a run was let go with.
+pub(super) struct Opening {
+    pub(super) token: Token,
+    pub(super) spec: Arc<Spec>,
+    pub(super) run: RunId,
+    pub(super) started: SystemTime,
+    pub(super) begun: Instant,
+    pub(super) lag: Duration,
+    pub(super) skipped: u64,
+    pub(super) leftovers: u64,
+}
+
+impl Opening {
+    /// The report of a run that never came to be.
+    pub(super) fn not_started(self, error: String) -> Run {
+        Run {
+            id: self.run,
+            plugin: self.spec.plugin.clone(),
+            started: self.started,
+            lag: self.lag,
+            took: self.begun.elapsed(),
+            outcome: Outcome::NotStarted { error },
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            usage: Usage::default(),
+            skipped: self.skipped,
+            leftovers: self.leftovers,
+        }
+    }
+}
+
+/// A live run: the process, its pipes, and how far up the ladder it is.
+pub(super) struct Child {
+    pub(super) opening: Opening,
+    pub(super) stdout: Tap,
+    pub(super) stderr: Tap,
+    pub(super) pidfd: OwnedFd,
+    /// Told to the spawner, so that it rings no bell for a child that has ended.
+    pub(super) done: Arc<AtomicBool>,
+    /// When the reaper must look at it next, whatever the pipes do. `None` until it outlives its
+    /// youth.
+    pub(super) timer: Option<Instant>,
+    pid: Pid,
+    stdin: Option<OwnedFd>,
+    /// Live children of the spawner thread that made it.
+    siblings: Arc<AtomicUsize>,
+    phase: Phase,
+    /// The spawn took so long that the run was given up; this child must only go.
+    late: bool,
+}
+
+enum Phase {
+    Running,
+    /// A signal was sent; the next one is due at `timer`.
+    Ending {
+        why: Outcome,
+    },
+    /// The program is dead and reaped, the rest of its group is killed and not yet gone.
+    Leaving {
+        outcome: Outcome,
+        took: Duration,
+        cpu: f64,
+        max_rss: u64,
+        gone: u64,
+        until: Instant,
+    },
+}
+
+/// What is left to do with a child after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It goes on.
+    Nothing,
+    /// It is over: take its [`Run`].
+    Over,
+}
+
+impl Child {
+    pub(super) fn new(
+        opening: Opening,
+        spawned: super::spawn::Spawned,
+        siblings: Arc<AtomicUsize>,
+        late: bool,
+    ) -> Self {
+        siblings.fetch_add(1, Ordering::Relaxed);
+        let (out_cap, err_cap) = (opening.spec.stdout_cap, opening.spec.stderr_cap);
+        Self {
+            opening,
+            stdout: Tap::head(spawned.stdout, out_cap),
+            stderr: Tap::tail(spawned.stderr, err_cap),
+            pidfd: spawned.pidfd,
+            done: Arc::new(AtomicBool::new(false)),
+            timer: None,
+            pid: spawned.pid,
+            stdin: spawned.stdin,
+            siblings,
+            phase: Phase::Running,
+            late,
+        }
+    }
+
+    pub(super) fn tap(&mut self, stream: Stream) -> &mut Tap {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// It outlived its youth: from now on its deadline counts.
+    pub(super) fn grow_up(&mut self) {
+        if self.timer.is_none() {
+            self.timer = Some(self.opening.begun + self.opening.spec.timeout);
+        }
+    }
+
+    /// Starts the ladder with `why` as the run's outcome, unless it is on it already.
+    pub(super) fn end(&mut self, why: Outcome, now: Instant) {
+        if let Phase::Running = self.phase {
+            self.phase = Phase::Ending { why };
+            self.signal(Signal::TERM);
+            // A stopped process would not see TERM.
+            self.signal(Signal::CONT);
+            self.timer = Some(now + self.opening.spec.grace);
+        }
+    }
+
+    /// KILL at once.
+    pub(super) fn end_now(&mut self, why: Outcome, now: Instant) {
+        self.end(why, now);
+        if let Phase::Ending { .. } = self.phase {
+            self.climb();
+        }
+    }
+
+    /// Its timer came.
+    pub(super) fn tick(&mut self, now: Instant) -> Left {
+        match &self.phase {
+            Phase::Running => {
+                self.end(Outcome::TimedOut { reached: Rung::Term }, now);
+                Left::Nothing
+            }
+            Phase::Ending { .. } => {
+                self.climb();
+                Left::Nothing
+            }
+            Phase::Leaving { .. } => self.leave(now),
+        }
+    }
+
+    fn climb(&mut self) {
+        if let Phase::Ending { why } = &mut self.phase
+            && let Outcome::TimedOut { reached } = why
+        {
+            *reached = Rung::Kill;
+        }
+        self.signal(Signal::KILL);
+        // A process in uninterruptible sleep dies when it wakes: the pidfd tells.
+        self.timer = None;
+    }
+
+    /// To the whole group. The leader is alive or a zombie, so the group's id is its own.
+    fn signal(&self, signal: Signal) {
+        if !matches!(self.phase, Phase::Leaving { .. }) {
+            let _gone = rustix::process::kill_process_group(self.pid, signal);
+        }
+    }
+
+    /// The leader is dead: kill the rest of its group while the zombie still holds the id, take
+    /// the last output, then collect the exit code.
+    pub(super) fn leader_died(&mut self, scratch: &mut [u8], now: Instant) -> Left {
+        if let Phase::Leaving { .. } = self.phase {
+            return Left::Nothing;
+        }
+        let keep =
+            self.opening.spec.leftovers == Leftovers::Keep && matches!(self.phase, Phase::Running);
+        if !keep {
+            self.signal(Signal::KILL);
+        }
+        let took = now.duration_since(self.opening.begun);
+        self.stdin = None;
+        // What is in the pipes now is all there will be from the program itself.
+        self.stdout.drain(scratch);
+        self.stderr.drain(scratch);
+        let (outcome, cpu, max_rss) = self.collect();
+        self.phase = Phase::Leaving {
+            outcome,
+            took,
+            cpu,
+            max_rss,
+            gone: 0,
+            until: now + if keep { Duration::ZERO } else { LEAVING },
+        };
+        if keep { Left::Over } else { self.leave(now) }
+    }
+
+    fn collect(&mut self) -> (Outcome, f64, u64) {
+        let why = match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Ending { why } => Some(why),
+            Phase::Running | Phase::Leaving { .. } => None,
+        };
+        let pid = self.pid.as_raw_nonzero().get().unsigned_abs();
+        match wait4::try_wait4_pid(pid) {
+            Ok(Some(used)) => {
+                let outcome = why.unwrap_or_else(|| match used.status.code() {
+                    Some(code) => Outcome::Exited { code: code as u8 },
+                    None => Outcome::Signaled { signal: used.status.signal().unwrap_or(0) },
+                });
+                let cpu = (used.rusage.utime + used.rusage.stime).as_secs_f64();
+                (outcome, cpu, used.rusage.maxrss)
+            }
+            // Cannot be: its pidfd said that it is dead, and nobody else reaps it.
+            Ok(None) | Err(_) => (why.unwrap_or(Outcome::Signaled { signal: 0 }), 0.0, 0),
+        }
+    }
+
+    /// Reaps who is left of the group (as a subreaper we inherit them) until nobody is.
+    fn leave(&mut self, now: Instant) -> Left {
+        let Phase::Leaving { gone, until, .. } = &mut self.phase else { return Left::Nothing };
+        if rustix::process::test_kill_process_group(self.pid).is_err() {
+            return Left::Over;
+        }
+        while let Ok(Some(_)) = rustix::process::waitpgid(self.pid, WaitOptions::NOHANG) {
+            *gone += 1;
+        }
+        if rustix::process::test_kill_process_group(self.pid).is_err() || now >= *until {
+            // Somebody was there, even if another process had to reap it.
+            *gone = (*gone).max(1);
+            return Left::Over;
+        }
+        self.timer = Some(now + LEAVING_POLL);
+        Left::Nothing
+    }
+
+    /// What it all came to.
+    pub(super) fn into_run(mut self) -> Run {
+        let (outcome, took, cpu, max_rss, gone) =
+            match std::mem::replace(&mut self.phase, Phase::Running) {
+                Phase::Leaving { outcome, took, cpu, max_rss, gone, .. } => {
+                    (outcome, took, cpu, max_rss, gone)
+                }
+                Phase::Running | Phase::Ending { .. } => {
+                    (Outcome::Stopped, self.opening.begun.elapsed(), 0.0, 0, 0)
+                }
+            };
+        Run {
+            id: self.opening.run,
+            plugin: self.opening.spec.plugin.clone(),
+            started: self.opening.started,
+            lag: self.opening.lag,
+            took,
+            outcome,
+            stdout: self.stdout.kept.take(),
+            stderr: self.stderr.kept.take(),
+            usage: Usage { cpu, max_rss, stdout: self.stdout.total, stderr: self.stderr.total },
+            skipped: self.opening.skipped,
+            leftovers: self.opening.leftovers + gone,
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        self.siblings.fetch_sub(1, Ordering::Relaxed);
+    }
+}

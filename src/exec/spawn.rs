@@ -1,0 +1,101 @@
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::OFlags;
+use rustix::io::FdFlags;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit};
+
+use crate::model::RunId;
+
+use super::diagnose;
+use super::spec::{Spec, Stdin};
+
+/// A child that runs, and our ends of what connects us.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+    /// The write end of a stdin that stays open.
+    pub(super) stdin: Option<OwnedFd>,
+}
+
+/// How a run is spawned; tests put something slower here.
+pub(super) type SpawnFn = fn(&Spec, RunId, Option<Rlimit>) -> Result<Spawned, String>;
+
+/// Starts the program in a process group of its own. `nofile` is the limit on open files that the
+/// child gets back where the agent raised its own.
+///
+/// Only what `posix_spawn` can do is asked of [`Command`], so that the standard library never
+/// falls back to `fork`.
+pub(super) fn spawn(spec: &Spec, run: RunId, nofile: Option<Rlimit>) -> Result<Spawned, String> {
+    let (out_read, out_write) = pipe()?;
+    let (err_read, err_write) = pipe()?;
+    let (stdin, hold) = match &spec.stdin {
+        Stdin::Null => (Stdio::null(), None),
+        Stdin::File(path) => {
+            let file = File::open(path).map_err(|e| {
+                format!("its config file `{}` cannot be opened: {e}", path.display())
+            })?;
+            (Stdio::from(file), None)
+        }
+        Stdin::Open => {
+            let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+                .map_err(|e| format!("no pipe for its stdin: {e}"))?;
+            (Stdio::from(read), Some(write))
+        }
+    };
+    let deadline = SystemTime::now() + spec.timeout;
+    let deadline = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+
+    let mut command = Command::new(&spec.program);
+    command
+        .args(&spec.args)
+        .current_dir(&spec.dir)
+        .env_clear()
+        .envs(spec.env.iter().map(|(k, v)| (k, v)))
+        .env("TALAIA_RUN_ID", run.to_string())
+        .env("TALAIA_DEADLINE", deadline.to_string())
+        .stdin(stdin)
+        .stdout(Stdio::from(out_write))
+        .stderr(Stdio::from(err_write))
+        .process_group(0);
+    let child = command.spawn().map_err(|e| diagnose::explain(&spec.program, &spec.dir, &e))?;
+    // Our copies of the write ends go now, or the pipes would never end.
+    drop(command);
+
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| "the system gave it no process id".to_owned())?;
+    if let Some(limit) = nofile {
+        // A child that has ended already needs no limit.
+        let _gone = rustix::process::prlimit(Some(pid), Resource::Nofile, limit);
+    }
+    // The child cannot have been reaped, so its pid is still its own.
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Spawned { pid, pidfd, stdout: out_read, stderr: err_read, stdin: hold }),
+        Err(error) => {
+            // Without a pidfd its end would not be seen: end it here.
+            let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            let _reaped =
+                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            Err(format!("no file descriptor to watch it with: {error}"))
+        }
+    }
+}
+
+/// A pipe whose read end does not block; the child's end must, or plugins would see EAGAIN.
+fn pipe() -> Result<(OwnedFd, OwnedFd), String> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|e| format!("no pipe for its output: {e}; see `ulimit -n`"))?;
+    rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK)
+        .map_err(|e| format!("no pipe for its output: {e}"))?;
+    debug_assert!(rustix::io::fcntl_getfd(&write).is_ok_and(|f| f.contains(FdFlags::CLOEXEC)));
+    Ok((read, write))
+}
