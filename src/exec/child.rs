@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use crate::model::{Outcome, RunId, Rung, Stream, Usage};
 
 use super::plan::Token;
+use super::reaper::{Kind, tag};
 use super::spec::{Leftovers, Run, Spec};
 
 /// How much of stderr is kept.
@@ -66,10 +68,7 @@ impl Tap {
         let Some(fd) = &self.fd else { return Drained::Closed };
         for _ in 0..MAX_READS {
             match rustix::io::read(fd, &mut *scratch) {
-                Ok(0) => {
-                    self.fd = None;
-                    return Drained::Closed;
-                }
+                Ok(0) => return Drained::Closed,
                 Ok(n) => {
                     self.total += n as u64;
                     self.kept.push(&scratch[..n], self.cap);
@@ -83,13 +82,15 @@ impl Tap {
                 }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Drained::Dry,
-                Err(_) => {
-                    self.fd = None;
-                    return Drained::Closed;
-                }
+                Err(_) => return Drained::Closed,
             }
         }
         Drained::Dry
+    }
+
+    /// Gives up our end. It must be out of the epoll set by then: see [`Child::forget`].
+    pub(super) fn close(&mut self) {
+        self.fd = None;
     }
 }
 
@@ -167,6 +168,8 @@ pub(super) struct Child {
     /// Live children of the spawner thread that made it.
     siblings: Arc<AtomicUsize>,
     phase: Phase,
+    /// Its pipes are in the set.
+    watched: bool,
     /// The spawn took so long that the run was given up; this child must only go.
     late: bool,
 }
@@ -217,6 +220,7 @@ impl Child {
             stdin: spawned.stdin,
             siblings,
             phase: Phase::Running,
+            watched: false,
             late,
         }
     }
@@ -230,6 +234,30 @@ impl Child {
 
     pub(super) fn is_late(&self) -> bool {
         self.late
+    }
+
+    /// Takes its descriptors out of the set. Closing them would not be enough: a child that is just
+    /// being spawned has copies until it executes its program, and the set would report them, over
+    /// and over, until then.
+    pub(super) fn forget(&self, epoll: &OwnedFd) {
+        let _gone = epoll::delete(epoll, &self.pidfd);
+        if self.watched {
+            for tap in [&self.stdout, &self.stderr] {
+                let _gone = tap.fd().map(|fd| epoll::delete(epoll, fd));
+            }
+        }
+    }
+
+    /// Its pipes join the set.
+    pub(super) fn watch(&mut self, epoll: &OwnedFd) {
+        let token = self.opening.token;
+        for (tap, kind) in [(&self.stdout, Kind::Stdout), (&self.stderr, Kind::Stderr)] {
+            if let Some(fd) = tap.fd() {
+                let data = EventData::new_u64(tag(token, kind));
+                let _full = epoll::add(epoll, fd, data, EventFlags::IN);
+            }
+        }
+        self.watched = true;
     }
 
     /// It outlived its youth: from now on its deadline counts.

@@ -191,10 +191,7 @@ impl Reaper {
             Kind::Exit => {
                 let Some(child) = self.children.get_mut(&token) else { return };
                 let left = child.leader_died(&mut self.scratch, now);
-                if left == Left::Nothing {
-                    // A zombie no more, its pidfd would stay readable for ever.
-                    let _gone = epoll::delete(&self.shared.epoll, child.pidfd.as_fd());
-                }
+                child.forget(&self.shared.epoll);
                 self.settle(token, left, on_run);
             }
             Kind::Stdout => self.read(token, Stream::Stdout, now),
@@ -208,11 +205,19 @@ impl Reaper {
             Stream::Stdout => child.opening.spec.stdout_cap,
             Stream::Stderr => child.opening.spec.stderr_cap,
         };
-        // Closing our end takes it out of the set.
-        if child.tap(stream).drain(&mut self.scratch) == Drained::Flooded {
-            child.end(Outcome::Flooded { stream, limit }, now);
-            let timer = child.timer;
-            self.timers.extend(timer.map(|at| Reverse((at, token))));
+        match child.tap(stream).drain(&mut self.scratch) {
+            Drained::Dry => {}
+            Drained::Closed => {
+                if let Some(fd) = child.tap(stream).fd() {
+                    let _gone = epoll::delete(&self.shared.epoll, fd);
+                }
+                child.tap(stream).close();
+            }
+            Drained::Flooded => {
+                child.end(Outcome::Flooded { stream, limit }, now);
+                let timer = child.timer;
+                self.timers.extend(timer.map(|at| Reverse((at, token))));
+            }
         }
     }
 
@@ -254,12 +259,7 @@ impl Reaper {
             self.young.pop_front();
             let Some(child) = self.children.get_mut(&token) else { continue };
             child.grow_up();
-            for (tap, kind) in [(&child.stdout, Kind::Stdout), (&child.stderr, Kind::Stderr)] {
-                if let Some(fd) = tap.fd() {
-                    let data = EventData::new_u64(tag(token, kind));
-                    let _full = epoll::add(&self.shared.epoll, fd.as_fd(), data, EventFlags::IN);
-                }
-            }
+            child.watch(&self.shared.epoll);
             let timer = child.timer;
             self.timers.extend(timer.map(|at| Reverse((at, token))));
         }

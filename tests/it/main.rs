@@ -1,3 +1,6 @@
 //! One binary for all integration tests: a file per subject.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod architecture;
 mod exec;

@@ -1,0 +1,336 @@
+//! What may be typed. Nothing here acts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::{MetricType, RejectionCode};
+
+/// Runs any program as a metrics plugin, checks what it prints and loses none of it.
+#[derive(Debug, Parser)]
+#[command(name = "talaia", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Start here:  talaia new hello --lang sh  &&  talaia run hello/hello")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How much is said on stderr.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Talk {
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Talk")]
+    pub(crate) verbose: u8,
+    /// Say only what needs a person
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Talk")]
+    pub(crate) quiet: bool,
+    /// How log lines are written on stderr
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Talk"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigArgs {
+    /// The config file [default: /etc/talaia/talaia.toml as root, else
+    /// $XDG_CONFIG_HOME/talaia/talaia.toml]
+    #[arg(short, long, value_name = "FILE", env = "TALAIA_CONFIG_FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Work in <data_dir>/sandbox: its own spool, hub and keys
+    #[arg(long)]
+    pub(crate) sandbox: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the agent in the foreground
+    Run(RunArgs),
+    /// Run one plugin once, as the agent would, and show what becomes of every record
+    Test(TestArgs),
+    /// Run a plugin now, in the running agent
+    Trigger {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// The plugin
+        plugin: String,
+    },
+    /// Read a plugin's output and print the report it makes
+    Decode(DecodeArgs),
+    /// Say whether a configuration is going to work
+    Check(CheckArgs),
+    /// Write a plugin to start from
+    New(NewArgs),
+    /// Print correct JSON from a shell script
+    Emit(EmitArgs),
+    /// The JSON Schemas
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Explain a rejection code
+    Explain {
+        /// The code, such as name-hyphen; none lists them all
+        #[arg(value_parser = parse_code)]
+        code: Option<RejectionCode>,
+    },
+    /// What the running agent does
+    Status {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the running agent read its configuration again
+    Reload {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// What waits on disk
+    #[command(subcommand)]
+    Spool(SpoolCommand),
+    /// Run the hub on its own
+    #[cfg(feature = "hub")]
+    Hub(HubArgs),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// A script given on the command line needs no configuration at all.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Where the embedded hub listens
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Run these programs instead of a config file's plugins
+    #[arg(value_name = "SCRIPT", conflicts_with = "config")]
+    pub(crate) scripts: Vec<PathBuf>,
+    /// How often the scripts run
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s",
+          requires = "scripts")]
+    pub(crate) every: Duration,
+    /// Arguments for the scripts
+    #[arg(last = true, value_name = "ARGS", requires = "scripts")]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// A plugin of the config, or a path (with a `/`) to a program
+    #[arg(value_name = "PLUGIN|PATH")]
+    pub(crate) target: String,
+    /// Print the report as JSON, one line per run
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How many runs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) times: u32,
+    /// Arguments for a program given by its path
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// How the input is written
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub(crate) format: String,
+    /// The exit code that the program ended with
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) exit_code: u8,
+    /// The input [default: standard input]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Also ask each output whether it would take an upload
+    #[arg(long)]
+    pub(crate) online: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// The plugin's name; also the folder's
+    pub(crate) name: String,
+    /// The language
+    #[arg(long, value_name = "LANG", default_value = "sh")]
+    pub(crate) lang: String,
+}
+
+/// One metric a call, or several of one type.
+#[derive(Debug, Args)]
+pub(crate) struct EmitArgs {
+    /// The metrics
+    #[arg(required = true, value_name = "NAME=VALUE")]
+    pub(crate) metrics: Vec<String>,
+    /// Their type [default: from the value]
+    #[arg(long = "type", short = 't', value_name = "TYPE", value_parser = parse_type)]
+    pub(crate) kind: Option<MetricType>,
+    /// Their unit
+    #[arg(long, short, value_name = "UNIT")]
+    pub(crate) unit: Option<String>,
+    /// A readable name (for a single metric)
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) label: Option<String>,
+    /// A tag; may be given several times
+    #[arg(long = "tag", short = 'T', value_name = "KEY=VALUE")]
+    pub(crate) tags: Vec<String>,
+    /// What the run says of the thing it looks at: ok, warning, critical or unknown
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// A sentence with the status
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Print a schema; without a name list them
+    Print {
+        /// Such as report.v1
+        name: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpoolCommand {
+    /// How much waits, for whom, and the ledger
+    Status {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the reports that wait
+    Ls {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Only this plugin's
+        #[arg(long, value_name = "PLUGIN")]
+        plugin: Option<String>,
+        /// At most this many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print reports whole, one JSON object per line
+    Cat {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Which; none prints all
+        #[arg(value_name = "SEQ")]
+        seqs: Vec<u64>,
+    },
+    /// Check the file and the ledger
+    Verify {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+/// `talaia hub` serves; `talaia hub login` makes a link.
+#[cfg(feature = "hub")]
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct HubArgs {
+    #[command(flatten)]
+    pub(crate) serve: HubServeArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<HubCommand>,
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Args)]
+pub(crate) struct HubServeArgs {
+    /// Where it listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7180")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) data: HubDataArgs,
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HubDataArgs {
+    /// The hub's data folder [default: hub under the agent's data folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The config file that names the agent's data folder
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The sandbox's hub
+    #[arg(long)]
+    pub(crate) sandbox: bool,
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum HubCommand {
+    /// Make a new login link
+    Login {
+        #[command(flatten)]
+        data: HubDataArgs,
+    },
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| {
+        let bare = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if bare { format!("give it a unit, such as {text}s") } else { error.to_string() }
+    })
+}
+
+fn parse_code(text: &str) -> Result<RejectionCode, String> {
+    text.parse().map_err(|()| {
+        let all: Vec<&str> = RejectionCode::ALL.iter().map(|code| code.as_str()).collect();
+        format!("there is no such code; the codes are {}", all.join(", "))
+    })
+}
+
+fn parse_type(text: &str) -> Result<MetricType, String> {
+    text.parse().map_err(|()| {
+        let all: Vec<&str> = MetricType::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("the types are {}", all.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

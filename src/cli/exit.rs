@@ -1,0 +1,68 @@
+use std::fmt;
+use std::process::ExitCode;
+
+/// How a command ended. The numbers are part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All well.
+    Ok = 0,
+    /// It worked, and found something wrong with what it looked at.
+    Finding = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// The input cannot be read.
+    Input = 65,
+    /// Nobody answers.
+    Unreachable = 69,
+    /// A defect of this program.
+    Internal = 70,
+    /// The disk, or another agent's lock on it.
+    Disk = 74,
+    /// The configuration does not load.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked, and with which exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) text: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self { exit, text: text.into() }
+    }
+
+    /// An error with all its causes in one line.
+    pub(crate) fn from_error(exit: Exit, error: &dyn std::error::Error) -> Self {
+        Self { exit, text: chain(error) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// An error and its causes: `what: why: why`.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,166 @@
+//! The directions of ARCHITECTURE.md, held: which room may use which, who may spawn tasks, print,
+//! and how long a file may grow.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A room and the rooms it may use.
+const DIRECTIONS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("decode", &["model"]),
+    ("contract", &["model"]),
+    ("schedule", &["model"]),
+    ("exec", &["model"]),
+    ("spool", &["model"]),
+    ("deliver", &["spool", "model", "schedule"]),
+    ("config", &["model", "schedule", "contract"]),
+    ("package", &["model", "contract", "config"]),
+    ("hub", &["model", "decode", "contract", "package"]),
+    (
+        "agent",
+        &[
+            "model", "decode", "contract", "schedule", "exec", "spool", "deliver", "config",
+            "package",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "model", "decode", "contract", "schedule", "exec", "spool", "deliver", "config",
+            "package", "hub", "agent",
+        ],
+    ),
+];
+
+/// Longer than one sitting.
+const LONGEST_FILE: usize = 800;
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// The room of a file, and its text with comments taken out.
+fn rooms() -> Vec<(String, PathBuf, String)> {
+    let mut files = Vec::new();
+    rust_files(&src(), &mut files);
+    files
+        .into_iter()
+        .filter_map(|path| {
+            let relative = path.strip_prefix(src()).unwrap();
+            let room = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+            if room.ends_with(".rs") {
+                return None;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code: Vec<&str> =
+                text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            Some((room.to_owned(), path.clone(), code.join("\n")))
+        })
+        .collect()
+}
+
+/// Every room named as `crate::room` or, in a grouped import, `crate::{room, …}`.
+fn used(code: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut word = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    c if depth == 0 && (c.is_alphanumeric() || c == '_') => word.push(c),
+                    ',' if depth == 0 => {
+                        used.insert(std::mem::take(&mut word));
+                    }
+                    ':' if depth == 0 && !word.is_empty() => {
+                        used.insert(std::mem::take(&mut word));
+                    }
+                    _ => {}
+                }
+            }
+            used.insert(word);
+        } else {
+            used.insert(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+        }
+    }
+    used
+}
+
+#[test]
+fn rooms_use_each_other_in_the_written_directions_only() {
+    let mut wrong = Vec::new();
+    for (room, path, code) in rooms() {
+        let allowed = DIRECTIONS.iter().find(|(name, _)| *name == room);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("`{room}` is not a known room"));
+        for used in used(&code) {
+            let is_room = DIRECTIONS.iter().any(|(name, _)| *name == used);
+            if is_room && used != room && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{} uses {used}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_reader_of_imports_sees_every_form() {
+    let code = "use crate::model::Seq;\nuse crate::{spool::Spool, hub, deliver::{a, b}};\n";
+    let wanted = ["deliver", "hub", "model", "spool"].map(str::to_owned);
+    assert_eq!(used(code).into_iter().collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn only_agent_and_hub_spawn_tasks() {
+    for (room, path, code) in rooms() {
+        if room != "agent" && room != "hub" {
+            for call in ["tokio::spawn", "JoinSet", ".spawn_local("] {
+                // Tests of other rooms may need a server beside what they test.
+                let code = code.split("#[cfg(test)]").next().unwrap();
+                assert!(!code.contains(call), "{} spawns a task: {call}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn only_cli_prints() {
+    for (room, path, code) in rooms() {
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        for call in ["println!(", "print!(", "io::stdout()", "io::stderr()", "process::exit("] {
+            let prints = code.contains(call);
+            assert!(!prints || room == "cli", "{} prints: {call}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_room_says_what_it_promises() {
+    for (room, _) in DIRECTIONS {
+        let text = fs::read_to_string(src().join(room).join("mod.rs")).unwrap();
+        assert!(text.starts_with("//! "), "{room}/mod.rs has no module comment");
+    }
+}
+
+#[test]
+fn a_file_is_read_in_one_sitting() {
+    for (_, path, _) in rooms() {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= LONGEST_FILE, "{} has {lines} lines", path.display());
+    }
+}
