@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 
 use serde_json::{Map, Number, Value};
 
@@ -46,8 +47,8 @@ pub(super) struct Reader<'a> {
     record: Record<'a>,
     head: Head<'a>,
     keys: HashSet<Cow<'a, str>>,
-    /// Spans and keys of members of the head that came twice.
-    twice: Vec<(Cow<'a, str>, usize, usize)>,
+    /// Members of the head that cannot be used, and their spans.
+    refused: Vec<(Flaw, Cow<'a, str>, Range<usize>)>,
 }
 
 impl<'a> Reader<'a> {
@@ -79,12 +80,20 @@ impl<'a> Reader<'a> {
         if into.document(source, &self.head) == Keep::Nothing {
             return;
         }
-        for (key, start, end) in &self.twice {
-            into.refuse(source, RejectionCode::DuplicateKey, *start..*end, &|| Words {
-                path: pointer(&[Step::Key(Cow::Borrowed(key))]),
-                rule: None,
-                message: format!("the document has `{key}` twice; the first is kept"),
-                hint: "print each key once".to_owned(),
+        for (flaw, key, span) in &self.refused {
+            into.refuse(source, flaw.code(), span.clone(), &|| match flaw {
+                Flaw::DuplicateKey => Words {
+                    path: pointer(&[Step::Key(Cow::Borrowed(key))]),
+                    rule: None,
+                    message: format!("the document has `{key}` twice; the first is kept"),
+                    hint: "print each key once".to_owned(),
+                },
+                _ => Words {
+                    path: String::new(),
+                    rule: None,
+                    message: "a key that is not UTF-8".to_owned(),
+                    hint: "print UTF-8".to_owned(),
+                },
             });
         }
         self.records(source, tape, &form, &shape, into);
@@ -99,7 +108,7 @@ impl<'a> Reader<'a> {
         head.tags.tags.clear();
         head.unknown.clear();
         head.tree = None;
-        self.twice.clear();
+        self.refused.clear();
     }
 
     /// Reads what a full document or a map says apart from its records.
@@ -107,7 +116,12 @@ impl<'a> Reader<'a> {
         let mut metrics = false;
         let mut plugins = matches!(form, Form::Full(_));
         for (key, value) in tape.members(0) {
-            let Some(name) = key_text(source, tape, key) else { continue };
+            let span = tape.nodes[key].start..tape.nodes[value].end;
+            let Some(name) = key_text(source, tape, key) else {
+                self.refused.push((Flaw::Utf8, Cow::Borrowed(""), span));
+                continue;
+            };
+            // What was never closed is part of the refused rest, but for the records in it.
             if tape.nodes[value].state == State::Open {
                 continue;
             }
@@ -136,8 +150,7 @@ impl<'a> Reader<'a> {
                 }
             };
             if twice {
-                let (start, end) = (tape.nodes[key].start, tape.nodes[value].end);
-                self.twice.push((name, start, end));
+                self.refused.push((Flaw::DuplicateKey, name, span));
             }
         }
     }
@@ -165,6 +178,13 @@ impl<'a> Reader<'a> {
                 }
                 if let Some(plugins) = shape.plugins.filter(is_object) {
                     self.plugins(source, tape, plugins, into);
+                }
+                for (key, at) in [("metrics", shape.metrics), ("plugins", shape.plugins)] {
+                    if let Some(at) = at.filter(|at| !is_object(at)) {
+                        self.record.path.push(Step::Key(key.into()));
+                        self.no_map(source, tape, at, into);
+                        self.record.path.clear();
+                    }
                 }
             }
             Form::One => {
@@ -240,27 +260,30 @@ impl<'a> Reader<'a> {
                 self.members(source, tape, value, Members::Map, into);
                 continue;
             }
-            if node.state == State::Open {
-                continue;
+            if node.state != State::Open {
+                self.no_map(source, tape, value, into);
             }
-            record.clear();
-            record.flaw = tape.flaw_in(value..node.next);
-            if record.flaw.is_some() {
-                (record.start, record.end) = (node.start, node.end);
-                into.record(source, record);
-                continue;
-            }
-            into.refuse(source, RejectionCode::ValueType, node.start..node.end, &|| Words {
-                path: record.pointer(""),
-                rule: None,
-                message: format!(
-                    "a plugin's entry holds its metrics, not {}",
-                    raw(source, tape, value).kind()
-                ),
-                hint: "write `{\"plugins\": {\"key\": {\"metric\": {\"value\": …}}}}`".to_owned(),
-            });
         }
         self.record.path.clear();
+    }
+
+    /// Something else in the place of an object of metrics; the path leads to it.
+    fn no_map(&mut self, source: &Source<'a>, tape: &Tape, at: usize, into: &mut dyn Records) {
+        let node = tape.nodes[at];
+        let record = &mut self.record;
+        record.clear();
+        (record.start, record.end) = (node.start, node.end);
+        record.flaw = tape.flaw_in(at..node.next);
+        if record.flaw.is_some() {
+            into.record(source, record);
+            return;
+        }
+        into.refuse(source, RejectionCode::ValueType, node.start..node.end, &|| Words {
+            path: record.pointer(""),
+            rule: None,
+            message: format!("an object of metrics belongs here, not {}", raw(source, tape, at).kind()),
+            hint: "write `{\"metric\": {\"value\": …}}`".to_owned(),
+        });
     }
 
     /// The members of a flat document or a map, each one metric.
@@ -362,10 +385,7 @@ impl<'a> Reader<'a> {
                 "tags" => {
                     let twice = record.tags.field.is_some();
                     if !twice {
-                        let again = read_tags(source, tape, value, &mut record.tags);
-                        if let (Some(span), None) = (again, &record.flaw) {
-                            record.flaw = Some((Flaw::DuplicateKey, span));
-                        }
+                        read_tags(source, tape, value, &mut record.tags);
                     }
                     twice
                 }
@@ -487,28 +507,26 @@ fn number<'a>(text: &str, kind: Kind) -> Raw<'a> {
     }
 }
 
-/// Reads tags and returns the span of a key that came twice. One more than the limit is enough to
-/// see that there are too many.
-fn read_tags<'a>(
-    source: &Source<'a>,
-    tape: &Tape,
-    at: usize,
-    tags: &mut RawTags<'a>,
-) -> Option<std::ops::Range<usize>> {
+/// Reads tags. One more than the limit is enough to see that there are too many; a key that cannot
+/// be used comes as a tag with a flaw.
+fn read_tags<'a>(source: &Source<'a>, tape: &Tape, at: usize, tags: &mut RawTags<'a>) {
     let node = tape.nodes[at];
     tags.field = Some(field(source, tape, at, "tags"));
     if node.kind != Kind::Object || node.state != State::Plain {
-        return None;
+        return;
     }
     for (key, value) in tape.members(at).take(limits::TAGS + 1) {
-        let Some(word) = key_text(source, tape, key) else { continue };
         let (start, end) = (tape.nodes[value].start, tape.nodes[value].end);
-        if tags.tags.iter().any(|t| t.key == word) {
-            return Some(tape.nodes[key].start..end);
-        }
-        tags.tags.push(Tag { key: word, value: raw(source, tape, value), start, end });
+        let (key, value) = match (key_text(source, tape, key), tape.nodes[key].state) {
+            (Some(word), _) if tags.tags.iter().any(|t| t.key == word) => {
+                (word, Raw::Flawed(Flaw::DuplicateKey))
+            }
+            (Some(word), _) => (word, raw(source, tape, value)),
+            (None, State::Flawed(flaw)) => (Cow::Borrowed(""), Raw::Flawed(flaw)),
+            (None, _) => (Cow::Borrowed(""), Raw::Flawed(Flaw::Utf8)),
+        };
+        tags.tags.push(Tag { key, value, start, end });
     }
-    None
 }
 
 /// The pointer to the innermost container that was open when the text broke.
@@ -588,7 +606,7 @@ impl Records for Paths {
         &mut self,
         _: &Source<'_>,
         _: RejectionCode,
-        _: std::ops::Range<usize>,
+        _: Range<usize>,
         _: &dyn Fn() -> Words,
     ) {
     }
