@@ -8,6 +8,7 @@ mod delivery;
 mod ids;
 mod metric;
 mod outcome;
+mod record;
 mod rejection;
 mod report;
 mod secret;
@@ -21,6 +22,10 @@ pub use ids::{
 };
 pub use metric::{Metric, MetricType, Threshold};
 pub use outcome::{Outcome, Rung, Status, Stream};
+pub use record::{
+    Extent, Field, Flaw, Head, Keep, Raw, RawTags, Record, Records, Source, Step, Tag, Tree, Unknown,
+    Words, pointer, push_escaped,
+};
 pub use rejection::{Rejection, RejectionCode};
 pub use report::{Counts, Report, Usage};
 pub use secret::Secret;

@@ -14,6 +14,11 @@ impl Tags {
         Self(Vec::new())
     }
 
+    /// No tags, and room for some.
+    pub fn with_capacity(tags: usize) -> Self {
+        Self(Vec::with_capacity(tags))
+    }
+
     /// Sets `key` to `value` and says whether the key was new.
     pub fn insert(&mut self, key: &str, value: &str) -> bool {
         match self.0.binary_search_by(|(k, _)| (**k).cmp(key)) {

@@ -1,0 +1,511 @@
+//! One plugin's judge: takes records as a decoder finds them, and says what became of each.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::model::{
+    Counts, Extent, Field, Head, Keep, Metric, MetricType, Raw, Record, Records, Rejection,
+    RejectionCode as Code, Source, Status, Tags, Timestamp, Value, Words, limits,
+};
+
+use super::check;
+use super::declared::{Contract, Declared, Strictness};
+use super::own::{self, Breaches};
+use super::refusal::{At, Refusal};
+use super::series::{Admitted, Memory};
+use super::words::nearest;
+
+/// Warnings spelt out in one report.
+const WARNINGS: usize = 50;
+
+/// The keys of a metric object.
+const METRIC_KEYS: [&str; 12] = [
+    "name", "value", "type", "unit", "label", "tags", "time", "warn", "crit", "min", "max", "row_name",
+];
+
+/// The keys of a full document.
+const HEAD_KEYS: [&str; 6] = ["metrics", "plugins", "status", "message", "tags", "time"];
+
+/// When a run happened, by the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Its start: the time of every metric that states none.
+    pub started: Timestamp,
+    /// Now: what lies more than ten minutes after it is the future.
+    pub now: Timestamp,
+}
+
+/// What the records of one run came to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Judged {
+    /// The accepted ones, in the order in which they were printed.
+    pub metrics: Vec<Metric>,
+    /// The first [`limits::REJECTIONS`] refused ones.
+    pub rejected: Vec<Rejection>,
+    /// All of them, counted.
+    pub counts: Counts,
+    /// What was odd and cost nothing.
+    pub warnings: Vec<String>,
+    /// The worst status that a document stated. From best to worst: ok, unknown, warning, critical.
+    pub status: Option<Status>,
+    /// The messages that came with it, joined by `; `.
+    pub message: Option<String>,
+}
+
+/// Judges the runs of one plugin, and remembers what must hold from run to run: its series, and the
+/// types of metrics that it did not declare.
+#[derive(Debug)]
+pub struct Judge {
+    contract: Arc<Contract>,
+    tags: Tags,
+    memory: Memory,
+}
+
+impl Judge {
+    /// A judge who has seen nothing yet. `tags` (the plugin's over the agent's) go under those of
+    /// every metric.
+    pub fn new(contract: Arc<Contract>, tags: Tags) -> Self {
+        Self { contract, tags, memory: Memory::default() }
+    }
+
+    /// Judges one run. `read` hands over its records:
+    /// `judge.run(moment, |records| format.decode(stdout, end, records))`.
+    pub fn run(&mut self, moment: Moment, read: impl FnOnce(&mut dyn Records)) -> Judged {
+        self.memory.start_run();
+        let mut run = Run::new(self, moment);
+        read(&mut run);
+        run.finish()
+    }
+
+    /// How many series the plugin has had so far.
+    pub fn series(&self) -> usize {
+        self.memory.series()
+    }
+
+    /// Puts the same plugin under another contract and other tags after a reload, keeping what is
+    /// remembered.
+    pub fn reload(&mut self, contract: Arc<Contract>, tags: Tags) {
+        self.contract = contract;
+        self.tags = tags;
+    }
+}
+
+/// What the document at hand says for all of its records.
+#[derive(Default)]
+struct Document {
+    /// Its tags over the plugin's, where it has any.
+    tags: Option<Tags>,
+    time: Option<Timestamp>,
+    /// Why every record is refused.
+    bad_tags: Option<Box<Refusal>>,
+    /// Why every record without a time of its own is refused.
+    bad_time: Option<Box<Refusal>>,
+    breaches: Breaches,
+}
+
+struct Run<'j> {
+    contract: &'j Contract,
+    tags: &'j Tags,
+    memory: &'j mut Memory,
+    started: i64,
+    latest: i64,
+    document: Document,
+    /// Which declared metrics came.
+    came: Vec<bool>,
+    /// Unknown keys that were warned of.
+    unknown: Vec<Box<str>>,
+    further_warnings: usize,
+    produced: u64,
+    out: Judged,
+    messages: Vec<String>,
+}
+
+type Checked<T> = Result<T, Box<Refusal>>;
+
+impl<'j> Run<'j> {
+    fn new(judge: &'j mut Judge, moment: Moment) -> Self {
+        Self {
+            contract: &judge.contract,
+            tags: &judge.tags,
+            memory: &mut judge.memory,
+            started: moment.started.millis(),
+            latest: moment.now.millis().saturating_add(limits::FUTURE_MS),
+            document: Document::default(),
+            came: vec![false; judge.contract.declared().len()],
+            unknown: Vec::new(),
+            further_warnings: 0,
+            produced: 0,
+            out: Judged::default(),
+            messages: Vec::new(),
+        }
+    }
+
+    fn finish(mut self) -> Judged {
+        let contract = self.contract;
+        for ((name, declared), came) in contract.declared().zip(std::mem::take(&mut self.came)) {
+            if declared.required && !came {
+                self.warn(|| format!("the required metric `{name}` did not come"));
+            }
+        }
+        if self.further_warnings > 0 {
+            self.out.warnings.push(format!("and {} more warnings", self.further_warnings));
+        }
+        if !self.messages.is_empty() {
+            let mut message = self.messages.join("; ");
+            if message.len() > limits::TEXT {
+                message.truncate(message.floor_char_boundary(limits::TEXT));
+                self.out.warnings.push("`message` was cut at 4096 bytes".to_owned());
+            }
+            self.out.message = Some(message);
+        }
+        self.out.counts.produced = self.produced;
+        self.out.counts.accepted = self.out.metrics.len() as u64;
+        debug_assert_eq!(
+            self.out.counts.produced,
+            self.out.counts.accepted + self.out.counts.rejected_total(),
+            "every record is counted once"
+        );
+        self.out
+    }
+
+    /// Adds a warning, unless the same is there already.
+    fn warn(&mut self, text: impl FnOnce() -> String) {
+        if self.out.warnings.len() >= WARNINGS {
+            self.further_warnings += 1;
+            return;
+        }
+        let text = text();
+        if !self.out.warnings.contains(&text) {
+            self.out.warnings.push(text);
+        }
+    }
+
+    fn count(&mut self, code: Code) -> bool {
+        *self.out.counts.rejected.entry(code).or_default() += 1;
+        self.out.rejected.len() < limits::REJECTIONS
+    }
+
+    /// The status and message of a document. Of several documents the worst status counts, and the
+    /// messages of those that share it; a document that only has a message counts as ok there.
+    fn status(&mut self, head: &Head<'_>) {
+        let status = match head.status.as_ref().map(|f| &f.raw) {
+            None | Some(Raw::Null) => None,
+            Some(Raw::Text(word)) => Status::from_word(word).or_else(|| {
+                let hint = match nearest(word, ["ok", "warning", "critical", "unknown"]) {
+                    Some(meant) => format!("write `{meant}`"),
+                    None => "write ok, warning, critical or unknown".to_owned(),
+                };
+                let shown: String = word.chars().take(40).collect();
+                self.warn(|| format!("status `{shown}` counts as unknown: {hint}"));
+                Some(Status::Unknown)
+            }),
+            Some(raw) => {
+                let kind = raw.kind();
+                self.warn(|| format!("`status` counts as unknown: it is {kind}, not a string"));
+                Some(Status::Unknown)
+            }
+        };
+        let message = match head.message.as_ref().map(|f| &f.raw) {
+            None | Some(Raw::Null) => None,
+            Some(Raw::Text(text)) => Some(text.trim()).filter(|t| !t.is_empty()),
+            Some(raw) => {
+                let kind = raw.kind();
+                self.warn(|| format!("`message` was left out: it is {kind}, not a string"));
+                None
+            }
+        };
+        if status.is_none() && message.is_none() {
+            return;
+        }
+        let (new, old) = (badness(status), badness(self.out.status));
+        if new > old {
+            self.messages.clear();
+        }
+        if status.is_some() && (self.out.status.is_none() || new > old) {
+            self.out.status = status;
+        }
+        // As many as can be shown; a stream of documents must not fill the memory with them.
+        let length: usize = self.messages.iter().map(String::len).sum();
+        if let Some(message) = message
+            && new >= old
+            && length <= limits::TEXT
+            && !self.messages.iter().any(|m| m == message)
+        {
+            self.messages.push(message.to_owned());
+        }
+    }
+
+    fn unknown_key(&mut self, source: &Source<'_>, key: &str, start: usize, known: &[&'static str]) {
+        if self.unknown.iter().any(|k| **k == *key) {
+            return;
+        }
+        if self.unknown.len() < WARNINGS {
+            self.unknown.push(key.into());
+        }
+        self.warn(|| {
+            let shown: String = key.chars().take(64).collect();
+            let (line, column) = source.place(start);
+            let meant = match nearest(key, known.iter().copied()) {
+                Some(meant) => format!("; did you mean `{meant}`?"),
+                None => String::new(),
+            };
+            format!("the key `{shown}` (line {line}, column {column}) means nothing here{meant}")
+        });
+    }
+
+    fn judge(&mut self, source: &Source<'_>, record: &Record<'_>) -> Checked<Metric> {
+        if let Some((flaw, span)) = &record.flaw {
+            return Err(Refusal::flaw(*flaw, At::Record, span.clone()));
+        }
+        if !self.document.breaches.records.is_empty()
+            && let Some(breach) = self.document.breaches.records.get(&record.pointer(""))
+        {
+            let mut refusal = Refusal::record(
+                Code::Schema,
+                record,
+                breach.message.clone(),
+                "print what the plugin's schema asks for, or change the schema",
+            );
+            refusal.at = At::Pointer(breach.path.clone());
+            return Err(refusal.rule(breach.rule.clone()));
+        }
+        let name = check::name(record)?;
+        let declared = self.contract.find(name);
+        if declared.is_none() && self.contract.strictness() == Strictness::Strict {
+            return Err(self.undeclared(record, name));
+        }
+        let Some(field) = &record.value else {
+            let hint = "add `\"value\": …`, or `\"value\": null` for a gap";
+            let message = "the metric has no value";
+            return Err(Refusal::record(Code::ValueMissing, record, message, hint));
+        };
+        let stated = check::kind(record.kind.as_ref())?;
+        let tags = self.record_tags(record)?;
+        let identity = self.memory.identity(name, &tags);
+        let (kind, value) = match (declared, stated) {
+            (Some((_, declared)), stated) => {
+                if let Some(stated) = stated.filter(|&s| s != declared.kind) {
+                    let kind = declared.kind;
+                    self.warn(|| format!("`{name}` is declared {kind} and says it is {stated}"));
+                }
+                (declared.kind, allowed(declared, field)?)
+            }
+            (None, Some(stated)) => (stated, check::value_as(stated, field)?),
+            (None, None) => self.infer(identity.name, field)?,
+        };
+        let mut unit = check::short_text(record.unit.as_ref(), "unit")?;
+        let mut label = check::short_text(record.label.as_ref(), "label")?;
+        let time = self.record_time(record)?;
+        let mut warn = check::threshold(record.warn.as_ref())?;
+        let mut crit = check::threshold(record.crit.as_ref())?;
+        let mut min = check::bound(record.min.as_ref())?;
+        let mut max = check::bound(record.max.as_ref())?;
+
+        if self.out.metrics.len() >= limits::METRICS {
+            let message = "over 10 000 metrics in one run";
+            let hint = "print fewer, or split the plugin";
+            return Err(Refusal::record(Code::TooManyMetrics, record, message, hint));
+        }
+        match self.memory.admit(identity.series, time.map_or(self.started, Timestamp::millis)) {
+            Admitted::Yes => {}
+            Admitted::Duplicate => {
+                let message = "the same name, tags and time came before in this run";
+                let hint = "tell the two apart by a tag, or print one of them";
+                return Err(Refusal::record(Code::DuplicateSeries, record, message, hint));
+            }
+            Admitted::TooMany => {
+                let message = "over 10 000 series of this plugin since the agent started";
+                let hint = "leave out tags that never stop changing, such as ids and times";
+                return Err(Refusal::record(Code::TooManySeries, record, message, hint));
+            }
+        }
+
+        // From here on the record is accepted.
+        match declared {
+            Some((place, declared)) => {
+                self.came[place] = true;
+                if let (Some(ours), Some(theirs)) = (&declared.unit, &unit)
+                    && **ours != **theirs
+                {
+                    let (ours, theirs) = (ours.clone(), theirs.clone());
+                    self.warn(|| format!("`{name}` is declared in `{ours}` and comes in `{theirs}`"));
+                }
+                let boxed = |text: &Option<String>| text.as_deref().map(Box::from);
+                unit = boxed(&declared.unit).or(unit);
+                label = boxed(&declared.label).or(label);
+                warn = declared.warn.clone().or(warn);
+                crit = declared.crit.clone().or(crit);
+                min = declared.min.or(min);
+                max = declared.max.or(max);
+            }
+            None if value != Value::Gap => self.learn(identity.name, name, kind, stated),
+            None => {}
+        }
+        if unit.is_none() && kind == MetricType::Percent {
+            unit = Some("%".into());
+        }
+        for unknown in &record.unknown {
+            self.unknown_key(source, &unknown.key, unknown.start, &METRIC_KEYS);
+        }
+        Ok(Metric { name: name.into(), value, kind, unit, label, tags, time, warn, crit, min, max })
+    }
+
+    fn undeclared(&self, record: &Record<'_>, name: &str) -> Box<Refusal> {
+        let hint = match nearest(name, self.contract.declared().map(|(n, _)| n)) {
+            Some(meant) => format!("did you mean `{meant}`? else declare it"),
+            None => "declare it, or leave out `strict`".to_owned(),
+        };
+        let message = format!("`{name}` is not declared, and the plugin is strict");
+        let mut refusal = Refusal::record(Code::Undeclared, record, message, hint);
+        if let Some(field) = &record.name {
+            refusal.at = At::Field(field.key);
+            refusal.span = field.start..field.end;
+        }
+        refusal.rule("strict = true")
+    }
+
+    /// Type and value of a metric that neither the contract nor the record gives a type.
+    fn infer(&self, name: u64, field: &Field<'_>) -> Checked<(MetricType, Value)> {
+        let (kind, value) = check::value_alone(field)?;
+        let known = self.memory.kind(name);
+        Ok(match (kind, known) {
+            // A gap has the type that the metric had; of one that never had a value nothing is known.
+            (None, known) => (known.unwrap_or(MetricType::Float), value),
+            (Some(MetricType::Integer), _) if self.memory.has_fractions(name) => {
+                (MetricType::Float, Value::Float(value.as_f64().unwrap_or_default()))
+            }
+            (Some(kind), _) => (kind, value),
+        })
+    }
+
+    /// Remembers the type of an undeclared metric, and warns where it flips.
+    fn learn(&mut self, hash: u64, name: &str, kind: MetricType, stated: Option<MetricType>) {
+        let known = self.memory.kind(hash);
+        if known == Some(kind) {
+            return;
+        }
+        let fractions = kind == MetricType::Float && stated.is_none();
+        self.memory.learn(hash, kind, fractions);
+        // A number that turns out to have fractions is no surprise.
+        let grows = (known, kind) == (Some(MetricType::Integer), MetricType::Float) && fractions;
+        if let Some(known) = known.filter(|_| !grows) {
+            self.warn(|| format!("`{name}` was {known} and is now {kind}; declare its type"));
+        }
+    }
+
+    fn record_tags(&self, record: &Record<'_>) -> Checked<Tags> {
+        if let Some(refusal) = &self.document.bad_tags {
+            return Err(refusal.clone());
+        }
+        let under = self.document.tags.as_ref().unwrap_or(self.tags);
+        check::tags(&record.tags, under, &|| record.pointer(""))
+    }
+
+    fn record_time(&self, record: &Record<'_>) -> Checked<Option<Timestamp>> {
+        let at = || At::Field("time");
+        let time = check::time(record.time.as_ref(), self.latest, &at)?;
+        match &self.document.bad_time {
+            Some(refusal) if time.is_none() => Err(refusal.clone()),
+            _ => Ok(time.or(self.document.time)),
+        }
+    }
+
+    fn reject(&mut self, source: &Source<'_>, record: &Record<'_>, refusal: Refusal) {
+        if self.count(refusal.code) {
+            self.out.rejected.push(refusal.write(source, record));
+        }
+    }
+}
+
+impl Records for Run<'_> {
+    fn wants_tree(&self) -> bool {
+        self.contract.schema().is_some()
+    }
+
+    fn document(&mut self, source: &Source<'_>, head: &Head<'_>) -> Keep {
+        self.document = Document::default();
+        if let (Some(schema), Some(tree)) = (self.contract.schema(), &head.tree) {
+            let breaches = own::check(schema, tree);
+            // A document that broke off is refused already; what it lacks is no news.
+            if let Some(breach) = breaches.document.as_ref().filter(|_| head.extent == Extent::Whole)
+            {
+                self.refuse(source, Code::Schema, head.start..head.end, &|| Words {
+                    path: breach.path.clone(),
+                    rule: Some(breach.rule.clone()),
+                    message: breach.message.clone(),
+                    hint: "print what the plugin's schema asks for, or change the schema".to_owned(),
+                });
+                return Keep::Nothing;
+            }
+            self.document.breaches = breaches;
+        }
+        self.status(head);
+        for unknown in &head.unknown {
+            self.unknown_key(source, &unknown.key, unknown.start, &HEAD_KEYS);
+        }
+        if head.tags.field.is_some() {
+            match check::tags(&head.tags, self.tags, &String::new) {
+                Ok(tags) => self.document.tags = Some(tags),
+                Err(refusal) => self.document.bad_tags = Some(refusal),
+            }
+        }
+        match check::time(head.time.as_ref(), self.latest, &|| At::Pointer("/time".to_owned())) {
+            Ok(time) => self.document.time = time,
+            Err(refusal) => self.document.bad_time = Some(refusal),
+        }
+        Keep::Records
+    }
+
+    fn record(&mut self, source: &Source<'_>, record: &Record<'_>) {
+        self.produced += 1;
+        match self.judge(source, record) {
+            Ok(metric) => self.out.metrics.push(metric),
+            Err(refusal) => self.reject(source, record, *refusal),
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        source: &Source<'_>,
+        code: Code,
+        span: Range<usize>,
+        words: &dyn Fn() -> Words,
+    ) {
+        self.produced += 1;
+        if !self.count(code) {
+            return;
+        }
+        let Words { path, rule, message, hint } = words();
+        let (line, column) = source.place(span.start);
+        let value = source.excerpt(span);
+        self.out.rejected.push(Rejection { code, path, line, column, value, rule, message, hint });
+    }
+}
+
+/// A value within what its declaration allows.
+fn allowed(declared: &Declared, field: &Field<'_>) -> Checked<Value> {
+    let value = check::value_as(declared.kind, field)?;
+    if let Value::Text(text) = &value
+        && !declared.values.is_empty()
+        && !declared.values.iter().any(|v| **v == **text)
+    {
+        let hint = match nearest(text, declared.values.iter().map(String::as_str)) {
+            Some(meant) => format!("write `{meant}`"),
+            None => format!("write one of: {}", declared.values.join(", ")),
+        };
+        let message = "not one of the declared values";
+        return Err(Refusal::field(Code::ValueRange, field, message, hint).rule("values"));
+    }
+    Ok(value)
+}
+
+/// How bad a status is. A plugin that could not tell is less sure to be in trouble than one that
+/// says it is.
+fn badness(status: Option<Status>) -> u8 {
+    match status {
+        None | Some(Status::Ok) => 0,
+        Some(Status::Unknown) => 1,
+        Some(Status::Warning) => 2,
+        Some(Status::Critical) => 3,
+    }
+}

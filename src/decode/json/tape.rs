@@ -1,0 +1,510 @@
+//! One JSON value as a flat list of nodes: a single pass, no recursion, nothing copied.
+//!
+//! The list is kept when the value turns out to be broken: what was complete up to there can still
+//! be used. It is reused from one document to the next.
+
+use std::ops::Range;
+
+use crate::model::{Flaw, Source, limits};
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Null,
+    True,
+    False,
+    /// Digits alone, with or without a sign.
+    Whole,
+    /// A number with a fraction or an exponent.
+    Fraction,
+    /// `NaN` and its like: not JSON, but there is no doubt what was meant.
+    NotFinite,
+    String,
+    Array,
+    Object,
+}
+
+/// What else is known of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Plain,
+    /// A string with escapes.
+    Escaped,
+    /// A container that was not closed when the text broke off.
+    Open,
+    /// A value that cannot be used.
+    Flawed(Flaw),
+}
+
+/// One value or key. The children of a container follow it; an object's keys and values alternate.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    pub(super) state: State,
+    /// The index of the node after this one and all that is in it.
+    pub(super) next: usize,
+    /// Its span in the source, quotes and brackets included.
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// Where and why reading stopped inside a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) at: usize,
+    pub(super) why: Why,
+}
+
+/// Why a value is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The text ends inside the value.
+    End,
+    /// A value should stand here.
+    NoValue,
+    /// A key in double quotes should stand here.
+    NoKey,
+    /// A `:` should stand here.
+    NoColon,
+    /// A `,` or the closing bracket should stand here.
+    NoComma,
+    /// A raw control character in a string.
+    Control,
+    /// A backslash and something that may not follow one.
+    Escape,
+    /// A number that breaks off, such as `1.`.
+    Number,
+    /// Not closed, and nested beyond the limit.
+    Deep,
+}
+
+/// The nodes of one value, and the room to read the next.
+#[derive(Debug, Default)]
+pub(super) struct Tape {
+    pub(super) nodes: Vec<Node>,
+    /// Nodes that are flawed, in order.
+    pub(super) flawed: Vec<usize>,
+    /// Containers that are open.
+    stack: Vec<usize>,
+    /// Whether reading stopped right after a value, with nothing that closes it.
+    loose: bool,
+}
+
+enum Next {
+    Value,
+    /// A value, or the end of the array just opened.
+    FirstElement,
+    Key,
+    /// A key, or the end of the object just opened.
+    FirstKey,
+    After,
+}
+
+impl Tape {
+    /// Reads the value that starts at `at` and says where it ends. On an error the nodes are what
+    /// was complete, in containers marked [`State::Open`].
+    pub(super) fn read(&mut self, source: &Source<'_>, at: usize) -> Result<usize, Stop> {
+        self.nodes.clear();
+        self.flawed.clear();
+        self.stack.clear();
+        self.loose = false;
+        let result = self.values(source, at);
+        if result.is_err() {
+            self.break_off();
+        }
+        result
+    }
+
+    fn values(&mut self, source: &Source<'_>, start: usize) -> Result<usize, Stop> {
+        let bytes = source.bytes();
+        let mut at = start;
+        let mut next = Next::Value;
+        loop {
+            while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+                at += 1;
+            }
+            let Some(&byte) = bytes.get(at) else {
+                self.loose = matches!(next, Next::After);
+                return Err(Stop { at, why: Why::End });
+            };
+            match next {
+                Next::FirstElement if byte == b']' => {
+                    at += 1;
+                    self.close(at);
+                    next = Next::After;
+                }
+                Next::Value | Next::FirstElement => match byte {
+                    b'"' => {
+                        at = self.string(source, at)?;
+                        next = Next::After;
+                    }
+                    b'0'..=b'9' | b'-' => {
+                        at = self.number(bytes, at)?;
+                        next = Next::After;
+                    }
+                    b'{' | b'[' if self.stack.len() >= limits::DEPTH => {
+                        let end = skip_nested(bytes, at)?;
+                        self.flawed.push(self.nodes.len());
+                        let kind = if byte == b'{' { Kind::Object } else { Kind::Array };
+                        self.push(kind, State::Flawed(Flaw::TooDeep), at, end);
+                        at = end;
+                        next = Next::After;
+                    }
+                    b'{' => {
+                        self.open(Kind::Object, at);
+                        at += 1;
+                        next = Next::FirstKey;
+                    }
+                    b'[' => {
+                        self.open(Kind::Array, at);
+                        at += 1;
+                        next = Next::FirstElement;
+                    }
+                    _ => {
+                        at = self.word(bytes, at)?;
+                        next = Next::After;
+                    }
+                },
+                Next::FirstKey if byte == b'}' => {
+                    at += 1;
+                    self.close(at);
+                    next = Next::After;
+                }
+                Next::Key | Next::FirstKey => {
+                    if byte != b'"' {
+                        return Err(Stop { at, why: Why::NoKey });
+                    }
+                    at = self.string(source, at)?;
+                    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+                        at += 1;
+                    }
+                    match bytes.get(at) {
+                        Some(b':') => at += 1,
+                        Some(_) => return Err(Stop { at, why: Why::NoColon }),
+                        None => return Err(Stop { at, why: Why::End }),
+                    }
+                    next = Next::Value;
+                }
+                Next::After => {
+                    let Some(&top) = self.stack.last() else { return Ok(at) };
+                    let object = self.nodes[top].kind == Kind::Object;
+                    match byte {
+                        b',' if object => next = Next::Key,
+                        b',' => next = Next::Value,
+                        b'}' if object => self.close(at + 1),
+                        b']' if !object => self.close(at + 1),
+                        _ => {
+                            self.loose = true;
+                            return Err(Stop { at, why: Why::NoComma });
+                        }
+                    }
+                    at += 1;
+                }
+            }
+            if self.stack.is_empty() {
+                return Ok(at);
+            }
+        }
+    }
+
+    fn push(&mut self, kind: Kind, state: State, start: usize, end: usize) {
+        let next = self.nodes.len() + 1;
+        self.nodes.push(Node { kind, state, next, start, end });
+    }
+
+    fn open(&mut self, kind: Kind, at: usize) {
+        self.stack.push(self.nodes.len());
+        self.push(kind, State::Open, at, at);
+    }
+
+    fn close(&mut self, end: usize) {
+        if let Some(top) = self.stack.pop() {
+            let next = self.nodes.len();
+            let node = &mut self.nodes[top];
+            node.state = State::Plain;
+            node.next = next;
+            node.end = end;
+        }
+    }
+
+    /// Reads a string and says where it ends.
+    fn string(&mut self, source: &Source<'_>, start: usize) -> Result<usize, Stop> {
+        let bytes = source.bytes();
+        let mut at = start + 1;
+        let mut state = State::Plain;
+        loop {
+            let Some(ahead) = bytes[at..].iter().position(|&b| PLAIN[usize::from(b)] == 0) else {
+                return Err(Stop { at: bytes.len(), why: Why::End });
+            };
+            at += ahead;
+            match bytes[at] {
+                b'"' => break,
+                b'\\' => {
+                    if state == State::Plain {
+                        state = State::Escaped;
+                    }
+                    at = escape(bytes, at, &mut state)?;
+                }
+                _ => return Err(Stop { at, why: Why::Control }),
+            }
+        }
+        let end = at + 1;
+        if !source.is_text() && source.text(start + 1..at).is_none() {
+            state = State::Flawed(Flaw::Utf8);
+        }
+        if let State::Flawed(_) = state {
+            self.flawed.push(self.nodes.len());
+        }
+        self.push(Kind::String, state, start, end);
+        Ok(end)
+    }
+
+    fn number(&mut self, bytes: &[u8], start: usize) -> Result<usize, Stop> {
+        let digits = |mut at: usize| {
+            while let Some(b'0'..=b'9') = bytes.get(at) {
+                at += 1;
+            }
+            at
+        };
+        let broken = |at: usize| {
+            let why = if at < bytes.len() { Why::Number } else { Why::End };
+            Err(Stop { at, why })
+        };
+        let mut at = start + usize::from(bytes[start] == b'-');
+        match bytes.get(at) {
+            Some(b'0') => at += 1,
+            Some(b'1'..=b'9') => at = digits(at),
+            Some(b'N' | b'n' | b'I' | b'i') => return self.word(bytes, start),
+            _ => return broken(at),
+        }
+        let mut kind = Kind::Whole;
+        if bytes.get(at) == Some(&b'.') {
+            kind = Kind::Fraction;
+            let end = digits(at + 1);
+            if end == at + 1 {
+                return broken(end);
+            }
+            at = end;
+        }
+        if let Some(b'e' | b'E') = bytes.get(at) {
+            kind = Kind::Fraction;
+            at += 1;
+            if let Some(b'+' | b'-') = bytes.get(at) {
+                at += 1;
+            }
+            let end = digits(at);
+            if end == at {
+                return broken(end);
+            }
+            at = end;
+        }
+        self.push(kind, State::Plain, start, at);
+        Ok(at)
+    }
+
+    fn word(&mut self, bytes: &[u8], start: usize) -> Result<usize, Stop> {
+        let mut end = start + usize::from(bytes[start] == b'-');
+        while let Some(b'a'..=b'z' | b'A'..=b'Z') = bytes.get(end) {
+            end += 1;
+        }
+        let kind = match &bytes[start..end] {
+            b"true" => Kind::True,
+            b"false" => Kind::False,
+            b"null" => Kind::Null,
+            word => {
+                let word = word.strip_prefix(b"-").unwrap_or(word);
+                if !["nan", "inf", "infinity"].iter().any(|w| word.eq_ignore_ascii_case(w.as_bytes())) {
+                    // A word that the end of the text cuts may be the start of a right one.
+                    let why = if end == bytes.len() && end > start { Why::End } else { Why::NoValue };
+                    return Err(Stop { at: start, why });
+                }
+                Kind::NotFinite
+            }
+        };
+        let state = if kind == Kind::NotFinite {
+            self.flawed.push(self.nodes.len());
+            State::Flawed(Flaw::NotFinite)
+        } else {
+            State::Plain
+        };
+        self.push(kind, state, start, end);
+        Ok(end)
+    }
+
+    /// After an error: drops what is not complete and ends the open containers.
+    fn break_off(&mut self) {
+        if let Some(&top) = self.stack.last() {
+            self.drop_half(top);
+        }
+        let (end, text_end) = (self.nodes.len(), self.nodes.last().map_or(0, |n| n.end));
+        for &open in &self.stack {
+            let node = &mut self.nodes[open];
+            node.next = end;
+            node.end = node.end.max(text_end);
+        }
+        self.flawed.retain(|&n| n < end);
+    }
+
+    /// Drops the last child of the open container `top` where it is not complete: a key without its
+    /// value, or a number or word that nothing closes and that may be half of one (`12` of `128`).
+    fn drop_half(&mut self, top: usize) {
+        let object = self.nodes[top].kind == Kind::Object;
+        let (mut at, mut last) = (top + 1, None);
+        while at < self.nodes.len() {
+            let value = at + usize::from(object);
+            let Some(node) = self.nodes.get(value) else {
+                self.nodes.truncate(at);
+                return;
+            };
+            last = Some((at, node.kind));
+            at = node.next;
+        }
+        if let Some((child, kind)) = last
+            && self.loose
+            && !matches!(kind, Kind::String | Kind::Array | Kind::Object)
+        {
+            self.nodes.truncate(child);
+        }
+    }
+
+    /// The first flaw among the nodes of `range`, and where it stands.
+    pub(super) fn flaw_in(&self, range: Range<usize>) -> Option<(Flaw, Range<usize>)> {
+        let first = self.flawed.partition_point(|&n| n < range.start);
+        let at = *self.flawed.get(first).filter(|n| range.contains(n))?;
+        match self.nodes[at] {
+            Node { state: State::Flawed(flaw), start, end, .. } => Some((flaw, start..end)),
+            _ => None,
+        }
+    }
+
+    /// Keys and values of the object at `object`, as indices.
+    pub(super) fn members(&self, object: usize) -> Members<'_> {
+        Members { nodes: &self.nodes, at: object + 1, end: self.nodes[object].next }
+    }
+}
+
+/// See [`Tape::members`].
+pub(super) struct Members<'t> {
+    nodes: &'t [Node],
+    at: usize,
+    end: usize,
+}
+
+impl Iterator for Members<'_> {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.at >= self.end {
+            return None;
+        }
+        let pair = (self.at, self.at + 1);
+        self.at = self.nodes[pair.1].next;
+        Some(pair)
+    }
+}
+
+/// Bytes that a string holds as they are.
+const PLAIN: [u8; 256] = {
+    let mut table = [1; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = 0;
+        byte += 1;
+    }
+    table[b'"' as usize] = 0;
+    table[b'\\' as usize] = 0;
+    table
+};
+
+/// Checks the escape at `at` and says where it ends.
+fn escape(bytes: &[u8], at: usize, state: &mut State) -> Result<usize, Stop> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => match hex4(bytes, at + 2) {
+            Some(0xDC00..=0xDFFF) => {
+                *state = State::Flawed(Flaw::Surrogate);
+                Ok(at + 6)
+            }
+            Some(0xD800..=0xDBFF) => {
+                let paired = bytes.get(at + 6..at + 8) == Some(b"\\u")
+                    && matches!(hex4(bytes, at + 8), Some(0xDC00..=0xDFFF));
+                if paired {
+                    return Ok(at + 12);
+                }
+                *state = State::Flawed(Flaw::Surrogate);
+                Ok(at + 6)
+            }
+            Some(_) => Ok(at + 6),
+            None if bytes.len() < at + 6 => Err(Stop { at: bytes.len(), why: Why::End }),
+            None => Err(Stop { at, why: Why::Escape }),
+        },
+        Some(_) => Err(Stop { at, why: Why::Escape }),
+        None => Err(Stop { at: bytes.len(), why: Why::End }),
+    }
+}
+
+fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.iter().try_fold(0, |n, &b| Some(n * 16 + char::from(b).to_digit(16)?))
+}
+
+/// The text of a string without flaws that has escapes; `inner` is what stands between the quotes.
+pub(super) fn unescape(inner: &str) -> String {
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some((plain, after)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let mut chars = after.chars();
+        match chars.next() {
+            Some('b') => text.push('\u{8}'),
+            Some('f') => text.push('\u{c}'),
+            Some('n') => text.push('\n'),
+            Some('r') => text.push('\r'),
+            Some('t') => text.push('\t'),
+            Some('u') => {
+                let bytes = after.as_bytes();
+                let high = hex4(bytes, 1).unwrap_or(0xFFFD);
+                let (code, used) = match high {
+                    0xD800..=0xDBFF => {
+                        let low = hex4(bytes, 7).unwrap_or(0xDC00);
+                        (0x10000 + ((high - 0xD800) << 10) + low.wrapping_sub(0xDC00), 11)
+                    }
+                    _ => (high, 5),
+                };
+                text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                rest = after.get(used..).unwrap_or_default();
+                continue;
+            }
+            Some(c) => text.push(c),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    text.push_str(rest);
+    text
+}
+
+/// Passes over a container without looking at more than brackets and strings, and says where it
+/// ends: what lies beyond the depth limit costs its record, not the document.
+fn skip_nested(bytes: &[u8], start: usize) -> Result<usize, Stop> {
+    let mut depth = 0_usize;
+    let mut at = start;
+    let mut quoted = false;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            // A string does not span lines: the quote was never closed.
+            b'\n' if quoted => return Err(Stop { at: at - 1, why: Why::Control }),
+            b'{' | b'[' if !quoted => depth += 1,
+            b'}' | b']' if !quoted => {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    Err(Stop { at: bytes.len(), why: Why::Deep })
+}
