@@ -4,3 +4,6 @@
 
 mod architecture;
 mod exec;
+mod spool;
+mod spool_damage;
+mod spool_model;

@@ -1,0 +1,245 @@
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::Serialize;
+
+use crate::model::{AgentId, Seq, SpoolId};
+
+use super::ledger::{Ledger, count};
+use super::store::{Source, State, crc, int};
+use super::{SpoolError, schema};
+
+/// Looks into a spool without its lock, while an agent may be writing. Changes nothing.
+pub struct Inspector {
+    path: PathBuf,
+    db: Connection,
+}
+
+/// A spool in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpoolStatus {
+    /// The file.
+    pub path: PathBuf,
+    /// This life of the spool.
+    pub spool: SpoolId,
+    /// The agent it belongs to.
+    pub agent: AgentId,
+    /// The oldest report kept; null when there is none.
+    pub oldest: Option<Seq>,
+    /// The highest number ever given.
+    pub highest: Seq,
+    /// Bytes of reports that are kept; what the quota limits.
+    pub live_bytes: u64,
+    /// Bytes of the database file.
+    pub file_bytes: u64,
+    /// Bytes in quarantine.
+    pub quarantine_bytes: u64,
+    /// The counters.
+    pub ledger: Ledger,
+}
+
+/// A report in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// Its number.
+    pub seq: Seq,
+    /// Its plugin, where the body can be read.
+    pub plugin: Option<String>,
+    /// Its run, where the body can be read.
+    pub run: Option<String>,
+    /// Its accepted records.
+    pub records: u64,
+    /// Bytes of its body.
+    pub bytes: u64,
+}
+
+/// Something in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// Its number in the quarantine.
+    pub id: i64,
+    /// When it came in, in milliseconds since 1970 by the wall clock.
+    pub at: i64,
+    /// `rejected` (by the contract) or `refused` (by an output).
+    pub kind: String,
+    /// The output that refused it.
+    pub output: Option<String>,
+    /// The report.
+    pub seq: Option<i64>,
+    /// The plugin.
+    pub plugin: Option<String>,
+    /// The run.
+    pub run: Option<String>,
+    /// Why, as a word.
+    pub code: String,
+    /// Why, as a sentence.
+    pub message: String,
+    /// Whether `body` is all of it.
+    pub whole: bool,
+    /// The rejection as JSON, or the refused report.
+    #[serde(skip)]
+    pub body: Vec<u8>,
+}
+
+/// What a full check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Reports that were read.
+    pub reports: u64,
+    /// What is wrong, one line each; empty when all is well. At most 100.
+    pub findings: Vec<String>,
+}
+
+impl Inspector {
+    /// Opens the spool in `data_dir` to look at.
+    pub fn open(data_dir: &Path) -> Result<Self, SpoolError> {
+        let path = schema::file(data_dir);
+        match schema::look(&path)? {
+            schema::Found::Nothing => return Err(SpoolError::Absent { path }),
+            schema::Found::Bad(why) => return Err(SpoolError::Damaged { path, why }),
+            schema::Found::Spool => {}
+        }
+        match schema::open_to_read(&path) {
+            Ok(db) => Ok(Self { path, db }),
+            Err(source) => Err(SpoolError::Open { path, source }),
+        }
+    }
+
+    fn failed(&self) -> impl Fn(rusqlite::Error) -> SpoolError {
+        let path = self.path.clone();
+        move |source| SpoolError::Read { path: path.clone(), source }
+    }
+
+    /// The spool in numbers, all of the same moment.
+    pub fn status(&self) -> Result<SpoolStatus, SpoolError> {
+        let failed = self.failed();
+        let tx = self.db.unchecked_transaction().map_err(&failed)?;
+        let state = State::load(&tx).map_err(&failed)?;
+        let id = |key: &str| {
+            schema::meta(&tx, key).map_err(&failed)?.ok_or_else(|| SpoolError::Damaged {
+                path: self.path.clone(),
+                why: format!("it has no {key}"),
+            })
+        };
+        let bad = |_| SpoolError::Damaged {
+            path: self.path.clone(),
+            why: "its identity cannot be read".to_owned(),
+        };
+        let oldest = tx
+            .query_row("SELECT seq FROM reports ORDER BY seq LIMIT 1", [], |row| count(row, 0))
+            .optional()
+            .map_err(&failed)?;
+        Ok(SpoolStatus {
+            path: self.path.clone(),
+            spool: id("spool_id")?.parse().map_err(bad)?,
+            agent: id("agent_id")?.parse().map_err(bad)?,
+            oldest: oldest.map(Seq),
+            highest: Seq(state.last_seq),
+            live_bytes: state.live(),
+            file_bytes: std::fs::metadata(&self.path).map_or(0, |meta| meta.len()),
+            quarantine_bytes: state.quarantine_bytes,
+            ledger: Ledger::load(&tx).map_err(&failed)?,
+        })
+    }
+
+    /// At most `limit` reports after `after`, oldest first.
+    pub fn list(&self, after: Seq, limit: usize) -> Result<Vec<Listed>, SpoolError> {
+        let list = || {
+            let mut listed = Vec::new();
+            let mut rows = self.db.prepare(
+                "SELECT seq, records, body FROM reports WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            let mut rows = rows.query([int(after.0), int(limit as u64)])?;
+            while let Some(row) = rows.next()? {
+                let body = row.get_ref(2)?.as_blob()?;
+                let Source { plugin, run } = Source::of(body);
+                let (seq, records) = (Seq(count(row, 0)?), count(row, 1)?);
+                listed.push(Listed { seq, plugin, run, records, bytes: body.len() as u64 });
+            }
+            Ok(listed)
+        };
+        list().map_err(self.failed())
+    }
+
+    /// The body of one report, as it was appended.
+    pub fn get(&self, seq: Seq) -> Result<Option<Vec<u8>>, SpoolError> {
+        self.db
+            .query_row("SELECT body FROM reports WHERE seq = ?1", [int(seq.0)], |row| row.get(0))
+            .optional()
+            .map_err(self.failed())
+    }
+
+    /// At most `limit` things in quarantine after number `after`, oldest first.
+    pub fn quarantine(&self, after: i64, limit: usize) -> Result<Vec<Quarantined>, SpoolError> {
+        let list = || {
+            self.db
+                .prepare(
+                    "SELECT id, at, kind, output, seq, plugin, run, code, message, whole, body
+                     FROM quarantine WHERE id > ?1 ORDER BY id LIMIT ?2",
+                )?
+                .query_map([after, int(limit as u64)], |row| {
+                    Ok(Quarantined {
+                        id: row.get(0)?,
+                        at: row.get(1)?,
+                        kind: row.get(2)?,
+                        output: row.get(3)?,
+                        seq: row.get(4)?,
+                        plugin: row.get(5)?,
+                        run: row.get(6)?,
+                        code: row.get(7)?,
+                        message: row.get(8)?,
+                        whole: row.get(9)?,
+                        body: row.get(10)?,
+                    })
+                })?
+                .collect::<Result<Vec<_>, _>>()
+        };
+        list().map_err(self.failed())
+    }
+
+    /// Reads everything: the pages, every report's checksum and running totals, and the ledger.
+    /// Takes as long as reading the file does.
+    pub fn verify(&self) -> Result<Verified, SpoolError> {
+        const MOST: usize = 100;
+        let check = || {
+            let tx = self.db.unchecked_transaction()?;
+            let mut found = Verified::default();
+            let mut lines = tx.prepare(&format!("PRAGMA integrity_check({MOST})"))?;
+            let mut lines = lines.query([])?;
+            while let Some(line) = lines.next()? {
+                let line: String = line.get(0)?;
+                if line != "ok" {
+                    found.findings.push(line);
+                }
+            }
+            let mut before: Option<u64> = None;
+            let mut rows = tx.prepare(
+                "SELECT seq, records, through_records, crc, body FROM reports ORDER BY seq",
+            )?;
+            let mut rows = rows.query([])?;
+            while let Some(row) = rows.next()? {
+                let (seq, records, through) = (count(row, 0)?, count(row, 1)?, count(row, 2)?);
+                found.reports += 1;
+                if row.get::<_, u32>(3)? != crc(row.get_ref(4)?.as_blob()?) {
+                    found.findings.push(format!("report {seq}: the checksum does not match"));
+                }
+                if before.is_some_and(|before| before + records > through) {
+                    found.findings.push(format!("report {seq}: the running total is wrong"));
+                }
+                before = Some(through);
+                if found.findings.len() >= MOST {
+                    break;
+                }
+            }
+            let ledger = Ledger::load(&tx)?;
+            let plugins = ledger.plugins.iter().filter(|(_, p)| !p.balances());
+            let plugins = plugins.map(|(name, _)| format!("plugin {name}: does not add up"));
+            let outputs = ledger.outputs.iter().filter(|(_, o)| !o.balances());
+            let outputs = outputs.map(|(name, _)| format!("output {name}: does not add up"));
+            found.findings.extend(plugins.chain(outputs));
+            found.findings.truncate(MOST);
+            Ok(found)
+        };
+        check().map_err(self.failed())
+    }
+}

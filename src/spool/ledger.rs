@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+/// Why a record left the spool undelivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evicted {
+    /// The spool was over its quota.
+    Quota,
+    /// It was older than `max_age`.
+    Age,
+    /// The file system was short of space.
+    DiskFull,
+    /// The disk gave it back changed, or the file was damaged.
+    Damaged,
+    /// The destination will never take it; it is in quarantine.
+    Refused,
+    /// The output was taken out of the config.
+    OutputRemoved,
+}
+
+impl Evicted {
+    /// Every reason, in the order in which they are documented.
+    pub const ALL: [Self; 6] =
+        [Self::Quota, Self::Age, Self::DiskFull, Self::Damaged, Self::Refused, Self::OutputRemoved];
+
+    /// The word in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quota => "quota",
+            Self::Age => "age",
+            Self::DiskFull => "disk_full",
+            Self::Damaged => "damaged",
+            Self::Refused => "refused",
+            Self::OutputRemoved => "output_removed",
+        }
+    }
+}
+
+/// What became of every record, by plugin and by output.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// By plugin name.
+    pub plugins: BTreeMap<String, PluginTotals>,
+    /// By output name; those that were removed keep their row.
+    pub outputs: BTreeMap<String, OutputTotals>,
+}
+
+/// `produced = accepted + rejected(by code)`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PluginTotals {
+    /// Reports.
+    pub runs: u64,
+    /// Due runs that were skipped.
+    pub skipped: u64,
+    /// Records printed.
+    pub produced: u64,
+    /// Records accepted.
+    pub accepted: u64,
+    /// Records refused, by code.
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// `accepted = delivered + spooled + filtered + evicted(by reason)`, in records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct OutputTotals {
+    /// Whether it holds a cursor.
+    #[serde(skip)]
+    pub active: bool,
+    /// Records accepted since it began.
+    pub accepted: u64,
+    /// Records that it acknowledged.
+    pub delivered: u64,
+    /// Records on disk that it has not acknowledged.
+    pub spooled: u64,
+    /// Records that its own filter left out.
+    pub filtered: u64,
+    /// Records that it never got, by reason.
+    pub evicted: BTreeMap<Evicted, u64>,
+}
+
+impl PluginTotals {
+    /// Whether the row adds up.
+    pub fn balances(&self) -> bool {
+        self.produced == self.accepted + self.rejected.values().sum::<u64>()
+    }
+}
+
+impl OutputTotals {
+    /// Whether the row adds up.
+    pub fn balances(&self) -> bool {
+        let evicted: u64 = self.evicted.values().sum();
+        self.accepted == self.delivered + self.spooled + self.filtered + evicted
+    }
+}
+
+impl Ledger {
+    /// Whether every row adds up.
+    pub fn balances(&self) -> bool {
+        self.plugins.values().all(PluginTotals::balances)
+            && self.outputs.values().all(OutputTotals::balances)
+    }
+
+    /// Reads all rows. The caller holds the transaction.
+    pub(super) fn load(db: &Connection) -> rusqlite::Result<Self> {
+        let mut ledger = Self::default();
+        let mut rows = db.prepare("SELECT name, runs, skipped, produced, accepted FROM plugins")?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let totals = PluginTotals {
+                runs: count(row, 1)?,
+                skipped: count(row, 2)?,
+                produced: count(row, 3)?,
+                accepted: count(row, 4)?,
+                rejected: BTreeMap::new(),
+            };
+            ledger.plugins.insert(row.get(0)?, totals);
+        }
+        let mut rows = db.prepare("SELECT plugin, code, records FROM rejected")?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let plugin = ledger.plugins.entry(row.get(0)?).or_default();
+            plugin.rejected.insert(row.get(1)?, count(row, 2)?);
+        }
+        let mut rows = db.prepare(
+            "SELECT o.name, o.active, o.accepted, o.delivered, o.filtered,
+                    CASE WHEN o.active = 1 THEN s.records - o.cursor_records ELSE 0 END
+             FROM outputs o, state s",
+        )?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let totals = OutputTotals {
+                active: row.get(1)?,
+                accepted: count(row, 2)?,
+                delivered: count(row, 3)?,
+                filtered: count(row, 4)?,
+                spooled: count(row, 5)?,
+                evicted: BTreeMap::new(),
+            };
+            ledger.outputs.insert(row.get(0)?, totals);
+        }
+        let mut rows = db.prepare("SELECT output, reason, records FROM evicted")?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let word: String = row.get(1)?;
+            // A reason that this version does not know can only come from a newer one, which
+            // would have raised the schema version.
+            if let Some(reason) = Evicted::ALL.into_iter().find(|r| r.as_str() == word) {
+                let output = ledger.outputs.entry(row.get(0)?).or_default();
+                output.evicted.insert(reason, count(row, 2)?);
+            }
+        }
+        Ok(ledger)
+    }
+}
+
+/// A column that holds a count: never negative, unless the file is damaged.
+pub(super) fn count(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let n: i64 = row.get(column)?;
+    u64::try_from(n).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, n))
+}

@@ -1,0 +1,46 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::SpoolError;
+
+/// Holds a data folder for one agent. The system lets go of it when the process ends, however it
+/// ends; the file stays, because removing it would let two agents lock two different files.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks `data_dir`, or says which process has it.
+    pub(super) fn take(data_dir: &Path) -> Result<Self, SpoolError> {
+        let path = data_dir.join("agent.lock");
+        let failed = |source| SpoolError::Lock { path: path.clone(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                // The other one may be just about to write its pid; then there is none to name.
+                let mut text = String::new();
+                let pid = (&mut file)
+                    .take(32)
+                    .read_to_string(&mut text)
+                    .ok()
+                    .and_then(|_| text.trim().parse().ok());
+                return Err(SpoolError::InUse { path: data_dir.to_owned(), pid });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        file.set_len(0).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}

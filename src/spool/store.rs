@@ -1,0 +1,520 @@
+//! The changes to the database. Each function works inside the caller's transaction and on the
+//! caller's copy of the totals, so that a rollback undoes both.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Deserialize;
+
+use crate::model::{Receipt, Refused, Rejection, RejectionCode, Seq};
+
+use super::Start;
+use super::ledger::{Evicted, count};
+use super::queue::Pending;
+
+/// What a kept report weighs beyond its body.
+const OVERHEAD: u64 = 64;
+
+/// Most reports deleted in one transaction.
+const CHUNK: u64 = 512;
+
+/// Most bytes of the quarantine, and how long it keeps something, in milliseconds.
+const QUARANTINE_BYTES: u64 = 16 << 20;
+const QUARANTINE_AGE: u64 = 7 * 24 * 3600 * 1000;
+
+/// A refused report is kept whole up to this size, beyond it only its beginning.
+const QUARANTINE_WHOLE: usize = 1 << 20;
+const QUARANTINE_EXCERPT: usize = 64 << 10;
+
+/// SQLite's integers are signed; no count here comes near the difference.
+pub(super) fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The row `state`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) last_seq: u64,
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    pub(super) freed_bytes: u64,
+    pub(super) clock: u64,
+    pub(super) quarantine_bytes: u64,
+}
+
+impl State {
+    pub(super) fn load(db: &Connection) -> rusqlite::Result<Self> {
+        db.query_row(
+            "SELECT last_seq, records, bytes, freed_bytes, clock, quarantine_bytes FROM state",
+            [],
+            |row| {
+                Ok(Self {
+                    last_seq: count(row, 0)?,
+                    records: count(row, 1)?,
+                    bytes: count(row, 2)?,
+                    freed_bytes: count(row, 3)?,
+                    clock: count(row, 4)?,
+                    quarantine_bytes: count(row, 5)?,
+                })
+            },
+        )
+    }
+
+    pub(super) fn save(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.execute(
+            "UPDATE state SET last_seq = ?1, records = ?2, bytes = ?3, freed_bytes = ?4,
+                 clock = ?5, quarantine_bytes = ?6",
+            params![
+                int(self.last_seq),
+                int(self.records),
+                int(self.bytes),
+                int(self.freed_bytes),
+                int(self.clock),
+                int(self.quarantine_bytes),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Bytes of reports that are kept.
+    pub(super) fn live(&self) -> u64 {
+        self.bytes.saturating_sub(self.freed_bytes)
+    }
+}
+
+/// The checksum kept with a body.
+pub(super) fn crc(body: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(body);
+    crc.sum()
+}
+
+/// Appends `reports` and counts them. They get the numbers from `state.last_seq + 1`.
+pub(super) fn append(
+    db: &Connection,
+    state: &mut State,
+    reports: &VecDeque<Pending>,
+) -> rusqlite::Result<()> {
+    #[derive(Default)]
+    struct Sum {
+        runs: u64,
+        skipped: u64,
+        produced: u64,
+        accepted: u64,
+        rejected: BTreeMap<RejectionCode, u64>,
+    }
+
+    let kept: bool =
+        db.query_row("SELECT EXISTS (SELECT 1 FROM outputs WHERE active)", [], |r| r.get(0))?;
+    let before = state.records;
+    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+    let mut insert = db.prepare("INSERT INTO reports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    for Pending { report, .. } in reports {
+        state.last_seq += 1;
+        state.records += report.counts.accepted;
+        if kept {
+            state.bytes += report.body.len() as u64 + OVERHEAD;
+            insert.execute(params![
+                int(state.last_seq),
+                int(report.counts.accepted),
+                int(state.records),
+                int(state.bytes),
+                int(state.clock),
+                crc(&report.body),
+                report.body,
+            ])?;
+        }
+        let sum = sums.entry(report.plugin.as_str()).or_default();
+        sum.runs += 1;
+        sum.skipped += report.skipped;
+        sum.produced += report.counts.produced;
+        sum.accepted += report.counts.accepted;
+        for (code, n) in &report.counts.rejected {
+            *sum.rejected.entry(*code).or_default() += n;
+        }
+        if !report.rejections.is_empty() {
+            let source = Source::of(&report.body);
+            for rejection in &report.rejections {
+                quarantine_rejection(db, state, report.plugin.as_str(), &source, rejection)?;
+            }
+        }
+    }
+    let mut upsert = db.prepare(
+        "INSERT INTO plugins VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET
+             runs = runs + excluded.runs, skipped = skipped + excluded.skipped,
+             produced = produced + excluded.produced, accepted = accepted + excluded.accepted",
+    )?;
+    let mut reject = db.prepare(
+        "INSERT INTO rejected VALUES (?1, ?2, ?3)
+         ON CONFLICT (plugin, code) DO UPDATE SET records = records + excluded.records",
+    )?;
+    for (plugin, sum) in sums {
+        upsert.execute(params![
+            plugin,
+            int(sum.runs),
+            int(sum.skipped),
+            int(sum.produced),
+            int(sum.accepted)
+        ])?;
+        for (code, n) in sum.rejected {
+            reject.execute(params![plugin, code.as_str(), int(n)])?;
+        }
+    }
+    db.execute(
+        "UPDATE outputs SET accepted = accepted + ?1 WHERE active",
+        [int(state.records - before)],
+    )?;
+    Ok(())
+}
+
+/// An output's place.
+struct Cursor {
+    output: String,
+    at: u64,
+    records: u64,
+}
+
+fn cursor(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
+    Ok(Cursor { output: row.get(0)?, at: count(row, 1)?, records: count(row, 2)? })
+}
+
+/// The last report at or before `seq`: its number and the running totals of records and bytes.
+fn last_at(db: &Connection, seq: u64) -> rusqlite::Result<Option<(u64, u64, u64)>> {
+    db.query_row(
+        "SELECT seq, through_records, through_bytes FROM reports
+         WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1",
+        [int(seq)],
+        |row| Ok((count(row, 0)?, count(row, 1)?, count(row, 2)?)),
+    )
+    .optional()
+}
+
+fn evict_records(
+    db: &Connection,
+    output: &str,
+    reason: Evicted,
+    records: u64,
+) -> rusqlite::Result<()> {
+    if records > 0 {
+        db.execute(
+            "INSERT INTO evicted VALUES (?1, ?2, ?3)
+             ON CONFLICT (output, reason) DO UPDATE SET records = records + excluded.records",
+            params![output, reason.as_str(), int(records)],
+        )?;
+    }
+    Ok(())
+}
+
+/// Moves a cursor to `to`, where the running total is `records`, counts damaged reports on the
+/// way and returns the other records that it passed.
+fn advance(db: &Connection, cursor: &Cursor, to: u64, records: u64) -> rusqlite::Result<u64> {
+    let damaged = db.query_row(
+        "SELECT IFNULL(SUM(records), 0) FROM damaged WHERE seq > ?1 AND seq <= ?2",
+        [int(cursor.at), int(to)],
+        |row| count(row, 0),
+    )?;
+    evict_records(db, &cursor.output, Evicted::Damaged, damaged)?;
+    db.execute(
+        "UPDATE outputs SET cursor = ?2, cursor_records = ?3 WHERE name = ?1",
+        params![cursor.output, int(to), int(records)],
+    )?;
+    Ok(records.saturating_sub(cursor.records).saturating_sub(damaged))
+}
+
+/// Counts a receipt.
+pub(super) fn settle(
+    db: &Connection,
+    state: &mut State,
+    receipt: &Receipt,
+) -> rusqlite::Result<()> {
+    let found = db
+        .query_row(
+            "SELECT name, cursor, cursor_records FROM outputs WHERE name = ?1 AND active",
+            [receipt.output()],
+            cursor,
+        )
+        .optional()?;
+    // An output may be removed, or its reports evicted, while a batch is on its way.
+    let Some(from) = found else { return Ok(()) };
+    let to = receipt.through().0.min(state.last_seq);
+    if to <= from.at {
+        return Ok(());
+    }
+    let Some((_, records, _)) = last_at(db, to)? else { return Ok(()) };
+    let passed = advance(db, &from, to, records)?;
+    let mut refused = 0;
+    for one in receipt.refused() {
+        if one.seq.0 > from.at && one.seq.0 <= to {
+            refused += quarantine_refused(db, state, &from.output, one)?;
+        }
+    }
+    evict_records(db, &from.output, Evicted::Refused, refused)?;
+    db.execute(
+        "UPDATE outputs SET delivered = delivered + ?2 WHERE name = ?1",
+        params![from.output, int(passed.saturating_sub(refused))],
+    )?;
+    Ok(())
+}
+
+/// Makes `wanted` the outputs that hold cursors.
+pub(super) fn set_outputs(
+    db: &Connection,
+    state: &State,
+    wanted: &[(String, Start)],
+) -> rusqlite::Result<()> {
+    let active: Vec<Cursor> = db
+        .prepare("SELECT name, cursor, cursor_records FROM outputs WHERE active")?
+        .query_map([], cursor)?
+        .collect::<Result<_, _>>()?;
+    for gone in active.iter().filter(|a| wanted.iter().all(|(name, _)| *name != a.output)) {
+        let passed = advance(db, gone, state.last_seq, state.records)?;
+        evict_records(db, &gone.output, Evicted::OutputRemoved, passed)?;
+        db.execute("UPDATE outputs SET active = 0 WHERE name = ?1", [&gone.output])?;
+    }
+    for (name, start) in wanted {
+        if active.iter().any(|a| a.output == *name) {
+            continue;
+        }
+        let oldest = match start {
+            Start::Now => None,
+            Start::Oldest => db
+                .query_row(
+                    "SELECT seq, through_records - records FROM reports ORDER BY seq LIMIT 1",
+                    [],
+                    |row| Ok((count(row, 0)?, count(row, 1)?)),
+                )
+                .optional()?,
+        };
+        let (at, records) =
+            oldest.map_or((state.last_seq, state.records), |(seq, before)| (seq - 1, before));
+        // One that comes back goes on with its old counts, and both sums grow by the same.
+        db.execute(
+            "INSERT INTO outputs VALUES (?1, 1, ?2, ?3, ?4, 0, 0) ON CONFLICT (name) DO UPDATE SET
+                 active = 1, cursor = excluded.cursor, cursor_records = excluded.cursor_records,
+                 accepted = accepted + excluded.accepted",
+            params![name, int(at), int(records), int(state.records - records)],
+        )?;
+    }
+    Ok(())
+}
+
+/// Notes reports whose checksum does not match. With an output, its cursor passes them now.
+pub(super) fn note_damaged(
+    db: &Connection,
+    reports: &[(Seq, u64)],
+    through: Option<&str>,
+) -> rusqlite::Result<()> {
+    for (seq, _) in reports {
+        // Only what is still there: a cursor or an eviction may have passed it since.
+        db.execute(
+            "INSERT OR IGNORE INTO damaged SELECT seq, records FROM reports WHERE seq = ?1",
+            [int(seq.0)],
+        )?;
+    }
+    let (Some(output), Some((last, _))) = (through, reports.last()) else { return Ok(()) };
+    let from = db
+        .query_row(
+            "SELECT name, cursor, cursor_records FROM outputs WHERE name = ?1 AND active",
+            [output],
+            cursor,
+        )
+        .optional()?;
+    if let Some(from) = from
+        && from.at < last.0
+        && let Some((to, records, _)) = last_at(db, last.0)?
+    {
+        let passed = advance(db, &from, to, records)?;
+        // All between were noted; if one was passed by another way, it is still not delivered.
+        evict_records(db, output, Evicted::Damaged, passed)?;
+    }
+    Ok(())
+}
+
+/// Evicts the oldest reports until `bytes` are freed, at most a chunk. Returns the bytes freed.
+pub(super) fn evict_bytes(
+    db: &Connection,
+    state: &mut State,
+    bytes: u64,
+    reason: Evicted,
+) -> rusqlite::Result<u64> {
+    let mut last = None;
+    let mut rows = db.prepare("SELECT seq, through_bytes FROM reports ORDER BY seq LIMIT ?1")?;
+    let mut rows = rows.query([int(CHUNK)])?;
+    while let Some(row) = rows.next()? {
+        let through = count(row, 1)?;
+        last = Some(count(row, 0)?);
+        if through.saturating_sub(state.freed_bytes) >= bytes {
+            break;
+        }
+    }
+    drop(rows);
+    last.map_or(Ok(0), |seq| evict_through(db, state, seq, reason))
+}
+
+/// Evicts the oldest reports that were appended before `clock`, at most a chunk. Returns the bytes
+/// freed.
+pub(super) fn evict_older(db: &Connection, state: &mut State, clock: u64) -> rusqlite::Result<u64> {
+    let mut last = None;
+    let mut rows = db.prepare("SELECT seq, clock FROM reports ORDER BY seq LIMIT ?1")?;
+    let mut rows = rows.query([int(CHUNK)])?;
+    while let Some(row) = rows.next()? {
+        if count(row, 1)? >= clock {
+            break;
+        }
+        last = Some(count(row, 0)?);
+    }
+    drop(rows);
+    last.map_or(Ok(0), |seq| evict_through(db, state, seq, Evicted::Age))
+}
+
+fn evict_through(
+    db: &Connection,
+    state: &mut State,
+    seq: u64,
+    reason: Evicted,
+) -> rusqlite::Result<u64> {
+    let Some((_, records, _)) = last_at(db, seq)? else { return Ok(0) };
+    let behind: Vec<Cursor> = db
+        .prepare("SELECT name, cursor, cursor_records FROM outputs WHERE active AND cursor < ?1")?
+        .query_map([int(seq)], cursor)?
+        .collect::<Result<_, _>>()?;
+    for from in &behind {
+        let passed = advance(db, from, seq, records)?;
+        evict_records(db, &from.output, reason, passed)?;
+    }
+    delete_through(db, state, seq)
+}
+
+/// Deletes reports that all cursors have passed, at most a chunk. Returns whether there are more.
+pub(super) fn free(db: &Connection, state: &mut State) -> rusqlite::Result<bool> {
+    let passed = db.query_row(
+        "SELECT IFNULL((SELECT MIN(cursor) FROM outputs WHERE active), ?1)",
+        [int(state.last_seq)],
+        |row| count(row, 0),
+    )?;
+    let oldest = db
+        .query_row("SELECT seq FROM reports ORDER BY seq LIMIT 1", [], |row| count(row, 0))
+        .optional()?;
+    let Some(oldest) = oldest.filter(|oldest| *oldest <= passed) else { return Ok(false) };
+    let to = passed.min(oldest + CHUNK - 1);
+    delete_through(db, state, to)?;
+    Ok(to < passed)
+}
+
+fn delete_through(db: &Connection, state: &mut State, seq: u64) -> rusqlite::Result<u64> {
+    let Some((_, _, bytes)) = last_at(db, seq)? else { return Ok(0) };
+    db.execute("DELETE FROM reports WHERE seq <= ?1", [int(seq)])?;
+    db.execute("DELETE FROM damaged WHERE seq <= ?1", [int(seq)])?;
+    let freed = bytes.saturating_sub(state.freed_bytes);
+    state.freed_bytes = bytes;
+    Ok(freed)
+}
+
+/// Where a report came from, read from its own body.
+#[derive(Default, Deserialize)]
+pub(super) struct Source {
+    #[serde(default)]
+    pub(super) plugin: Option<String>,
+    #[serde(default)]
+    pub(super) run: Option<String>,
+}
+
+impl Source {
+    pub(super) fn of(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+}
+
+/// Keeps a refused report. Returns its records.
+fn quarantine_refused(
+    db: &Connection,
+    state: &mut State,
+    output: &str,
+    refused: &Refused,
+) -> rusqlite::Result<u64> {
+    let found: Option<(u64, Vec<u8>)> = db
+        .query_row(
+            "SELECT r.records, r.body FROM reports r
+             WHERE r.seq = ?1 AND NOT EXISTS (SELECT 1 FROM damaged d WHERE d.seq = r.seq)",
+            [int(refused.seq.0)],
+            |row| Ok((count(row, 0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let Some((records, body)) = found else { return Ok(0) };
+    let source = Source::of(&body);
+    let whole = body.len() <= QUARANTINE_WHOLE;
+    let kept = if whole { &body[..] } else { &body[..QUARANTINE_EXCERPT] };
+    db.execute(
+        "INSERT INTO quarantine (clock, at, kind, output, seq, plugin, run, code, message, whole, body)
+         VALUES (?1, ?2, 'refused', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            int(state.clock),
+            now(),
+            output,
+            int(refused.seq.0),
+            source.plugin,
+            source.run,
+            refused.code,
+            refused.message,
+            whole,
+            kept
+        ],
+    )?;
+    state.quarantine_bytes += kept.len() as u64 + OVERHEAD;
+    trim_quarantine(db, state)?;
+    Ok(records)
+}
+
+fn quarantine_rejection(
+    db: &Connection,
+    state: &mut State,
+    plugin: &str,
+    source: &Source,
+    rejection: &Rejection,
+) -> rusqlite::Result<()> {
+    let body = serde_json::to_vec(rejection).unwrap_or_default();
+    db.execute(
+        "INSERT INTO quarantine (clock, at, kind, output, seq, plugin, run, code, message, whole, body)
+         VALUES (?1, ?2, 'rejected', NULL, ?3, ?4, ?5, ?6, ?7, 1, ?8)",
+        params![
+            int(state.clock),
+            now(),
+            int(state.last_seq),
+            plugin,
+            source.run,
+            rejection.code.as_str(),
+            rejection.message,
+            body
+        ],
+    )?;
+    state.quarantine_bytes += body.len() as u64 + OVERHEAD;
+    trim_quarantine(db, state)
+}
+
+/// Drops the oldest of the quarantine while it is over its size or age.
+fn trim_quarantine(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
+    loop {
+        let oldest = db
+            .query_row(
+                "SELECT id, clock, length(body) FROM quarantine ORDER BY id LIMIT 1",
+                [],
+                |row| Ok((row.get::<_, i64>(0)?, count(row, 1)?, count(row, 2)?)),
+            )
+            .optional()?;
+        let Some((id, clock, bytes)) = oldest else {
+            state.quarantine_bytes = 0;
+            return Ok(());
+        };
+        let fits = state.quarantine_bytes <= QUARANTINE_BYTES;
+        if fits && clock + QUARANTINE_AGE >= state.clock {
+            return Ok(());
+        }
+        db.execute("DELETE FROM quarantine WHERE id = ?1", [id])?;
+        state.quarantine_bytes = state.quarantine_bytes.saturating_sub(bytes + OVERHEAD);
+    }
+}
+
+/// The wall clock, to be shown, never to be reasoned with.
+fn now() -> i64 {
+    crate::model::Timestamp::from(std::time::SystemTime::now()).millis()
+}
