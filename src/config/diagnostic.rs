@@ -143,6 +143,17 @@ impl Sources {
         let mut groups = Vec::new();
         let mut group = match &diagnostic.place {
             None => Group::with_title(title),
+            Some(place) if self.0[place.file].1.is_empty() => {
+                let group = title.element(annotate_snippets::Origin::path(self.shown(place)));
+                match &diagnostic.also {
+                    Some((also, label)) => group.element(Level::NOTE.message(format!(
+                        "{}: {}",
+                        self.shown(also),
+                        clean(label)
+                    ))),
+                    None => group,
+                }
+            }
             Some(place) => {
                 let mut primary = AnnotationKind::Primary.span(self.clamp(place));
                 if !diagnostic.label.is_empty() {
@@ -172,9 +183,12 @@ impl Sources {
         renderer.render(&groups)
     }
 
+    fn shown(&self, place: &Place) -> String {
+        clean(&self.path(place).display().to_string())
+    }
+
     fn snippet(&self, place: &Place) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
-        let (path, text) = &self.0[place.file];
-        Snippet::source(masked(text)).path(path.display().to_string())
+        Snippet::source(masked(&self.0[place.file].1)).path(self.shown(place))
     }
 
     /// The span, kept within the text and on whole characters.
@@ -259,10 +273,11 @@ fn mask_line(line: &[u8], out: &mut [u8]) {
             let close = at.min(line.len());
             if assigned && is_secret_key(&line[word.clone()]) && line.get(open) != Some(&b'/') {
                 out[open..close].fill(b'*');
-            } else if !assigned {
-                // A quoted key, as in JSON.
-                word = open..close;
+            } else if let Some(user) = user_in_url(&line[open..close]) {
+                out[open + user.start..open + user.end].fill(b'*');
             }
+            // A quoted key, as in JSON, or a value.
+            word = if assigned { 0..0 } else { open..close };
             assigned = false;
             at += 1;
             continue;
@@ -274,6 +289,14 @@ fn mask_line(line: &[u8], out: &mut [u8]) {
         };
         at += 1;
     }
+}
+
+/// The user and password in an address.
+fn user_in_url(text: &[u8]) -> Option<std::ops::Range<usize>> {
+    let start = text.windows(3).position(|w| w == b"://")? + 3;
+    let host = text[start..].split(|b| b"/?#".contains(b)).next()?;
+    let end = start + host.iter().rposition(|b| *b == b'@')?;
+    Some(start..end)
 }
 
 fn is_secret_key(key: &[u8]) -> bool {
@@ -335,6 +358,7 @@ mod tests {
         assert_eq!(masked("key = \"é\\\"z\nnext = \"1\""), "key = \"*****\nnext = \"1\"");
         assert_eq!(masked("cert_key = \"/etc/k.pem\""), "cert_key = \"/etc/k.pem\"");
         assert_eq!(masked("key = { env = \"TALAIA_KEY\" }"), "key = { env = \"TALAIA_KEY\" }");
+        assert_eq!(masked("url = 'http://me:pw@hub/a@b'"), "url = 'http://*****@hub/a@b'");
         assert_eq!(masked("label = \"a key: \" "), "label = \"a key: \" ");
     }
 }

@@ -16,7 +16,7 @@ use super::raw::{RawAgent, RawConfig, RawHub, RawOutput, RawPlugin};
 use super::read::{At, Found, Named, Read as _, Span};
 use super::resolve::Cx;
 use super::resolve_plugin::{Around, Definition, normal, plugin};
-use super::values::SecretSource;
+use super::values::{RawCommand, SecretSource};
 use super::{Config, Loaded, Origin, agent};
 use crate::model::{InvalidName, PluginName, nearest_name};
 
@@ -322,11 +322,23 @@ impl Loading<'_> {
                 entry
             };
             if is_program(&entry)
+                && !self.named(&entry)
                 && let Some(def) = self.found_as(&entry)
             {
                 self.define(def);
             }
         }
+    }
+
+    /// Whether a plugin is defined that runs this very file; then it is no second plugin.
+    fn named(&self, file: &Path) -> bool {
+        self.plugins.iter().any(|plugin| {
+            let Some(At { value: RawCommand::Argv(argv), .. }) = &plugin.raw.command else {
+                return false;
+            };
+            let base = self.cx.base(&plugin.place);
+            argv.iter().any(|word| normal(&base.join(&word.value)) == file)
+        })
     }
 
     fn finish(mut self) -> Result<Loaded, LoadErrors> {

@@ -130,7 +130,14 @@ pub(super) fn parse_toml(text: &str, file: usize) -> (Node, Vec<SyntaxError>) {
     let (root, found) = DeTable::parse_recoverable(text);
     let mut errors: Vec<SyntaxError> = found
         .into_iter()
-        .map(|e| (e.message().trim_end().replace('\n', ", "), e.span().unwrap_or(0..0)))
+        .map(|e| {
+            let span = e.span().unwrap_or(0..0);
+            let message = match (e.message(), text.get(span.clone())) {
+                ("duplicate key", Some(key)) => format!("`{key}` is here for the second time"),
+                (message, _) => message.trim_end().replace('\n', ", "),
+            };
+            (message, span)
+        })
         .collect();
     let kind = table(root.get_ref(), file, &mut errors);
     (Node { place: Place { file, span: 0..0 }, kind }, errors)

@@ -128,7 +128,16 @@ pub(super) fn output(raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) -> Option<Outp
     }
 }
 
+/// Says that a key is missing, unless it may be the one that was reported as wrong.
 fn missing(key: &str, example: &str, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) {
+    let spoiled = match &raw.value.value {
+        RawOutput::Talaia(hub) => hub.spoiled,
+        RawOutput::File(file) => file.spoiled,
+        RawOutput::Stdout(_) => false,
+    };
+    if spoiled {
+        return;
+    }
     cx.found.push(
         Diagnostic::error(format!("the output `{}` has no `{key}`", raw.name))
             .at(&raw.place)

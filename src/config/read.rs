@@ -85,6 +85,10 @@ macro_rules! section {
         $(#[$meta])*
         pub(super) struct $name {
             $($(#[$field_meta])* pub(super) $field: Option<$crate::config::read::At<$kind>>,)*
+            /// Whether something in it could not be read, so that what seems to be missing may
+            /// have been reported already.
+            #[schemars(skip)]
+            pub(super) spoiled: bool,
         }
 
         impl $crate::config::read::Read for $name {
@@ -102,8 +106,12 @@ macro_rules! section {
                     match entry.key.as_str() {
                         $(key if key == key_of(stringify!($field)) => {
                             section.$field = <$crate::config::read::At<$kind> as $crate::config::read::Read>::read(&entry.value, found);
+                            section.spoiled |= section.$field.is_none();
                         })*
-                        _ => found.unknown_key(entry, &[$(key_of(stringify!($field))),*]),
+                        _ => {
+                            found.unknown_key(entry, &[$(key_of(stringify!($field))),*]);
+                            section.spoiled = true;
+                        }
                     }
                 }
                 Some(section)
@@ -146,7 +154,7 @@ macro_rules! words {
 
         impl $name {
             /// The word in the config.
-            pub fn as_str(self) -> &'static str {
+            $vis fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)*
                 }

@@ -271,11 +271,14 @@ fn command(
     };
     let Some(At { value: written, place }) = &raw.command else {
         let Some(program) = def.executable.clone() else {
-            cx.found.push(
-                Diagnostic::error(format!("the plugin `{}` has no `command`", def.name))
-                    .at(&def.place)
-                    .help(format!("say what to run: `command = [\"plugins/{}.sh\"]`", def.name)),
-            );
+            if !raw.spoiled {
+                let help = format!("say what to run: `command = [\"plugins/{}.sh\"]`", def.name);
+                cx.found.push(
+                    Diagnostic::error(format!("the plugin `{}` has no `command`", def.name))
+                        .at(&def.place)
+                        .help(help),
+                );
+            }
             return None;
         };
         if let Err(fault) = inspect(&program, path) {
@@ -429,6 +432,9 @@ fn metrics(
             );
         }
         let Some(kind) = &raw.r#type else {
+            if raw.spoiled {
+                continue;
+            }
             cx.found.push(
                 Diagnostic::error(format!("the metric `{name}` has no `type`")).at(place).help(
                     "add one: `integer`, `float`, `percent`, `counter`, `boolean` or `string`",

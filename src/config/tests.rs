@@ -312,7 +312,7 @@ fn a_reload_sees_which_plugins_changed() {
 #[test]
 fn every_mistake_is_reported_at_once() {
     let place = Place::new();
-    insta::assert_snapshot!(place.said(
+    let said = place.said(
         r#"
 includes = []
 [agent]
@@ -361,14 +361,15 @@ min = 2
 max = 1
 [plugins.words.metrics.untyped]
 unit = "B"
-"#
-    ));
+"#,
+    );
+    insta::assert_snapshot!(said);
 }
 
 #[test]
 fn mistakes_in_outputs() {
     let place = Place::new();
-    insta::assert_snapshot!(place.said(
+    let said = place.said(
         r#"
 [outputs.clear]
 type = "talaia"
@@ -397,14 +398,15 @@ type = "file"
 [hub]
 listen = "localhost:80"
 hosts = ["http://hub/"]
-"#
-    ));
+"#,
+    );
+    insta::assert_snapshot!(said);
 }
 
 #[test]
 fn what_comes_later_says_so() {
     let place = Place::new();
-    insta::assert_snapshot!(place.said(
+    let said = place.said(
         r#"
 [plugins.a]
 command = ["./ok.sh"]
@@ -418,8 +420,9 @@ limits = { memory = "1MiB", cpu = "5s", files = 64, processes = 32 }
 [plugins.b]
 command = ["./ok.sh"]
 format = "nagios"
-"#
-    ));
+"#,
+    );
+    insta::assert_snapshot!(said);
 }
 
 #[test]
@@ -467,7 +470,8 @@ enabled = false
 command = ["./missing"]
 when = { exists = "/no/such/device" }
 "#;
-    insta::assert_snapshot!(place.said(text));
+    let said = place.said(text);
+    insta::assert_snapshot!(said);
     let loaded = place.load(text).unwrap();
     let states = &loaded.config.plugins;
     assert_eq!(states[&name("fine")].state, PluginState::Ready);
@@ -517,9 +521,10 @@ fn mistakes_over_several_files() {
     );
     place.script("plugins/y.sh", "#!/bin/sh\n");
     place.script("plugins/y.py", "#!/usr/bin/env python3\n");
-    insta::assert_snapshot!(place.said(
+    let said = place.said(
         "include = ['more/*.toml', 'none.toml', 'none/*.toml']\nagent.plugin_dirs = ['plugins', 'no-such']\noutputs.o.type = 'stdout'"
-    ));
+    );
+    insta::assert_snapshot!(said);
 }
 
 #[test]
@@ -624,4 +629,31 @@ fn the_schema_accepts_what_is_accepted() {
             }
         }
     }
+}
+
+#[test]
+fn the_examples_load_without_a_word() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let path = root.join("talaia.toml");
+    let place = Place::new();
+    let loaded = load(&Source::File(path.clone()), &place.env).unwrap_or_else(|e| panic!("{e}"));
+    // What an interpreter that is not installed here costs is a skipped plugin, not a problem.
+    assert_eq!(loaded.problems, []);
+    assert_eq!(loaded.warnings, []);
+    assert!(loaded.config.outputs.is_empty() && loaded.config.hub.enabled);
+    // Every script is run by the config, under its own name.
+    let programs: Vec<&Path> =
+        loaded.config.plugins.values().map(|p| p.command.program.as_path()).collect();
+    let mut scripts = 0;
+    for entry in std::fs::read_dir(root.join("plugins")).unwrap() {
+        let script = entry.unwrap().path();
+        assert!(programs.contains(&script.as_path()), "{} is not run", script.display());
+        let stem = script.file_stem().unwrap().to_str().unwrap();
+        assert!(loaded.config.plugins.contains_key(&name(stem)), "{stem}");
+        scripts += 1;
+    }
+    assert!(scripts >= 10);
+    let tree: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    let tree = serde_json::to_value(&tree).unwrap();
+    assert!(jsonschema::validator_for(&schema()).unwrap().is_valid(&tree));
 }
