@@ -1,1 +1,97 @@
-//! To come.
+//! What the operator wrote, and what it comes to.
+//!
+//! A config is read in two stages: *raw* (what was written, each value with its place in its file)
+//! and *resolved* (what will happen, in [`Config`], where contradictory settings cannot be said).
+//! Promises:
+//!
+//! - everything that is wrong is reported at once, with file, line, caret and what to write instead;
+//! - what merely keeps one plugin from running is no error of the config, so that a broken plugin
+//!   never stops the agent ([`PluginState::Broken`], [`Loaded::problems`]);
+//! - no secret is shown in a `Debug`, an error or a rendering;
+//! - the types that read a config are its JSON Schema (`schemas/config.v1.json`).
+//!
+//! This room and `cli` are the only ones that read the environment. It does not know who may own the
+//! files that it read (it lists them in [`Loaded::files`] for whoever judges that), starts nothing,
+//! and does not check a plugin's JSON Schema beyond being JSON.
+
+mod agent;
+mod command;
+mod diagnostic;
+mod env;
+mod json;
+mod load;
+mod node;
+mod output;
+mod pattern;
+mod plugin;
+mod raw;
+mod read;
+mod resolve;
+mod resolve_plugin;
+mod schema;
+mod secrets;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use agent::{AgentConfig, HubConfig, SpoolConfig};
+pub use command::Command;
+pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
+pub use env::{DEFAULT_PATH, Env, User};
+pub use load::{Scripts, Source, load};
+pub use node::Place;
+pub use output::{
+    Compression, EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Proxy, Start, TalaiaOutput,
+};
+pub use plugin::{
+    DeclaredMetric, Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin,
+    Strictness, Timing,
+};
+pub use schema::{schema, schema_text};
+
+use crate::model::PluginName;
+
+/// The commented config that a new installation begins with.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+/// All that an agent is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The agent itself.
+    pub agent: AgentConfig,
+    /// The plugins, those that are not to run among them.
+    pub plugins: BTreeMap<PluginName, PluginConfig>,
+    /// The outputs, the embedded one left out.
+    pub outputs: BTreeMap<String, OutputConfig>,
+    /// The embedded hub.
+    pub hub: HubConfig,
+}
+
+/// A config, and how it came about.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The config.
+    pub config: Config,
+    /// Every file that had a say in it, absolute: config files, sidecars and schemas.
+    pub files: Vec<PathBuf>,
+    /// Where each plugin is defined.
+    pub origins: BTreeMap<PluginName, Origin>,
+    /// What keeps single plugins from running.
+    pub problems: Vec<Diagnostic>,
+    /// What works, but probably not as meant.
+    pub warnings: Vec<Diagnostic>,
+    /// For showing the two.
+    pub sources: Sources,
+}
+
+/// Where something is defined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file; for a plugin without a line of config, its executable.
+    pub path: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+}

@@ -1,0 +1,296 @@
+//! Plugins, as they will be run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::command::Command;
+use super::diagnostic::Diagnostic;
+use super::node::Node;
+use super::read::{At, Found, Read, Table, not_one_of, words};
+use super::resolve::Cx;
+use super::secrets;
+use super::values::{EnvText, later_version};
+use crate::model::{MetricType, PluginKey, PluginName, Secret, Tags, Threshold};
+use crate::schedule::{Cron, Every, Schedule};
+
+/// One plugin. Equal to another exactly when a reload need not touch it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginConfig {
+    /// Its name.
+    pub name: PluginName,
+    /// What a hub gave it when it was registered.
+    pub key: Option<PluginKey>,
+    /// Whether it is to run.
+    pub state: PluginState,
+    /// What is started, and where.
+    pub command: Command,
+    /// When.
+    pub timing: Timing,
+    /// How long a run may take.
+    pub timeout: Duration,
+    /// From TERM to KILL.
+    pub grace: Duration,
+    /// What it prints.
+    pub format: Format,
+    /// What it finds on its standard input.
+    pub stdin: Stdin,
+    /// What happens to processes that it leaves behind.
+    pub leftovers: Leftovers,
+    /// Its own settings.
+    pub settings: Settings,
+    /// Its whole environment but for the variables that begin with `TALAIA_`.
+    pub env: BTreeMap<String, Secret>,
+    /// Tags for each of its metrics, the agent's among them.
+    pub tags: Tags,
+    /// What it says that it prints.
+    pub metrics: BTreeMap<String, DeclaredMetric>,
+    /// What happens to metrics that are not declared.
+    pub strictness: Strictness,
+    /// The schema of what it prints.
+    pub schema: Option<SchemaFile>,
+    /// Most bytes of standard output that are read.
+    pub stdout_limit: u64,
+}
+
+/// Whether a plugin is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PluginState {
+    /// It is.
+    Ready,
+    /// Its config says no.
+    Disabled,
+    /// Its `when` does not hold here.
+    Skipped {
+        /// Which condition, for a person.
+        why: String,
+    },
+    /// It could not start as things are; the rest of the agent runs.
+    Broken {
+        /// What is wrong and what to do, in one line.
+        why: String,
+    },
+}
+
+/// When a plugin runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Timing {
+    /// Every so often, counted from the agent's start, at a phase of its own.
+    Splayed(Every),
+    /// At full multiples of the interval on the wall clock.
+    Aligned(Every),
+    /// By the calendar.
+    Cron(Cron),
+}
+
+impl Timing {
+    /// The schedule; whether it is counted from the agent's start or on the wall clock is known
+    /// from the variant.
+    pub fn schedule(&self) -> Schedule {
+        match self {
+            Self::Splayed(every) | Self::Aligned(every) => Schedule::Every(*every),
+            Self::Cron(cron) => Schedule::Cron(cron.clone()),
+        }
+    }
+
+    /// The interval, where there is a fixed one.
+    pub fn interval(&self) -> Option<Duration> {
+        match self {
+            Self::Splayed(every) | Self::Aligned(every) => Some(every.interval),
+            Self::Cron(_) => None,
+        }
+    }
+}
+
+/// What a plugin prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The native JSON.
+    Json,
+}
+
+/// Formats that this version does not read yet.
+const LATER_FORMATS: [&str; 11] = [
+    "nagios",
+    "prometheus",
+    "influx",
+    "munin",
+    "graphite",
+    "opentsdb",
+    "mackerel",
+    "checkmk",
+    "netdata",
+    "newrelic",
+    "value",
+];
+
+impl Format {
+    /// The word in the config.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Read for Format {
+    fn read(node: &Node, found: &mut Found) -> Option<Self> {
+        match node.text() {
+            Some("json") => Some(Self::Json),
+            Some(later) if LATER_FORMATS.contains(&later) => {
+                found.push(later_version(&format!("plugins of format `{later}`"), &node.place));
+                None
+            }
+            _ => {
+                not_one_of(node, &["json"], found);
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for Format {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Format".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "Format",
+            "description": "What the plugin prints: the native JSON. More formats come in later versions.",
+            "enum": ["json"]
+        })
+    }
+}
+
+words! {
+    /// What a plugin finds on its standard input.
+    pub Stdin {
+        /// Its settings, as a file.
+        Config = "config",
+        /// Nothing.
+        Null = "null",
+        /// A pipe that stays open.
+        Open = "open",
+    }
+}
+
+words! {
+    /// What happens to processes that a run leaves behind.
+    pub Leftovers {
+        /// They are killed and counted.
+        Kill = "kill",
+        /// They are left alone.
+        Keep = "keep",
+    }
+}
+
+/// What happens to metrics that are not declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// They are accepted.
+    Open,
+    /// They are refused.
+    Strict,
+}
+
+/// A plugin's own settings, secrets in place: a JSON object.
+#[derive(Clone, PartialEq)]
+pub struct Settings(serde_json::Value);
+
+impl Settings {
+    pub(super) fn new(value: serde_json::Value) -> Self {
+        Self(value)
+    }
+
+    /// The JSON text that the plugin gets. It may hold secrets.
+    pub fn to_json(&self) -> String {
+        self.0.to_string()
+    }
+
+    /// The settings themselves. They may hold secrets.
+    pub fn expose(&self) -> &serde_json::Value {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Settings(…)")
+    }
+}
+
+/// What a plugin promises about one of its metrics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeclaredMetric {
+    /// The type of its values.
+    pub kind: MetricType,
+    /// The unit.
+    pub unit: Option<String>,
+    /// A readable name.
+    pub label: Option<String>,
+    /// Whether a run without it gets a warning.
+    pub required: bool,
+    /// Where it gets worrying.
+    pub warn: Option<Threshold>,
+    /// Where it gets critical.
+    pub crit: Option<Threshold>,
+    /// The least possible value.
+    pub min: Option<f64>,
+    /// The greatest possible value.
+    pub max: Option<f64>,
+}
+
+/// A JSON Schema and the file it is from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchemaFile {
+    /// The file; absolute.
+    pub path: PathBuf,
+    /// What is in it.
+    pub schema: serde_json::Value,
+}
+
+/// Environment variables as written, secrets fetched; those that cannot be had go to `missing`.
+pub(super) fn environment(
+    written: Option<&At<Table<At<EnvText>>>>,
+    missing: &mut Vec<Diagnostic>,
+    cx: &mut Cx<'_>,
+) -> BTreeMap<String, Secret> {
+    let mut env = BTreeMap::new();
+    for pair in written.iter().flat_map(|at| &at.value.0) {
+        if !variable(&pair.name) {
+            cx.found.push(wrong_variable(&pair.name).at(&pair.place));
+            continue;
+        }
+        let value = match &pair.value.value {
+            EnvText::Text(text) => Ok(Secret::new(text.as_str())),
+            EnvText::Secret(source) => secrets::fetch(source, cx),
+        };
+        match value {
+            Ok(value) if value.expose().contains('\0') => {
+                cx.error("an environment variable cannot hold a zero byte", &pair.value.place);
+            }
+            Ok(value) => {
+                env.insert(pair.name.clone(), value);
+            }
+            Err(diagnostic) => missing.push(diagnostic),
+        }
+    }
+    env
+}
+
+/// Whether a plugin may have a variable of this name from its config.
+pub(super) fn variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0']) && !name.starts_with("TALAIA_")
+}
+
+pub(super) fn wrong_variable(name: &str) -> Diagnostic {
+    if name.starts_with("TALAIA_") {
+        Diagnostic::error("variables that begin with `TALAIA_` are the agent's own")
+            .help("give the plugin its settings in `config`, or choose another name")
+    } else {
+        Diagnostic::error(format!("`{name}` is not the name of an environment variable"))
+    }
+}

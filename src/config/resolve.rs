@@ -1,0 +1,107 @@
+//! What resolving a setting may look at, and the small rules that several tables share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::diagnostic::{Diagnostic, Sources};
+use super::env::Env;
+use super::node::Place;
+use super::read::{At, Found, Span, Table};
+use crate::model::{Tags, limits};
+
+/// Longest duration that a setting may have.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// The surroundings of one load.
+pub(super) struct Cx<'a> {
+    pub(super) env: &'a Env,
+    pub(super) sources: Sources,
+    pub(super) found: Found,
+}
+
+impl Cx<'_> {
+    /// The folder of the file in which `place` is: what relative paths there are relative to.
+    pub(super) fn base(&self, place: &Place) -> PathBuf {
+        self.sources.path(place).parent().map(PathBuf::from).unwrap_or_default()
+    }
+
+    /// A path as written somewhere, made absolute.
+    pub(super) fn path(&mut self, path: &At<String>) -> PathBuf {
+        if path.value.is_empty() || path.value.contains('\0') {
+            self.error("this is not a path", &path.place);
+        }
+        self.base(&path.place).join(&path.value)
+    }
+
+    pub(super) fn error(&mut self, message: impl Into<String>, place: &Place) {
+        self.found.push(Diagnostic::error(message).at(place));
+    }
+
+    /// A duration of at least `least`, or `default`.
+    pub(super) fn duration(
+        &mut self,
+        written: Option<&At<Span>>,
+        least: Duration,
+        default: Duration,
+    ) -> Duration {
+        let Some(At { value: Span(duration), place }) = written else { return default };
+        if *duration < least || *duration > LONGEST {
+            let shown = |d| humantime::format_duration(d).to_string();
+            let label = if *duration < least {
+                format!("at least {}", shown(least))
+            } else {
+                "at most 366 days".to_owned()
+            };
+            self.found.push(
+                Diagnostic::error(format!(
+                    "this duration is too {}",
+                    if *duration < least { "short" } else { "long" }
+                ))
+                .at(place)
+                .label(label),
+            );
+            return default;
+        }
+        *duration
+    }
+
+    /// A count of at least 1, or `default`.
+    pub(super) fn count(&mut self, written: Option<&At<u32>>, default: usize) -> usize {
+        match written {
+            None => default,
+            Some(At { value: 0, place }) => {
+                self.error("this must be at least 1", place);
+                default
+            }
+            Some(At { value, .. }) => *value as usize,
+        }
+    }
+
+    /// Tags, within the limits of the protocol.
+    pub(super) fn tags(&mut self, written: Option<&At<Table<At<String>>>>) -> Tags {
+        let mut tags = Tags::new();
+        let Some(At { value: Table(pairs), place }) = written else { return tags };
+        for pair in pairs {
+            if pair.name.is_empty() || pair.name.len() > limits::TAG_KEY {
+                let message = format!("a tag's key has 1 to {} bytes", limits::TAG_KEY);
+                self.error(message, &pair.place);
+            }
+            if pair.value.value.len() > limits::TAG_VALUE {
+                let message = format!("a tag's value has at most {} bytes", limits::TAG_VALUE);
+                self.error(message, &pair.value.place);
+            }
+            tags.insert(&pair.name, &pair.value.value);
+        }
+        if tags.len() > limits::TAGS {
+            self.error(format!("there may be at most {} tags", limits::TAGS), place);
+        }
+        tags
+    }
+
+    /// Says that two settings cannot go together.
+    pub(super) fn contradiction(&mut self, message: &str, one: &Place, other: &Place, help: &str) {
+        self.found.push(
+            Diagnostic::error(message).at(one).label("this").also(other, "and this").help(help),
+        );
+    }
+}

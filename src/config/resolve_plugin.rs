@@ -1,0 +1,501 @@
+//! From what is written about a plugin to how it will be run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::agent::{AgentConfig, size};
+use super::command::{Command, Fault, find, inspect, look_up};
+use super::diagnostic::{Diagnostic, Severity};
+use super::node::Place;
+use super::pattern::fits;
+use super::plugin::{
+    DeclaredMetric, Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin,
+    Strictness, Timing, environment, variable, wrong_variable,
+};
+use super::raw::{RawMetric, RawPlugin, RawWhen};
+use super::read::{At, Table};
+use super::resolve::Cx;
+use super::secrets;
+use super::values::{RawCommand, RawMode, SecretSource, later_version};
+use crate::model::{PluginName, Secret, is_name, limits, nearest_name};
+use crate::schedule::{Cron, Every, splay};
+
+/// A plugin as written, and where.
+pub(super) struct Definition {
+    pub(super) name: PluginName,
+    pub(super) raw: RawPlugin,
+    /// Where it is defined: its table, its sidecar, or the command line.
+    pub(super) place: Place,
+    /// The executable that it was found as, in a folder of plugins or on the command line.
+    pub(super) executable: Option<PathBuf>,
+    /// Arguments from the command line.
+    pub(super) args: Vec<String>,
+    /// The schema found beside its executable.
+    pub(super) schema: Option<PathBuf>,
+}
+
+/// What a plugin's settings are resolved with.
+pub(super) struct Around<'a> {
+    pub(super) agent: &'a AgentConfig,
+    /// The environment variables that hold keys of outputs; no plugin may have them.
+    pub(super) output_keys: &'a [String],
+}
+
+/// Resolves one plugin. `files` gets the schema file, where there is one.
+pub(super) fn plugin(
+    def: &Definition,
+    around: &Around<'_>,
+    files: &mut Vec<PathBuf>,
+    cx: &mut Cx<'_>,
+) -> Option<PluginConfig> {
+    let raw = &def.raw;
+    later(raw, cx);
+    let mut problems = Vec::new();
+    let env = plugin_env(def, around, &mut problems, cx);
+    let path = env.get("PATH").map_or("", Secret::expose).to_owned();
+    let timing = timing(def, around, cx);
+    let timeout = timeout(raw, timing.interval(), cx);
+    let command = command(def, &path, &mut problems, cx)?;
+    let settings = match raw.config.as_ref().map(|at| secrets::settings(&at.value.0, cx)) {
+        Some(Ok(value)) => value,
+        Some(Err(diagnostic)) => {
+            problems.push(diagnostic);
+            serde_json::Value::Object(serde_json::Map::new())
+        }
+        None => serde_json::Value::Object(serde_json::Map::new()),
+    };
+    let schema = schema(def, files, &mut problems, cx);
+    let metrics = metrics(raw.metrics.as_ref(), cx);
+    let mut tags = cx.tags(raw.tags.as_ref());
+    tags.fill_from(&around.agent.tags);
+    let skipped = raw.when.as_ref().and_then(|when| unmet(&when.value, &path, around, cx));
+    let state = if raw.enabled.as_ref().is_some_and(|at| !at.value) {
+        PluginState::Disabled
+    } else if let Some(why) = skipped {
+        PluginState::Skipped { why }
+    } else if let Some(first) = problems.first() {
+        let why = match &first.help {
+            Some(help) => format!("{}; {help}", first.message),
+            None => first.message.clone(),
+        };
+        for mut problem in problems {
+            problem.severity = Severity::Problem;
+            problem.message = format!("plugin `{}`: {}", def.name, problem.message);
+            cx.found.push(problem);
+        }
+        PluginState::Broken { why }
+    } else {
+        PluginState::Ready
+    };
+    Some(PluginConfig {
+        name: def.name.clone(),
+        key: key(raw, cx),
+        state,
+        command,
+        timing,
+        timeout,
+        grace: cx.duration(raw.grace.as_ref(), Duration::ZERO, Duration::from_secs(2)),
+        format: raw.format.as_ref().map_or(Format::Json, |at| at.value),
+        stdin: raw.stdin.as_ref().map_or(Stdin::Config, |at| at.value),
+        leftovers: raw.leftovers.as_ref().map_or(Leftovers::Kill, |at| at.value),
+        settings: Settings::new(settings),
+        env,
+        tags,
+        metrics,
+        strictness: match &raw.strict {
+            Some(At { value: true, .. }) => Strictness::Strict,
+            _ => Strictness::Open,
+        },
+        schema,
+        stdout_limit: size(
+            raw.limits.as_ref().and_then(|limits| limits.value.stdout.as_ref()),
+            1,
+            1 << 20,
+            cx,
+        ),
+    })
+}
+
+/// Refuses what the grammar has and this version does not do.
+fn later(raw: &RawPlugin, cx: &mut Cx<'_>) {
+    let limits = raw.limits.as_ref().map(|at| &at.value);
+    let mode = raw.mode.as_ref().filter(|at| at.value == RawMode::Stream);
+    let asked = [
+        ("long-lived plugins", mode.map(|at| &at.place)),
+        ("triggers", raw.trigger.as_ref().map(|at| &at.place)),
+        ("plugins with a `user` of their own", raw.user.as_ref().map(|at| &at.place)),
+        ("plugins with a `group` of their own", raw.group.as_ref().map(|at| &at.place)),
+        ("isolated plugins", raw.isolate.as_ref().map(|at| &at.place)),
+        ("jq filters", raw.jq.as_ref().map(|at| &at.place)),
+        ("limits on memory", limits.and_then(|l| l.memory.as_ref()).map(|at| &at.place)),
+        ("limits on processor time", limits.and_then(|l| l.cpu.as_ref()).map(|at| &at.place)),
+        ("limits on open files", limits.and_then(|l| l.files.as_ref()).map(|at| &at.place)),
+        ("limits on processes", limits.and_then(|l| l.processes.as_ref()).map(|at| &at.place)),
+    ];
+    for (what, place) in asked {
+        if let Some(place) = place {
+            cx.found.push(later_version(what, place));
+        }
+    }
+}
+
+/// The whole environment: the base, the agent's `env`, what is handed on, and the plugin's own.
+fn plugin_env(
+    def: &Definition,
+    around: &Around<'_>,
+    problems: &mut Vec<Diagnostic>,
+    cx: &mut Cx<'_>,
+) -> BTreeMap<String, Secret> {
+    let mut env = BTreeMap::new();
+    env.insert("PATH".to_owned(), Secret::new(around.agent.path.as_str()));
+    env.insert("LANG".to_owned(), Secret::new("C.UTF-8"));
+    env.insert("TMPDIR".to_owned(), Secret::new(cx.env.var("TMPDIR").unwrap_or("/tmp")));
+    for name in ["HOME", "USER", "TZ"] {
+        if let Some(value) = cx.env.var(name) {
+            env.insert(name.to_owned(), Secret::new(value));
+        }
+    }
+    env.extend(around.agent.env.clone());
+    for name in def.raw.pass_env.iter().flat_map(|at| &at.value) {
+        if around.output_keys.contains(&name.value) {
+            cx.found.push(
+                Diagnostic::error(format!("`{}` holds the key of an output", name.value))
+                    .at(&name.place)
+                    .help("the agent's own keys are never handed to a plugin"),
+            );
+        } else if !variable(&name.value) {
+            cx.found.push(wrong_variable(&name.value).at(&name.place));
+        } else if let Some(value) = cx.env.var(&name.value) {
+            env.insert(name.value.clone(), Secret::new(value));
+        } else {
+            cx.found.push(
+                Diagnostic::warning(format!(
+                    "`{}` is not set in the agent's environment, so there is nothing to hand on",
+                    name.value
+                ))
+                .at(&name.place),
+            );
+        }
+    }
+    if let Some(table) = &def.raw.env {
+        for pair in &table.value.0 {
+            if let super::values::EnvText::Secret(SecretSource::Env(name)) = &pair.value.value
+                && around.output_keys.contains(&name.value)
+            {
+                cx.found.push(
+                    Diagnostic::error(format!("`{}` holds the key of an output", name.value))
+                        .at(&name.place)
+                        .help("the agent's own keys are never handed to a plugin"),
+                );
+            }
+        }
+    }
+    env.extend(environment(def.raw.env.as_ref(), problems, cx));
+    env
+}
+
+fn timing(def: &Definition, around: &Around<'_>, cx: &mut Cx<'_>) -> Timing {
+    let raw = &def.raw;
+    let default = Duration::from_secs(60);
+    let interval = cx.duration(raw.interval.as_ref(), Duration::from_millis(10), default);
+    let Some(cron) = &raw.cron else {
+        if let Some(zone) = &raw.timezone {
+            cx.error("`timezone` only goes with `cron`", &zone.place);
+        }
+        return if raw.align.as_ref().is_some_and(|at| at.value) {
+            Timing::Aligned(Every { interval, phase: Duration::ZERO })
+        } else {
+            let phase = splay(&around.agent.host, def.name.as_str(), interval);
+            Timing::Splayed(Every { interval, phase })
+        };
+    };
+    if let Some(interval) = &raw.interval {
+        cx.contradiction(
+            "a plugin has either an `interval` or a `cron` expression",
+            &interval.place,
+            &cron.place,
+            "remove one of the two",
+        );
+    }
+    if let Some(align) = &raw.align {
+        cx.contradiction(
+            "`align` only goes with an `interval`",
+            &align.place,
+            &cron.place,
+            "remove `align`: `cron` is on the clock already",
+        );
+    }
+    let zone = raw.timezone.as_ref();
+    match Cron::parse(&cron.value, zone.map(|at| at.value.as_str())) {
+        Ok(cron) => Timing::Cron(cron),
+        Err(error) => {
+            let place = match (&error, zone) {
+                (crate::schedule::CronError::Zone(_), Some(zone)) => &zone.place,
+                _ => &cron.place,
+            };
+            cx.error(error.to_string(), place);
+            Timing::Splayed(Every { interval: default, phase: Duration::ZERO })
+        }
+    }
+}
+
+fn timeout(raw: &RawPlugin, interval: Option<Duration>, cx: &mut Cx<'_>) -> Duration {
+    let most = Duration::from_secs(30);
+    let default = interval.map_or(most, |interval| (interval * 9 / 10).min(most));
+    let timeout = cx.duration(raw.timeout.as_ref(), Duration::from_millis(1), default);
+    if let (Some(at), Some(interval)) = (&raw.timeout, interval)
+        && timeout > interval
+    {
+        cx.found.push(
+            Diagnostic::warning("the timeout is longer than the interval")
+                .at(&at.place)
+                .help("while a run goes on, those that fall due are skipped and counted"),
+        );
+    }
+    timeout
+}
+
+/// What to start. `None` when an error was recorded.
+fn command(
+    def: &Definition,
+    path: &str,
+    problems: &mut Vec<Diagnostic>,
+    cx: &mut Cx<'_>,
+) -> Option<Command> {
+    let raw = &def.raw;
+    let shell = raw.shell.as_ref().filter(|at| at.value);
+    let base = cx.base(&def.place);
+    let mut fail = |fault: Fault, place: &Place| {
+        problems.push(Diagnostic::error(fault.message).at(place).help(fault.help));
+    };
+    let Some(At { value: written, place }) = &raw.command else {
+        let Some(program) = def.executable.clone() else {
+            if !raw.spoiled {
+                let help = format!("say what to run: `command = [\"plugins/{}.sh\"]`", def.name);
+                cx.found.push(
+                    Diagnostic::error(format!("the plugin `{}` has no `command`", def.name))
+                        .at(&def.place)
+                        .help(help),
+                );
+            }
+            return None;
+        };
+        if let Err(fault) = inspect(&program, path) {
+            fail(fault, &def.place);
+        }
+        let dir = program.parent().map(Path::to_path_buf).unwrap_or_default();
+        return Some(Command { program, args: def.args.clone(), dir });
+    };
+    let argv = match (written, shell) {
+        (RawCommand::Line(line), Some(_)) => {
+            if line.trim().is_empty() || line.contains('\0') {
+                cx.error("this is not a command", place);
+            }
+            // The name after the line is `$0`; arguments from the command line follow as `$1`….
+            let mut args = vec!["-c".to_owned(), line.clone()];
+            if !def.args.is_empty() {
+                args.push(def.name.to_string());
+                args.extend(def.args.clone());
+            }
+            return Some(Command { program: PathBuf::from("/bin/sh"), args, dir: base });
+        }
+        (RawCommand::Line(line), None) => {
+            let words: Vec<String> = line.split_whitespace().map(|w| format!("{w:?}")).collect();
+            cx.found.push(
+                Diagnostic::error("`command` is an array of the program and its arguments")
+                    .at(place)
+                    .label("a single string")
+                    .help(format!(
+                        "write `command = [{}]`, or add `shell = true` to have /bin/sh read it",
+                        words.join(", ")
+                    )),
+            );
+            return None;
+        }
+        (RawCommand::Argv(_), Some(shell)) => {
+            cx.contradiction(
+                "with `shell = true` the command is a single string",
+                place,
+                &shell.place,
+                "remove `shell = true`, or write the command as one string",
+            );
+            return None;
+        }
+        (RawCommand::Argv(argv), None) => argv,
+    };
+    if let Some(bad) = argv.iter().find(|word| word.value.contains('\0')) {
+        cx.error("an argument cannot hold a zero byte", &bad.place);
+        return None;
+    }
+    let Some((first, rest)) = argv.split_first().filter(|(first, _)| !first.value.is_empty())
+    else {
+        cx.found.push(
+            Diagnostic::error("`command` names no program")
+                .at(place)
+                .help("its first word is the program: `command = [\"plugins/disk.sh\"]`"),
+        );
+        return None;
+    };
+    let mut args: Vec<String> = rest.iter().map(|word| word.value.clone()).collect();
+    args.extend(def.args.clone());
+    if first.value.contains('/') {
+        let program = normal(&base.join(&first.value));
+        if let Err(fault) = inspect(&program, path) {
+            fail(fault, &first.place);
+        }
+        let dir = program.parent().map(Path::to_path_buf).unwrap_or_default();
+        return Some(Command { program, args, dir });
+    }
+    let program = match look_up(&first.value, path, &base) {
+        Ok(program) => {
+            if let Err(fault) = inspect(&program, path) {
+                fail(fault, &first.place);
+            }
+            program
+        }
+        Err(fault) => {
+            fail(fault, &first.place);
+            PathBuf::from(&first.value)
+        }
+    };
+    Some(Command { program, args, dir: base })
+}
+
+/// `path` without its `.` components, for messages.
+pub(super) fn normal(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+fn schema(
+    def: &Definition,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Vec<Diagnostic>,
+    cx: &mut Cx<'_>,
+) -> Option<SchemaFile> {
+    let (path, place) = match &def.raw.schema {
+        Some(at) => (cx.path(at), &at.place),
+        None => (def.schema.clone()?, &def.place),
+    };
+    let problem = |why: String, help: &str| {
+        Diagnostic::error(format!("cannot use the schema `{}`: {why}", path.display()))
+            .at(place)
+            .help(help)
+    };
+    match std::fs::read(&path) {
+        Err(e) => {
+            problems
+                .push(problem(e.to_string(), "check the path; it is relative to the config file"));
+            None
+        }
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(schema) => {
+                files.push(path.clone());
+                Some(SchemaFile { path, schema })
+            }
+            Err(e) => {
+                problems.push(problem(e.to_string(), "it must be a JSON document"));
+                None
+            }
+        },
+    }
+}
+
+fn metrics(
+    raw: Option<&At<Table<RawMetric>>>,
+    cx: &mut Cx<'_>,
+) -> BTreeMap<String, DeclaredMetric> {
+    let mut metrics = BTreeMap::new();
+    for metric in raw.iter().flat_map(|at| &at.value.0) {
+        let (name, place, raw) = (&metric.name, &metric.place, &metric.value);
+        if !is_name(name) || name.len() > limits::NAME {
+            cx.found.push(
+                Diagnostic::error(format!("`{name}` is not a metric name"))
+                    .at(place)
+                    .label("letters, digits and `_`, not starting with a digit")
+                    .help(format!("for example `{}`", nearest_name(name))),
+            );
+        }
+        for text in [&raw.unit, &raw.label].into_iter().flatten() {
+            if text.value.len() > limits::LABEL {
+                cx.error(format!("this may have at most {} bytes", limits::LABEL), &text.place);
+            }
+        }
+        if let (Some(min), Some(max)) = (&raw.min, &raw.max)
+            && min.value > max.value
+        {
+            cx.contradiction(
+                "the least value is greater than the greatest",
+                &min.place,
+                &max.place,
+                "exchange the two",
+            );
+        }
+        let Some(kind) = &raw.r#type else {
+            if raw.spoiled {
+                continue;
+            }
+            cx.found.push(
+                Diagnostic::error(format!("the metric `{name}` has no `type`")).at(place).help(
+                    "add one: `integer`, `float`, `percent`, `counter`, `boolean` or `string`",
+                ),
+            );
+            continue;
+        };
+        let declared = DeclaredMetric {
+            kind: kind.value.0,
+            unit: raw.unit.as_ref().map(|at| at.value.clone()),
+            label: raw.label.as_ref().map(|at| at.value.clone()),
+            required: raw.required.as_ref().is_some_and(|at| at.value),
+            warn: raw.warn.as_ref().map(|at| at.value.0.clone()),
+            crit: raw.crit.as_ref().map(|at| at.value.0.clone()),
+            min: raw.min.as_ref().map(|at| at.value),
+            max: raw.max.as_ref().map(|at| at.value),
+        };
+        metrics.insert(name.clone(), declared);
+    }
+    metrics
+}
+
+/// The first condition that does not hold.
+fn unmet(when: &RawWhen, path: &str, around: &Around<'_>, cx: &mut Cx<'_>) -> Option<String> {
+    for exists in when.exists.iter().flat_map(|at| &at.value.0) {
+        let file = cx.path(exists);
+        // A link to nowhere counts as absent; what may not be looked at counts as present.
+        if file.try_exists().is_ok_and(|there| !there) {
+            return Some(format!("{} does not exist", file.display()));
+        }
+    }
+    for command in when.command_exists.iter().flat_map(|at| &at.value.0) {
+        if find(&command.value, path).is_none() {
+            return Some(format!("there is no command {}", command.value));
+        }
+    }
+    let one_of = |patterns: &At<super::values::OneOrMore>, text: &str| {
+        patterns.value.0.iter().any(|pattern| fits(&pattern.value, text))
+    };
+    if let Some(patterns) = &when.os
+        && !one_of(patterns, std::env::consts::OS)
+    {
+        return Some(format!("the operating system is {}", std::env::consts::OS));
+    }
+    if let Some(patterns) = &when.host
+        && !one_of(patterns, &around.agent.host)
+    {
+        return Some(format!("the host is {}", around.agent.host));
+    }
+    None
+}
+
+fn key(raw: &RawPlugin, cx: &mut Cx<'_>) -> Option<crate::model::PluginKey> {
+    let At { value, place } = raw.key.as_ref()?;
+    let key = value.parse().ok();
+    if key.is_none() {
+        cx.found.push(
+            Diagnostic::error("this is not a plugin key")
+                .at(place)
+                .help("a plugin key is the UUID that the hub gave when the plugin was registered"),
+        );
+    }
+    key
+}

@@ -1,0 +1,17 @@
+//! The JSON Schema of a config, for editors and other tools.
+
+/// The schema (2020-12), made from the very types that read the config.
+pub fn schema() -> serde_json::Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12();
+    let mut schema =
+        settings.into_generator().into_root_schema_for::<super::raw::RawConfig>().to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("$id".to_owned(), "https://talaia.dev/schemas/config.v1.json".into());
+    }
+    schema
+}
+
+/// The schema as text, as it is checked in: `schemas/config.v1.json`.
+pub fn schema_text() -> String {
+    format!("{:#}\n", schema())
+}

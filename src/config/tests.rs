@@ -1,0 +1,659 @@
+//! Whole configs: what they come to, and every mistake with what is said about it.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+
+/// A folder with files, and surroundings that do not depend on this machine.
+struct Place {
+    dir: tempfile::TempDir,
+    env: Env,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let vars =
+            [("HOME", "/home/ada"), ("TALAIA_KEY", "k3y"), ("TOKEN", "t0ken"), ("EMPTY", "")];
+        let env = Env {
+            vars: vars.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            user: User::Other,
+            host: "web-1".to_owned(),
+            cpus: 2,
+            cwd: dir.path().to_path_buf(),
+        };
+        let place = Self { dir, env };
+        place.script("ok.sh", "#!/bin/sh\necho '{}'\n");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(&path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_ref()))
+            .unwrap();
+        path
+    }
+
+    fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.file(name, text);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn load(&self, text: &str) -> Result<Loaded, LoadErrors> {
+        let path = self.file("talaia.toml", text);
+        load(&Source::File(path), &self.env)
+    }
+
+    /// What is said about `text`, with this folder's name taken out.
+    fn said(&self, text: &str) -> String {
+        let (diagnostics, sources) = match self.load(text) {
+            Ok(loaded) => ([loaded.problems, loaded.warnings].concat(), loaded.sources),
+            Err(errors) => (errors.list().to_vec(), errors.sources().clone()),
+        };
+        self.tidy(&sources.render(&diagnostics, Color::Never))
+    }
+
+    fn tidy(&self, text: &str) -> String {
+        text.replace(self.dir.path().to_str().unwrap(), "/etc/talaia")
+    }
+}
+
+fn name(text: &str) -> PluginName {
+    text.parse().unwrap()
+}
+
+#[test]
+fn the_default_config_is_right_and_changes_nothing() {
+    let place = Place::new();
+    let said = place.load(DEFAULT).unwrap();
+    assert!(said.warnings.is_empty() && said.problems.is_empty());
+    assert_eq!(said.config, place.load("").unwrap().config);
+    // What is commented out is right as well.
+    let all: String = DEFAULT
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.starts_with('[') || rest.split(' ').nth(1) == Some("=") => rest,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    place.script("plugins/disk.sh", "#!/bin/sh\n");
+    let loaded = place.load(&all).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.config.plugins.len(), 1);
+    assert_eq!(loaded.config.outputs.len(), 1);
+}
+
+#[test]
+fn defaults_are_those_of_the_design() {
+    let place = Place::new();
+    let config = place.load("[plugins.a]\ncommand = ['./ok.sh']").unwrap().config;
+    let agent = &config.agent;
+    assert_eq!(agent.host, "web-1");
+    assert_eq!(agent.data_dir, Path::new("/home/ada/.local/state/talaia"));
+    assert_eq!((agent.concurrency, agent.max_running), (4, 512));
+    assert_eq!((agent.spool.quota, agent.spool.min_free), (256 << 20, 256 << 20));
+    assert_eq!(agent.spool.max_age, None);
+    assert!(config.hub.enabled);
+    assert_eq!(config.hub.listen.to_string(), "127.0.0.1:7180");
+    let plugin = &config.plugins[&name("a")];
+    assert_eq!(plugin.state, PluginState::Ready);
+    assert_eq!(plugin.timing.interval(), Some(Duration::from_secs(60)));
+    assert!(matches!(plugin.timing, Timing::Splayed(_)));
+    assert_eq!(plugin.timeout, Duration::from_secs(30));
+    assert_eq!(plugin.grace, Duration::from_secs(2));
+    assert_eq!(plugin.stdout_limit, 1 << 20);
+    assert_eq!(plugin.command.program, place.path("ok.sh"));
+    assert_eq!(plugin.command.dir, place.dir.path());
+    assert_eq!(plugin.settings.to_json(), "{}");
+    let env: Vec<&str> = plugin.env.keys().map(String::as_str).collect();
+    assert_eq!(env, ["HOME", "LANG", "PATH", "TMPDIR"]);
+    assert_eq!(plugin.env["PATH"].expose(), DEFAULT_PATH);
+
+    let root = Env { user: User::Root, ..place.env.clone() };
+    assert_eq!(root.default_data_dir().unwrap(), Path::new("/var/lib/talaia"));
+    assert_eq!(root.default_config_path().unwrap(), Path::new("/etc/talaia/talaia.toml"));
+    let path = place.env.default_config_path().unwrap();
+    assert_eq!(path, Path::new("/home/ada/.config/talaia/talaia.toml"));
+}
+
+/// One config that has every key of the grammar that this version takes.
+const EVERYTHING: &str = r##"
+include = ["more/*.toml"]
+[agent]
+host = "web-9"
+data_dir = "data"
+tags = { env = "prod", dc = "bcn" }
+plugin_dirs = ["plugins"]
+trusted_owners = ["deploy"]
+concurrency = 3
+max_running = 7
+stop_timeout = "4s"
+path = "/usr/bin:/bin"
+env = { LC_ALL = "C", SHARED = "1" }
+spool = { quota = "10MiB", min_free = "1GB", max_age = "7d", commit_interval = "0s" }
+[plugins.all]
+command = ["./ok.sh", "-v"]
+interval = "5s"
+align = true
+timeout = "2s"
+grace = "1s"
+format = "json"
+mode = "interval"
+shell = false
+config = { mounts = ["/", "/home"], n = 1, x = 1.5, on = true, deep = { password = { file = "pw" }, token = { env = "TOKEN" } } }
+env = { SHARED = "2", PASSWORD = { file = "pw" } }
+pass_env = ["TOKEN"]
+tags = { env = "test" }
+schema = "all.schema.json"
+strict = true
+limits = { stdout = "2MiB" }
+leftovers = "keep"
+stdin = "null"
+key = "0b7cf2d0-6a1c-4b1e-9d55-0c1e6a1f2b3c"
+enabled = true
+when = { exists = ["pw", "/"], command_exists = "sh", os = "linux", host = ["db-*", "web-*"] }
+[plugins.all.metrics.used]
+type = "percent"
+unit = "%"
+label = "Used"
+required = true
+warn = 80
+crit = "@90:100"
+min = 0
+max = 100.5
+[plugins.nightly]
+command = "cat /proc/loadavg | head -1"
+shell = true
+cron = "0 3 * * *"
+timezone = "Europe/Madrid"
+[outputs.main]
+type = "talaia"
+url = "https://hub.example.org/"
+key = { env = "TALAIA_KEY" }
+interval = "5s"
+timeout = "20s"
+compression = "gzip"
+ca = "pw"
+cert = "pw"
+cert_key = "pw"
+proxy = "http://proxy:3128"
+start = "oldest"
+[outputs.log]
+type = "file"
+path = "reports.ndjson"
+rotate = "1MiB"
+keep = 2
+start = "now"
+[outputs.screen]
+type = "stdout"
+[hub]
+enabled = true
+listen = "[::1]:0"
+hosts = ["Hub.example.org"]
+quota = "100MiB"
+"##;
+
+fn everything() -> Place {
+    let place = Place::new();
+    let secret = place.file("pw", "s3cret\n");
+    std::fs::set_permissions(secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    place.file("all.schema.json", "{\"type\": \"object\"}");
+    place.script("plugins/foo-bar.sh", "#!/bin/sh\n");
+    place.file("plugins/foo-bar.toml", "interval = '7s'\n[metrics.a]\ntype = 'binary'\n");
+    place.file("plugins/foo-bar.schema.json", "true");
+    place.file("plugins/README.md", "not a plugin");
+    place.script("plugins/new/new", "#!/bin/sh\n");
+    place.file("more/b.toml", "[plugins.b]\ncommand = ['../ok.sh']");
+    place
+}
+
+#[test]
+fn every_key_arrives() {
+    let place = everything();
+    let loaded = place.load(EVERYTHING).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.problems, []);
+    assert_eq!(loaded.warnings, []);
+    let Config { agent, plugins, outputs, hub } = &loaded.config;
+    assert_eq!(agent.data_dir, place.path("data"));
+    assert_eq!(agent.spool.max_age, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(agent.spool.commit_interval, Duration::ZERO);
+    let names: Vec<&str> = plugins.keys().map(PluginName::as_str).collect();
+    assert_eq!(names, ["all", "b", "foo_bar", "new", "nightly"]);
+
+    let all = &plugins[&name("all")];
+    assert!(plugins.values().all(|p| p.state == PluginState::Ready), "{plugins:?}");
+    assert!(matches!(all.timing, Timing::Aligned(_)));
+    assert_eq!(all.command.args, ["-v"]);
+    let settings = all.settings.expose();
+    assert_eq!(settings["deep"]["password"], "s3cret");
+    assert_eq!(settings["deep"]["token"], "t0ken");
+    assert_eq!(settings["mounts"][1], "/home");
+    assert_eq!(all.env["SHARED"].expose(), "2");
+    assert_eq!(all.env["LC_ALL"].expose(), "C");
+    assert_eq!(all.env["PASSWORD"].expose(), "s3cret");
+    assert_eq!(all.env["TOKEN"].expose(), "t0ken");
+    assert_eq!(all.env["PATH"].expose(), "/usr/bin:/bin");
+    assert_eq!(all.tags, [("env", "test"), ("dc", "bcn")].into_iter().collect());
+    assert_eq!(all.metrics["used"].crit, Some(crate::model::Threshold::Range("@90:100".into())));
+    assert_eq!(all.strictness, Strictness::Strict);
+    assert_eq!(all.schema.as_ref().unwrap().schema["type"], "object");
+    assert_eq!((all.stdin, all.leftovers), (Stdin::Null, Leftovers::Keep));
+
+    let nightly = &plugins[&name("nightly")];
+    assert_eq!(nightly.command.program, Path::new("/bin/sh"));
+    assert_eq!(nightly.command.args, ["-c", "cat /proc/loadavg | head -1"]);
+    assert!(matches!(nightly.timing, Timing::Cron(_)));
+    assert_eq!(nightly.timeout, Duration::from_secs(30));
+
+    let foo = &plugins[&name("foo_bar")];
+    assert_eq!(foo.timing.interval(), Some(Duration::from_secs(7)));
+    assert_eq!(foo.command.dir, place.path("plugins"));
+    assert_eq!(foo.metrics["a"].kind, crate::model::MetricType::Boolean);
+    assert!(foo.schema.is_some());
+    assert_eq!(plugins[&name("b")].command.program, place.path("more/../ok.sh"));
+
+    let OutputConfig::Talaia(main) = &outputs["main"] else { panic!("{outputs:?}") };
+    assert_eq!(main.url, "https://hub.example.org");
+    assert_eq!(main.key.expose(), "k3y");
+    assert_eq!(main.start, Start::Oldest);
+    assert!(main.identity.is_some());
+    assert_eq!(outputs.len(), 3);
+    assert!(hub.enabled);
+    assert_eq!(hub.hosts, ["hub.example.org"]);
+    for file in ["talaia.toml", "more/b.toml", "all.schema.json", "plugins/foo-bar.toml"] {
+        assert!(loaded.files.contains(&place.path(file)), "{file} {:?}", loaded.files);
+    }
+    assert_eq!(loaded.origins[&name("all")].line, 15);
+
+    let shown = format!("{loaded:?}");
+    for secret in ["s3cret", "t0ken", "k3y"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+}
+
+#[test]
+fn the_same_tree_in_json_comes_to_the_same() {
+    let place = everything();
+    let toml = place.load(EVERYTHING).unwrap().config;
+    let tree: toml::Table = EVERYTHING.parse().unwrap();
+    let path = place.file("talaia.json", serde_json::to_string_pretty(&tree).unwrap());
+    let json = load(&Source::File(path), &place.env).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(json.config, toml);
+}
+
+#[test]
+fn a_reload_sees_which_plugins_changed() {
+    let place = everything();
+    let before = place.load(EVERYTHING).unwrap().config;
+    let after = place.load(&format!("# a line\n{EVERYTHING}")).unwrap().config;
+    assert_eq!(before, after);
+    let after = place.load(&EVERYTHING.replace("\"-v\"", "\"-q\"")).unwrap().config;
+    let changed: Vec<&str> = before
+        .plugins
+        .iter()
+        .filter(|(name, plugin)| after.plugins.get(*name) != Some(plugin))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(changed, ["all"]);
+    place.file("pw", "changed");
+    let after = place.load(EVERYTHING).unwrap().config;
+    assert_ne!(before.plugins[&name("all")], after.plugins[&name("all")]);
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let place = Place::new();
+    let said = place.said(
+        r#"
+includes = []
+[agent]
+hots = "web-1"
+tags = { env = 1 }
+path = "bin:/usr/bin"
+concurrency = 0
+listen = "x"
+[agent.spool]
+quota = "256"
+min_free = "1M"
+[plugins.foo-bar]
+command = ["./ok.sh"]
+[plugins.slow]
+comand = ["./ok.sh"]
+interval = "30"
+timeout = 10
+grace = "10 parsecs"
+[plugins.both]
+command = ["./ok.sh"]
+interval = "1ms"
+cron = "every day"
+align = true
+[plugins.line]
+command = "df -P"
+[plugins.shell]
+command = ["df", "-P"]
+shell = true
+[plugins.none]
+command = []
+[plugins.zone]
+command = ["./ok.sh"]
+cron = "* * * * *"
+timezone = "Mars/Olympus"
+[plugins.words]
+command = ["./ok.sh"]
+format = "jsn"
+leftovers = "kil"
+stdin = 1
+pass_env = ["TALAIA_KEY"]
+env = { "A=B" = "x", N = 1 }
+key = "abc"
+[plugins.words.metrics.used-percent]
+type = "percentage"
+min = 2
+max = 1
+[plugins.words.metrics.untyped]
+unit = "B"
+"#,
+    );
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn mistakes_in_outputs() {
+    let place = Place::new();
+    let said = place.said(
+        r#"
+[outputs.clear]
+type = "talaia"
+url = "https://hub.example.org"
+key = "th1s-1s-secret"
+[outputs.unset]
+type = "talaia"
+url = "ftp://hub.example.org"
+key = { env = "NOT_SET" }
+[outputs.file-1]
+type = "talaia"
+url = "https://me:pw@hub.example.org"
+key = { file = "no-such-key" }
+cert = "no-such-cert"
+proxy = "http://me:pa55@proxy:1"
+[outputs.none]
+type = "talaia"
+[outputs.later]
+type = "otlp"
+[outputs.typo]
+type = "tailaia"
+[outputs.untyped]
+url = "x"
+[outputs.embedded]
+type = "file"
+[hub]
+listen = "localhost:80"
+hosts = ["http://hub/"]
+"#,
+    );
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn what_comes_later_says_so() {
+    let place = Place::new();
+    let said = place.said(
+        r#"
+[plugins.a]
+command = ["./ok.sh"]
+mode = "stream"
+trigger = "tick"
+user = "nobody"
+group = "nogroup"
+isolate = true
+jq = "."
+limits = { memory = "1MiB", cpu = "5s", files = 64, processes = 32 }
+[plugins.b]
+command = ["./ok.sh"]
+format = "nagios"
+"#,
+    );
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn broken_plugins_are_no_errors() {
+    let place = Place::new();
+    place.script("dos.sh", "#!/bin/sh\r\necho\r\n");
+    place.script("bare", "echo hi\n");
+    place.script("lost.rb", "#!/usr/bin/env no-such-ruby\n");
+    place.script("gone", "#!/opt/no/such/perl -w\n");
+    place.file("plain.sh", "#!/bin/sh\n");
+    place.file("bad.schema.json", "{");
+    let text = r#"
+[plugins.missing]
+command = ["plugins/disk.sh"]
+[plugins.unknown]
+command = ["no-such-command"]
+[plugins.beside]
+command = ["ok.sh"]
+[plugins.dos]
+command = ["./dos.sh"]
+[plugins.bare]
+command = ["./bare"]
+[plugins.lost]
+command = ["./lost.rb"]
+[plugins.gone]
+command = ["./gone"]
+[plugins.plain]
+command = ["./plain.sh"]
+[plugins.folder]
+command = ["/tmp"]
+[plugins.schema]
+command = ["./ok.sh"]
+schema = "bad.schema.json"
+[plugins.secret]
+command = ["./ok.sh"]
+config = { password = { env = "EMPTY" } }
+[plugins.fine]
+command = ["./ok.sh"]
+timeout = "2m"
+pass_env = ["NOT_SET"]
+[plugins.off]
+command = ["./missing"]
+enabled = false
+[plugins.elsewhere]
+command = ["./missing"]
+when = { exists = "/no/such/device" }
+"#;
+    let said = place.said(text);
+    insta::assert_snapshot!(said);
+    let loaded = place.load(text).unwrap();
+    let states = &loaded.config.plugins;
+    assert_eq!(states[&name("fine")].state, PluginState::Ready);
+    assert_eq!(states[&name("off")].state, PluginState::Disabled);
+    let why = "/no/such/device does not exist".to_owned();
+    assert_eq!(states[&name("elsewhere")].state, PluginState::Skipped { why });
+    let broken = states.values().filter(|p| matches!(p.state, PluginState::Broken { .. })).count();
+    assert_eq!((broken, loaded.problems.len()), (11, 11));
+}
+
+#[test]
+fn bad_files() {
+    let place = Place::new();
+    let mut said = String::new();
+    let mut say = |title: &str, file: PathBuf| {
+        let errors = load(&Source::File(file), &place.env).unwrap_err();
+        said.push_str(&format!("# {title}\n{}\n", place.tidy(&errors.render(Color::Never))));
+    };
+    say("missing", place.path("none.toml"));
+    say("a folder", place.dir.path().to_path_buf());
+    say("not UTF-8", place.file("latin.toml", b"[agent]\nhost = \"caf\xe9\"\n"));
+    say("UTF-16", place.file("wide.toml", b"\xff\xfea\0"));
+    say("syntax", place.file("syntax.toml", "[agent\nhost = \n[plugins.a]\ncommand = [\"a\"\n"));
+    say("a secret in a broken line", place.file("s.toml", "[outputs.a]\nkey = \"abcdef\nurl = 1"));
+    say("a table twice", place.file("t.toml", "[agent]\nhost = \"a\"\n[agent]\nhost = \"b\"\n"));
+    say("JSON", place.file("bad.json", "{\n  \"agent\": {\"hots\": 1},\n}\n"));
+    say("JSON keys", place.file("key.json", "{\"agent\": {\"hots\": \"é\", \"tags\": null}}"));
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn a_byte_order_mark_does_no_harm() {
+    let place = Place::new();
+    let loaded = place.load("\u{feff}[agent]\nhost = 'x'").unwrap();
+    assert_eq!(loaded.config.agent.host, "x");
+    let path = place.file("bom.json", "\u{feff}{\"agent\": {\"host\": \"y\"}}");
+    assert_eq!(load(&Source::File(path), &place.env).unwrap().config.agent.host, "y");
+}
+
+#[test]
+fn mistakes_over_several_files() {
+    let place = Place::new();
+    place.file("more/a.toml", "include = []\n[plugins.x]\ncommand = ['../ok.sh']\n[hub]\n");
+    place.file(
+        "more/b.toml",
+        "[plugins.x]\ncommand = ['../ok.sh']\n[hub]\n[outputs.o]\ntype = 'stdout'",
+    );
+    place.script("plugins/y.sh", "#!/bin/sh\n");
+    place.script("plugins/y.py", "#!/usr/bin/env python3\n");
+    let said = place.said(
+        "include = ['more/*.toml', 'none.toml', 'none/*.toml']\nagent.plugin_dirs = ['plugins', 'no-such']\noutputs.o.type = 'stdout'"
+    );
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn scripts_need_no_config() {
+    let place = Place::new();
+    place.script("9-lives.sh", "#!/bin/sh\n");
+    place.script("new/new", "#!/bin/sh\n");
+    place.file("new/new.toml", "cron = '0 * * * *'\nconfig = { a = 1 }\n");
+    let scripts = Scripts {
+        config: None,
+        paths: vec!["./ok.sh".into(), "9-lives.sh".into(), place.path("new/new")],
+        every: Some(Duration::from_secs(5)),
+        args: vec!["-x".to_owned()],
+    };
+    let loaded = load(&Source::Scripts(scripts.clone()), &place.env).unwrap();
+    let plugins = &loaded.config.plugins;
+    let names: Vec<&str> = plugins.keys().map(PluginName::as_str).collect();
+    assert_eq!(names, ["_9_lives", "new", "ok"]);
+    for plugin in plugins.values() {
+        assert_eq!(plugin.timing.interval(), Some(Duration::from_secs(5)));
+        assert_eq!(plugin.command.args, ["-x"]);
+        assert_eq!(plugin.state, PluginState::Ready);
+    }
+    assert_eq!(plugins[&name("new")].settings.to_json(), "{\"a\":1}");
+    assert!(loaded.config.hub.enabled);
+
+    let twice = Scripts { paths: vec!["ok.sh".into(), "./ok.sh".into()], ..scripts.clone() };
+    let errors = load(&Source::Scripts(twice), &place.env).unwrap_err();
+    assert!(errors.to_string().contains("there are two plugins named `ok`"), "{errors}");
+    let none = Scripts { paths: vec!["none.sh".into(), "new".into()], ..scripts };
+    let errors = load(&Source::Scripts(none), &place.env).unwrap_err();
+    assert_eq!(errors.count(), 2);
+}
+
+#[test]
+fn the_schema_is_current_and_documents_every_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/config.v1.json");
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut file = std::fs::File::create(&path).unwrap();
+        std::io::Write::write_all(&mut file, schema_text().as_bytes()).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        kept == schema_text(),
+        "run the tests with UPDATE_SCHEMAS=1 and look at the difference"
+    );
+
+    let schema = schema();
+    let root = [("the root", &schema)];
+    let defs = schema["$defs"].as_object().unwrap();
+    for (name, def) in root.into_iter().chain(defs.iter().map(|(k, v)| (k.as_str(), v))) {
+        for key in ["title", "description"] {
+            assert!(
+                def[key].is_string() || def.get("enum").or(def.get("oneOf")).is_some(),
+                "{name} has no {key}"
+            );
+        }
+        for (property, about) in def["properties"].as_object().into_iter().flatten() {
+            for key in ["title", "description", "examples"] {
+                assert!(about.get(key).is_some(), "{name}.{property} has no {key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_schema_accepts_what_is_accepted() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let check = |text: &str| {
+        let tree: toml::Table = text.parse().unwrap();
+        let tree = serde_json::to_value(&tree).unwrap();
+        validator
+            .iter_errors(&tree)
+            .map(|e| format!("{}: {e}", e.instance_path()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(check(EVERYTHING), [""; 0]);
+    assert_eq!(check(DEFAULT), [""; 0]);
+    for bad in [
+        "includes = []",
+        "[plugins.a]\ncommand = 1",
+        "[plugins.a]\ninterval = 30",
+        "[plugins.a]\ninterval = '30'",
+        "[plugins.a]\nformat = 'jsn'",
+        "[outputs.a]\ntype = 'talaia'\nkey = 'abc'",
+        "[outputs.a]\ntype = 'file'\nurl = 'x'",
+        "[agent.spool]\nquota = '1M'",
+        "[plugins.a.metrics.m]\ntype = 'percentage'",
+    ] {
+        assert_ne!(check(bad), [""; 0], "{bad}");
+    }
+    // Every example in it is right at its place.
+    let schema = schema();
+    for def in std::iter::once(&schema).chain(schema["$defs"].as_object().unwrap().values()) {
+        for (property, about) in def["properties"].as_object().into_iter().flatten() {
+            let mut about = about.clone();
+            about["$defs"] = schema["$defs"].clone();
+            let validator = jsonschema::validator_for(&about).unwrap();
+            for example in about["examples"].as_array().unwrap() {
+                assert!(validator.is_valid(example), "{property}: {example}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_examples_load_without_a_word() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let path = root.join("talaia.toml");
+    let place = Place::new();
+    let loaded = load(&Source::File(path.clone()), &place.env).unwrap_or_else(|e| panic!("{e}"));
+    // What an interpreter that is not installed here costs is a skipped plugin, not a problem.
+    assert_eq!(loaded.problems, []);
+    assert_eq!(loaded.warnings, []);
+    assert!(loaded.config.outputs.is_empty() && loaded.config.hub.enabled);
+    // Every script is run by the config, under its own name.
+    let programs: Vec<&Path> =
+        loaded.config.plugins.values().map(|p| p.command.program.as_path()).collect();
+    let mut scripts = 0;
+    for entry in std::fs::read_dir(root.join("plugins")).unwrap() {
+        let script = entry.unwrap().path();
+        assert!(programs.contains(&script.as_path()), "{} is not run", script.display());
+        let stem = script.file_stem().unwrap().to_str().unwrap();
+        assert!(loaded.config.plugins.contains_key(&name(stem)), "{stem}");
+        scripts += 1;
+    }
+    assert!(scripts >= 10);
+    let tree: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    let tree = serde_json::to_value(&tree).unwrap();
+    assert!(jsonschema::validator_for(&schema()).unwrap().is_valid(&tree));
+}
