@@ -1,1 +1,39 @@
-//! To come.
+//! Wires the rooms together, supervises, reloads and stops.
+//!
+//! # Promises
+//!
+//! - Every run becomes one report in the spool, or the agent says that it could not.
+//! - A broken plugin or output never stops the agent.
+//! - A reload touches only what changed: an untouched plugin keeps its phase, its state and its
+//!   counters. A configuration that does not load changes nothing.
+//! - A stop has two steps: first runs end by themselves or by the ladder and what is spooled gets a
+//!   last chance; a second signal, or the deadline, ends that too. Nothing in it is needed for safety.
+//!
+//! Not known here: the hub (they speak HTTP, even in one process), terminals, command lines.
+
+pub mod admin;
+mod keeper;
+mod outputs;
+pub mod plugin;
+pub mod prepare;
+pub mod reload;
+pub mod report;
+pub mod status;
+mod supervisor;
+mod timetable;
+pub mod trial;
+
+pub use outputs::Embedded;
+pub use supervisor::{Agent, AgentError, Surroundings};
+
+/// An error and its causes: `what: why: why`.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -59,7 +59,7 @@ pub enum TriggerError {
 /// Runs plugins until it is stopped. Dropping it stops it at once.
 pub struct Exec {
     shared: Arc<Shared>,
-    reaper: Option<JoinHandle<()>>,
+    reaper: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the threads share.
@@ -172,7 +172,7 @@ impl Exec {
             .name("reaper".to_owned())
             .spawn(move || reaper.run(on_run))
             .map_err(|source| ExecError::Start { what: "thread", source })?;
-        Ok(Self { shared, reaper: Some(reaper) })
+        Ok(Self { shared, reaper: Mutex::new(Some(reaper)) })
     }
 
     /// Adds or replaces a plugin; a live run of the replaced one is stopped.
@@ -226,8 +226,9 @@ impl Exec {
     }
 
     /// Waits until every run has been reported, after [`Exec::stop`].
-    pub fn join(mut self) {
-        if let Some(reaper) = self.reaper.take() {
+    pub fn join(&self) {
+        let reaper = lock(&self.reaper).take();
+        if let Some(reaper) = reaper {
             let _panicked = reaper.join();
         }
     }
@@ -249,9 +250,9 @@ impl Exec {
 
 impl Drop for Exec {
     fn drop(&mut self) {
-        if let Some(reaper) = self.reaper.take() {
+        if lock(&self.reaper).is_some() {
             self.stop_all(Stop::Now);
-            let _panicked = reaper.join();
+            self.join();
         }
     }
 }

@@ -1,0 +1,142 @@
+//! One configured plugin, ready to be run and judged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::config::{self, AgentConfig, PluginConfig, PluginState, Timing};
+use crate::contract::{Contract, ContractError, Declared, Judge, Strictness};
+use crate::decode::Format;
+use crate::exec::{Run, Spec, Timetable};
+use crate::model::Report;
+
+use super::prepare::{self, Common, Folders};
+use super::report::{self, Facts};
+use super::status::LastRun;
+use super::timetable::{Aligned, Calendar, Splayed};
+
+/// A plugin of the running agent.
+pub(super) struct Plugin {
+    pub(super) config: PluginConfig,
+    /// Why it does not run although it should: a contract that cannot hold, a folder that cannot
+    /// be written.
+    pub(super) fault: Option<String>,
+    facts: Facts,
+    judge: Mutex<Judge>,
+    last: Mutex<Option<LastRun>>,
+}
+
+impl Plugin {
+    /// `before` is the same plugin before a reload: what its judge remembers is kept.
+    pub(super) fn new(config: PluginConfig, agent: &AgentConfig, before: Option<&Self>) -> Self {
+        let (contract, fault) = match contract(&config) {
+            Ok(contract) => (contract, None),
+            Err(error) => (Contract::default(), Some(error.to_string())),
+        };
+        let contract = Arc::new(contract);
+        let judge = match before {
+            None => Judge::new(contract, config.tags.clone()),
+            Some(before) => {
+                let fresh = Judge::new(Arc::clone(&contract), config.tags.clone());
+                let mut judge = std::mem::replace(&mut *lock(&before.judge), fresh);
+                judge.reload(contract, config.tags.clone());
+                judge
+            }
+        };
+        let last = before.and_then(|before| lock(&before.last).clone());
+        let facts = facts(&config, agent);
+        Self { config, fault, facts, judge: Mutex::new(judge), last: Mutex::new(last) }
+    }
+
+    /// Whether it is to be run.
+    pub(super) fn runs(&self) -> bool {
+        self.fault.is_none() && matches!(self.config.state, PluginState::Ready)
+    }
+
+    /// What to run; its folders and config file are written.
+    pub(super) fn prepare(&self, common: &Common<'_>, data_dir: &Path) -> Result<Spec, String> {
+        let folders = Folders::of(data_dir, self.config.name.as_str());
+        folders
+            .write(&self.config.settings.to_json())
+            .map_err(|error| super::chain(&error))?;
+        Ok(prepare::spec(&self.config, common, &folders))
+    }
+
+    /// When to run it.
+    pub(super) fn timetable(&self, origin: Instant) -> Box<dyn Timetable> {
+        match &self.config.timing {
+            Timing::Splayed(every) => Box::new(Splayed::new(*every, origin, Instant::now())),
+            Timing::Aligned(every) => Box::new(Aligned { interval: every.interval }),
+            Timing::Cron(cron) => Box::new(Calendar::new(cron.clone())),
+        }
+    }
+
+    /// Judges a run.
+    pub(super) fn report(&self, run: Run) -> Report {
+        let report = report::report(run, &mut lock(&self.judge), &self.facts);
+        *lock(&self.last) = Some(LastRun::from(&report));
+        report
+    }
+
+    /// Its last run since the agent started.
+    pub(super) fn last(&self) -> Option<LastRun> {
+        lock(&self.last).clone()
+    }
+
+    /// `ready`, `disabled`, `skipped` or `broken`, and why.
+    pub(super) fn state(&self) -> (&'static str, Option<String>) {
+        if let Some(fault) = &self.fault {
+            return ("broken", Some(fault.clone()));
+        }
+        match &self.config.state {
+            PluginState::Ready => ("ready", None),
+            PluginState::Disabled => ("disabled", None),
+            PluginState::Skipped { why } => ("skipped", Some(why.clone())),
+            PluginState::Broken { why } => ("broken", Some(why.clone())),
+        }
+    }
+}
+
+/// What every report of a plugin says.
+pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
+    Facts {
+        host: agent.host.clone(),
+        key: config.key,
+        interval: config.timing.interval(),
+        format: match config.format {
+            config::Format::Json => Format::Json,
+        },
+    }
+}
+
+/// The contract that a plugin's configuration declares.
+pub fn contract(plugin: &PluginConfig) -> Result<Contract, ContractError> {
+    let metrics: BTreeMap<String, Declared> = plugin
+        .metrics
+        .iter()
+        .map(|(name, metric)| {
+            let declared = Declared {
+                kind: metric.kind,
+                unit: metric.unit.clone(),
+                label: metric.label.clone(),
+                required: metric.required,
+                warn: metric.warn.clone(),
+                crit: metric.crit.clone(),
+                min: metric.min,
+                max: metric.max,
+                values: Vec::new(),
+            };
+            (name.clone(), declared)
+        })
+        .collect();
+    let strictness = match plugin.strictness {
+        config::Strictness::Open => Strictness::Open,
+        config::Strictness::Strict => Strictness::Strict,
+    };
+    Contract::new(metrics, strictness, plugin.schema.as_ref().map(|file| &file.schema))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

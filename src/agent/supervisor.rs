@@ -1,0 +1,414 @@
+//! The running agent: what it is made of, what it listens to, and how it stops.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::config::{AgentConfig, Config, Loaded};
+use crate::exec::{self, Exec, ExecError, Limits};
+use crate::model::{PluginName, Report, Timestamp};
+use crate::spool::{self, Health, Pressure, Spool, SpoolError};
+
+use super::admin::{self, Request};
+use super::chain;
+use super::keeper::{Keeper, Plugins};
+use super::outputs::{Embedded, Outputs};
+use super::plugin::Plugin;
+use super::prepare::{self, Common};
+use super::reload::Changes;
+use super::status::{AgentStatus, PluginStatus, Status};
+
+/// What an agent is given besides its configuration.
+pub struct Surroundings {
+    /// Reads the configuration again, for a reload. The error is for a person.
+    pub load: Box<dyn Fn() -> Result<Loaded, String>>,
+    /// Called with every report on the reaper's thread, before it is on disk.
+    pub on_report: Box<dyn Fn(&Report) + Send>,
+    /// The way to the embedded hub, where there is one.
+    pub embedded: Option<Embedded>,
+    /// Makes the writer of an output of type `stdout`.
+    pub stdout: fn() -> Box<dyn std::io::Write + Send>,
+}
+
+/// Why an agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its spool.
+    #[error("the spool cannot be used")]
+    Spool(#[source] SpoolError),
+    /// Its threads.
+    #[error("plugins cannot be run")]
+    Exec(#[source] ExecError),
+    /// Its signals.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+    /// Users in `trusted_owners` that do not exist.
+    #[error("`trusted_owners` names users that do not exist: {}", .0.join(", "))]
+    UnknownOwners(Vec<String>),
+}
+
+/// An agent that is about to run.
+pub struct Agent {
+    config: Config,
+    surroundings: Surroundings,
+    spool: Spool,
+    exec: Arc<Exec>,
+    plugins: Arc<Plugins>,
+    outputs: Outputs,
+    owners: Vec<u32>,
+    origin: Instant,
+    started: Timestamp,
+}
+
+impl Agent {
+    /// Opens the spool, ends what an earlier life left behind, and gets ready to run plugins.
+    /// Nothing runs yet.
+    pub fn new(config: Config, mut surroundings: Surroundings) -> Result<Self, AgentError> {
+        let owners =
+            prepare::owner_ids(&config.agent.trusted_owners).map_err(AgentError::UnknownOwners)?;
+        let (spool, opened) = Spool::open(spool_options(&config.agent)).map_err(AgentError::Spool)?;
+        for notice in opened.notices {
+            tracing::error!("{notice}");
+        }
+        let agent_id = spool.agent_id().to_string();
+        let left = exec::sweep_previous(&agent_id);
+        if left > 0 {
+            tracing::warn!(processes = left, "killed what an earlier run of the agent left behind");
+        }
+        let reap = match exec::become_subreaper() {
+            Ok(()) => Some(agent_id),
+            Err(error) => {
+                tracing::warn!(%error, "processes that leave their run's group cannot be followed");
+                None
+            }
+        };
+        let plugins = Arc::<Plugins>::default();
+        let on_report = std::mem::replace(&mut surroundings.on_report, Box::new(|_| {}));
+        let mut keeper = Keeper {
+            plugins: Arc::clone(&plugins),
+            spool: spool.clone(),
+            on_report,
+            talk: std::collections::HashMap::new(),
+        };
+        let pressure = spool.clone();
+        let settings = exec::Settings {
+            limits: limits(&config.agent),
+            reap_orphans_of: reap,
+            open: Box::new(move || pressure.pressure() == Pressure::Low),
+        };
+        let exec = Exec::start(settings, move |run| keeper.keep(run)).map_err(AgentError::Exec)?;
+        let outputs = Outputs::new(
+            spool.clone(),
+            surroundings.embedded.take(),
+            surroundings.stdout,
+        );
+        Ok(Self {
+            config,
+            surroundings,
+            spool,
+            exec: Arc::new(exec),
+            plugins,
+            outputs,
+            owners,
+            origin: Instant::now(),
+            started: Timestamp::from(SystemTime::now()),
+        })
+    }
+
+    /// Runs until a signal says stop.
+    pub async fn run(mut self) -> Result<(), AgentError> {
+        let mut signals = Signals::new().map_err(AgentError::Signals)?;
+        let (requests, mut inbox) = admin::channel();
+        let mut tasks = JoinSet::new();
+        self.open_admin(requests, &mut tasks);
+        let config = self.config.clone();
+        self.outputs.set(&config, &mut tasks);
+        for plugin in config.plugins.into_values() {
+            self.set_plugin(plugin, None);
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+
+        let mut health = self.spool.health();
+        loop {
+            tokio::select! {
+                () = signals.stop() => break,
+                () = signals.reload() => self.reload_and_say(&mut tasks),
+                Some(request) = inbox.recv() => self.answer(request, &mut tasks).await,
+                Some(ended) = tasks.join_next() => say_ended(ended),
+                Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
+            }
+        }
+        self.stop(signals, tasks).await;
+        Ok(())
+    }
+
+    fn open_admin(&self, requests: mpsc::Sender<Request>, tasks: &mut JoinSet<&'static str>) {
+        match admin::bind(&self.config.agent.data_dir) {
+            Ok(listener) => {
+                tasks.spawn(async move {
+                    admin::serve(listener, requests).await;
+                    "admin socket"
+                });
+            }
+            Err(error) => {
+                let socket = admin::socket_path(&self.config.agent.data_dir);
+                tracing::error!(
+                    socket = %socket.display(), %error,
+                    "`talaia status`, `trigger` and `reload` will not work"
+                );
+            }
+        }
+    }
+
+    fn set_plugin(&mut self, config: crate::config::PluginConfig, before: Option<&Plugin>) {
+        let mut plugin = Plugin::new(config, &self.config.agent, before);
+        let name = plugin.config.name.clone();
+        let common = Common { agent: self.spool.agent_id(), owners: &self.owners };
+        let spec = if plugin.runs() {
+            match plugin.prepare(&common, &self.config.agent.data_dir) {
+                Ok(spec) => Some(spec),
+                Err(error) => {
+                    plugin.fault = Some(error);
+                    None
+                }
+            }
+        } else {
+            None
+        };
+        if let (state @ ("broken" | "skipped"), Some(why)) = plugin.state() {
+            tracing::warn!(plugin = %name, "{state}: {why}");
+        }
+        let timetable = plugin.timetable(self.origin);
+        self.plugins.insert(Arc::new(plugin));
+        match spec {
+            Some(spec) => self.exec.set(Arc::new(spec), timetable),
+            None => self.exec.remove(&name),
+        }
+    }
+
+    async fn answer(&mut self, request: Request, tasks: &mut JoinSet<&'static str>) {
+        // Who asked may have gone away meanwhile.
+        match request {
+            Request::Status(reply) => drop(reply.send(self.status().await)),
+            Request::Trigger(name, reply) => drop(reply.send(self.exec.trigger(&name))),
+            Request::Reload(reply) => drop(reply.send(self.reload(tasks))),
+        }
+    }
+
+    async fn status(&self) -> Result<Status, String> {
+        let spool = self.spool.clone();
+        let ledger = tokio::task::spawn_blocking(move || spool.ledger())
+            .await
+            .map_err(|e| e.to_string())?
+            .map_err(|e| chain(&e))?;
+        let plugins: BTreeMap<String, PluginStatus> = self
+            .plugins
+            .all()
+            .iter()
+            .map(|plugin| {
+                let (state, why) = plugin.state();
+                let status = PluginStatus {
+                    state: state.to_owned(),
+                    why,
+                    last: plugin.last(),
+                    ..PluginStatus::default()
+                };
+                (plugin.config.name.to_string(), status)
+            })
+            .collect();
+        let spool_error = match &*self.spool.health().borrow() {
+            Health::Open => None,
+            Health::Closed { why } => Some(why.clone()),
+        };
+        let agent = AgentStatus {
+            id: self.spool.agent_id().to_string(),
+            host: self.config.agent.host.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started,
+            running: self.exec.live(),
+            spool_error,
+        };
+        Ok(Status::new(agent, &ledger, plugins, self.outputs.status()))
+    }
+
+    fn reload_and_say(&mut self, tasks: &mut JoinSet<&'static str>) {
+        match self.reload(tasks) {
+            Ok(changes) => {
+                let (plugins, outputs) = (&changes.plugins, &changes.outputs);
+                tracing::info!(
+                    added = plugins.added.len() + outputs.added.len(),
+                    changed = plugins.changed.len() + outputs.changed.len(),
+                    removed = plugins.removed.len() + outputs.removed.len(),
+                    untouched = plugins.kept + outputs.kept,
+                    "reloaded"
+                );
+                for what in changes.needs_restart {
+                    tracing::warn!("{what} changed: that takes a restart");
+                }
+            }
+            Err(error) => {
+                tracing::error!("the configuration does not load; the old one goes on\n{error}");
+            }
+        }
+    }
+
+    fn reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
+        notify(&[sd_notify::NotifyState::Reloading, monotonic()]);
+        let outcome = self.try_reload(tasks);
+        notify(&[sd_notify::NotifyState::Ready]);
+        outcome
+    }
+
+    fn try_reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
+        let mut new = (self.surroundings.load)()?.config;
+        let owners = prepare::owner_ids(&new.agent.trusted_owners)
+            .map_err(|names| AgentError::UnknownOwners(names).to_string())?;
+        let changes = Changes::between(&self.config, &new);
+        // What only a restart takes up stays as it is, also for the next comparison.
+        new.agent.data_dir.clone_from(&self.config.agent.data_dir);
+        new.agent.spool.clone_from(&self.config.agent.spool);
+        new.hub.clone_from(&self.config.hub);
+        self.owners = owners;
+        self.config = new;
+        self.exec.set_limits(limits(&self.config.agent));
+        for name in &changes.plugins.removed {
+            if let Ok(name) = name.parse::<PluginName>() {
+                self.plugins.remove(&name);
+                self.exec.remove(&name);
+            }
+        }
+        for name in changes.plugins.added.iter().chain(&changes.plugins.changed) {
+            let Ok(name) = name.parse::<PluginName>() else { continue };
+            let Some(config) = self.config.plugins.get(&name).cloned() else { continue };
+            let before = self.plugins.get(&name);
+            self.set_plugin(config, before.as_deref());
+        }
+        if !changes.outputs.is_empty() {
+            let config = self.config.clone();
+            self.outputs.set(&config, tasks);
+        }
+        Ok(changes)
+    }
+
+    /// First runs, then what is spooled. Neither is needed for safety: what is on disk stays there.
+    async fn stop(self, mut signals: Signals, mut tasks: JoinSet<&'static str>) {
+        notify(&[sd_notify::NotifyState::Stopping]);
+        let deadline = tokio::time::Instant::now() + self.config.agent.stop_timeout;
+        tracing::info!(running = self.exec.live(), "stopping; once more to stop at once");
+        self.exec.stop();
+        let exec = Arc::clone(&self.exec);
+        let mut joined = tokio::task::spawn_blocking(move || exec.join());
+        let in_time = tokio::select! {
+            _ = &mut joined => true,
+            () = signals.stop() => false,
+            () = tokio::time::sleep_until(deadline) => false,
+        };
+        if !in_time {
+            self.exec.stop_now();
+            let _panicked = joined.await;
+        }
+        // Everything reported is in the queue now; once it is on disk the outputs may have it.
+        let flush = self.spool.flush();
+        let flushed = tokio::task::spawn_blocking(move || flush.wait());
+        tokio::select! {
+            outcome = flushed => if let Ok(Err(error)) = outcome {
+                tracing::error!(error = chain(&error), "the last reports may not be on disk");
+            },
+            () = tokio::time::sleep_until(deadline) => {
+                tracing::error!("the disk did not take the last reports in time");
+            }
+        }
+        self.outputs.stop(deadline);
+        if in_time {
+            tokio::select! {
+                () = self.outputs.finished() => {}
+                () = signals.stop() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
+        tasks.abort_all();
+        while tasks.join_next().await.is_some() {}
+        let socket = admin::socket_path(&self.config.agent.data_dir);
+        // A socket that stays behind is removed at the next start.
+        let _left = std::fs::remove_file(socket);
+    }
+}
+
+fn limits(agent: &AgentConfig) -> Limits {
+    Limits { concurrency: agent.concurrency, max_running: agent.max_running }
+}
+
+fn spool_options(agent: &AgentConfig) -> spool::Options {
+    let machine_id = std::fs::read_to_string("/etc/machine-id").ok();
+    spool::Options {
+        quota: agent.spool.quota,
+        min_free: agent.spool.min_free,
+        max_age: agent.spool.max_age,
+        commit_interval: agent.spool.commit_interval,
+        machine_id: machine_id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()),
+        ..spool::Options::new(&agent.data_dir)
+    }
+}
+
+fn say_ended(ended: Result<&'static str, tokio::task::JoinError>) {
+    match ended {
+        Ok(_) => {}
+        Err(error) if error.is_cancelled() => {}
+        Err(error) => tracing::error!(%error, "a part of the agent ended by a defect"),
+    }
+}
+
+fn say_health(health: &Health) {
+    match health {
+        Health::Open => tracing::info!("the spool is written again"),
+        Health::Closed { why } => {
+            tracing::error!("the spool cannot be written, reports wait in memory: {why}");
+        }
+    }
+}
+
+/// Tells systemd, where it listens.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd does not listen");
+    }
+}
+
+fn monotonic() -> sd_notify::NotifyState<'static> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
+    sd_notify::NotifyState::MonotonicUsec(micros)
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+
+    async fn reload(&mut self) {
+        self.hup.recv().await;
+    }
+}
+

@@ -1,0 +1,149 @@
+//! One faithful run of one plugin, outside the running agent: the same environment, folder and
+//! limits, on a copy of its state.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::{AgentConfig, PluginConfig};
+use crate::contract::{ContractError, Judge};
+use crate::exec::{Exec, ExecError, Limits, Next, Settings, Timetable};
+use crate::model::{AgentId, Report};
+
+use super::plugin::{contract, facts};
+use super::prepare::{self, Common, Folders, PrepareError};
+use super::report;
+
+/// Why a trial could not be held.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// The declared contract cannot hold.
+    #[error("the plugin's contract cannot be used")]
+    Contract(#[source] ContractError),
+    /// Its folders could not be made.
+    #[error("cannot make the plugin's folders ready")]
+    Prepare(#[source] PrepareError),
+    /// Its state could not be copied.
+    #[error("cannot copy the plugin's state")]
+    State(#[source] io::Error),
+    /// Nothing can be run at all.
+    #[error("cannot run anything")]
+    Exec(#[source] ExecError),
+    /// The run was not reported, which cannot be.
+    #[error("the run was not reported")]
+    Silent,
+}
+
+/// A trial's run: what was printed, and what it came to.
+#[derive(Debug)]
+pub struct Trial {
+    /// The bytes on stdout, up to the cap.
+    pub stdout: Vec<u8>,
+    /// The last bytes on stderr.
+    pub stderr: Vec<u8>,
+    /// The report, as the agent would keep it.
+    pub report: Report,
+}
+
+/// Several runs of one plugin, one after the other, judged as one plugin's runs are.
+pub struct Trials {
+    exec: Exec,
+    runs: mpsc::Receiver<crate::exec::Run>,
+    spec: Arc<crate::exec::Spec>,
+    judge: Judge,
+    facts: report::Facts,
+    _scratch: Scratch,
+}
+
+impl Trials {
+    /// Gets ready. `scratch` is an empty folder of the caller's for the copy of the state.
+    pub fn new(
+        plugin: &PluginConfig,
+        agent: &AgentConfig,
+        owners: &[u32],
+        scratch: Scratch,
+    ) -> Result<Self, TrialError> {
+        let contract = contract(plugin).map_err(TrialError::Contract)?;
+        let name = plugin.name.as_str();
+        let folders = Folders::of(&scratch.0, name);
+        folders.write(&plugin.settings.to_json()).map_err(TrialError::Prepare)?;
+        copy_state(&Folders::of(&agent.data_dir, name).state, &folders.state)
+            .map_err(TrialError::State)?;
+        let agent_id = AgentId::new();
+        let spec = Arc::new(prepare::spec(plugin, &Common { agent: agent_id, owners }, &folders));
+        let (send, runs) = mpsc::channel();
+        let settings = Settings {
+            limits: Limits { concurrency: 1, max_running: 1 },
+            reap_orphans_of: Some(agent_id.to_string()),
+            open: Box::new(|| true),
+        };
+        // Nobody listens any more only when the trials are over.
+        let exec = Exec::start(settings, move |run| drop(send.send(run))).map_err(TrialError::Exec)?;
+        let judge = Judge::new(Arc::new(contract), plugin.tags.clone());
+        let facts = facts(plugin, agent);
+        Ok(Self { exec, runs, spec, judge, facts, _scratch: scratch })
+    }
+
+    /// Runs it once.
+    pub fn run(&mut self) -> Result<Trial, TrialError> {
+        self.exec.set(Arc::clone(&self.spec), Box::new(Now));
+        let run = self.runs.recv().map_err(|_| TrialError::Silent)?;
+        let (stdout, stderr) = (run.stdout.clone(), run.stderr.clone());
+        let report = report::report(run, &mut self.judge, &self.facts);
+        Ok(Trial { stdout, stderr, report })
+    }
+}
+
+/// A folder that goes with its owner.
+pub struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    /// Makes a private folder under `parent` (the system's folder for temporary files).
+    pub fn new(parent: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = parent.join(format!("talaia-{}", uuid::Uuid::new_v4().simple()));
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is in the folder for temporary files, where it is removed in time.
+        let _left = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Now;
+
+impl Timetable for Now {
+    fn next(&mut self, last: Option<Instant>, now: Instant) -> Next {
+        if last.is_some() { Next::Never } else { Next::Due { at: now, missed: 0 } }
+    }
+}
+
+/// Copies what a plugin has kept, files and folders; a link stays a link.
+fn copy_state(from: &Path, to: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(from) {
+        Ok(entries) => entries,
+        // It never ran here, or the state is the service's own: the trial begins without.
+        Err(_) => return Ok(()),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            fs::create_dir_all(&target)?;
+            copy_state(&entry.path(), &target)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, &target)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
