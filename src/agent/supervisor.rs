@@ -135,8 +135,10 @@ impl Agent {
         let mut health = self.spool.health();
         loop {
             tokio::select! {
-                () = signals.stop() => break,
-                () = signals.reload() => self.reload_and_say(&mut tasks),
+                asked = signals.next() => match asked {
+                    Asked::Stop => break,
+                    Asked::Reload => self.reload_and_say(&mut tasks),
+                },
                 Some(request) = inbox.recv() => self.answer(request, &mut tasks).await,
                 Some(ended) = tasks.join_next() => say_ended(ended),
                 Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
@@ -400,15 +402,23 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
+            _ = self.term.recv() => Asked::Stop,
+            _ = self.int.recv() => Asked::Stop,
+            _ = self.hup.recv() => Asked::Reload,
         }
     }
 
-    async fn reload(&mut self) {
-        self.hup.recv().await;
+    /// The next signal to stop; there is nothing to reload any more.
+    async fn stop(&mut self) {
+        while self.next().await != Asked::Stop {}
     }
 }
 
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}
