@@ -1,5 +1,7 @@
 //! The examples and the templates of `talaia new`, run as their configs say.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
