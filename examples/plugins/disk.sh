@@ -12,7 +12,7 @@ df -P -k 2>/dev/null | awk '
     seen[$1]++ { next }       # one line per device, however often mounted
     {
         mount = $0
-        sub(/^[^ ]+ +[0-9]+ +[0-9]+ +-?[0-9]+ +[0-9]+% +/, "", mount)
+        sub(/^[^ ]+ +[0-9]+ +[0-9]+ +-?[0-9]+ +[-0-9]+% +/, "", mount)
         gsub(/["\\]/, "\\\\&", mount)
         used = ($3 + $4 > 0) ? 100 * $3 / ($3 + $4) : 0
         tags = "\"tags\":{\"mount\":\"" mount "\"}"

@@ -1,7 +1,6 @@
 //! What is wrong with a config, and how it is shown.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -31,7 +30,7 @@ pub struct Diagnostic {
     /// Where it was written, where it was written at all.
     pub place: Option<Place>,
     /// A second place that has to do with it, and what it is.
-    pub also: Option<(Place, String)>,
+    pub also: Option<Box<(Place, String)>>,
     /// What to do.
     pub help: Option<String>,
 }
@@ -67,7 +66,7 @@ impl Diagnostic {
     }
 
     pub(super) fn also(mut self, place: &Place, label: impl Into<String>) -> Self {
-        self.also = Some((place.clone(), label.into()));
+        self.also = Some(Box::new((place.clone(), label.into())));
         self
     }
 
@@ -88,31 +87,43 @@ pub enum Color {
 
 /// The files that were read, for showing a diagnostic at its line.
 #[derive(Default, Clone)]
-pub struct Sources(Vec<(PathBuf, String)>);
+pub struct Sources(Vec<SourceFile>);
 
-// The texts are left out: they may hold a secret written in the wrong place.
+#[derive(Clone)]
+struct SourceFile {
+    path: PathBuf,
+    /// The text, with what looks like a secret overwritten.
+    text: String,
+    /// Where each line but the first begins.
+    lines: Vec<usize>,
+}
+
+// Only the paths: a secret in the wrong place may look like nothing in particular.
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(path, _)| path)).finish()
+        f.debug_list().entries(self.0.iter().map(|file| &file.path)).finish()
     }
 }
 
+/// Most diagnostics that are shown in full; a person reads no more than that.
+const SHOWN: usize = 100;
+
 impl Sources {
     /// Keeps a file and gives its number.
-    pub(super) fn add(&mut self, path: PathBuf, text: String) -> usize {
-        self.0.push((path, text));
+    pub(super) fn add(&mut self, path: PathBuf, text: &str) -> usize {
+        let lines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(n, _)| n + 1);
+        self.0.push(SourceFile { path, text: masked(text), lines: lines.collect() });
         self.0.len() - 1
     }
 
     pub(super) fn path(&self, place: &Place) -> &PathBuf {
-        &self.0[place.file].0
+        &self.0[place.file].path
     }
 
     /// The path and line (from 1) of `place`.
     pub fn line(&self, place: &Place) -> (&PathBuf, usize) {
-        let (path, text) = &self.0[place.file];
-        let before = text.as_bytes().get(..place.span.start).unwrap_or(text.as_bytes());
-        (path, 1 + before.iter().filter(|b| **b == b'\n').count())
+        let file = &self.0[place.file];
+        (&file.path, 1 + file.lines.partition_point(|line| *line <= place.span.start))
     }
 
     /// Shows `diagnostics` like a compiler does, one after the other, with what looks like a
@@ -123,12 +134,16 @@ impl Sources {
             Color::Always => Renderer::styled(),
         };
         let mut out = String::new();
-        for (n, diagnostic) in diagnostics.iter().enumerate() {
+        for (n, diagnostic) in diagnostics.iter().take(SHOWN).enumerate() {
             if n > 0 {
                 out.push('\n');
             }
             out.push_str(&self.render_one(diagnostic, &renderer));
             out.push('\n');
+        }
+        if diagnostics.len() > SHOWN {
+            let more = diagnostics.len() - SHOWN;
+            out.extend(["\nand ", &more.to_string(), " more\n"]);
         }
         out
     }
@@ -143,9 +158,9 @@ impl Sources {
         let mut groups = Vec::new();
         let mut group = match &diagnostic.place {
             None => Group::with_title(title),
-            Some(place) if self.0[place.file].1.is_empty() => {
+            Some(place) if self.0[place.file].text.is_empty() => {
                 let group = title.element(annotate_snippets::Origin::path(self.shown(place)));
-                match &diagnostic.also {
+                match diagnostic.also.as_deref() {
                     Some((also, label)) => group.element(Level::NOTE.message(format!(
                         "{}: {}",
                         self.shown(also),
@@ -161,7 +176,7 @@ impl Sources {
                 }
                 let mut snippet = self.snippet(place).annotation(primary);
                 let mut other = None;
-                if let Some((also, label)) = &diagnostic.also {
+                if let Some((also, label)) = diagnostic.also.as_deref() {
                     let mark = AnnotationKind::Context.span(self.clamp(also)).label(clean(label));
                     if also.file == place.file {
                         snippet = snippet.annotation(mark);
@@ -188,12 +203,12 @@ impl Sources {
     }
 
     fn snippet(&self, place: &Place) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
-        Snippet::source(masked(&self.0[place.file].1)).path(self.shown(place))
+        Snippet::source(self.0[place.file].text.as_str()).path(self.shown(place))
     }
 
     /// The span, kept within the text and on whole characters.
     fn clamp(&self, place: &Place) -> std::ops::Range<usize> {
-        let text = &self.0[place.file].1;
+        let text = &self.0[place.file].text;
         let fit = |mut at: usize| {
             at = at.min(text.len());
             while !text.is_char_boundary(at) {
@@ -207,17 +222,12 @@ impl Sources {
 
     /// One line for a log: path, line and message.
     pub fn one_line(&self, diagnostic: &Diagnostic) -> String {
-        let mut out = String::new();
-        if let Some(place) = &diagnostic.place {
+        let place = diagnostic.place.as_ref().map_or_else(String::new, |place| {
             let (path, line) = self.line(place);
-            // Writing to a string cannot fail.
-            let _ = write!(out, "{}:{line}: ", path.display());
-        }
-        out.push_str(&clean(&diagnostic.message));
-        if let Some(help) = &diagnostic.help {
-            let _ = write!(out, "; {}", clean(help));
-        }
-        out
+            format!("{}:{line}: ", clean(&path.display().to_string()))
+        });
+        let help = diagnostic.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+        format!("{place}{}{}", clean(&diagnostic.message), clean(&help))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading the files of a config and putting them together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
         agent: None,
         hub: None,
         outputs: Vec::new(),
-        plugins: Vec::new(),
+        plugins: BTreeMap::new(),
     };
     match source {
         Source::File(path) => loading.main_file(path),
@@ -86,7 +86,7 @@ struct Loading<'a> {
     agent: Option<At<RawAgent>>,
     hub: Option<At<RawHub>>,
     outputs: Vec<Named<At<RawOutput>>>,
-    plugins: Vec<Definition>,
+    plugins: BTreeMap<PluginName, Definition>,
 }
 
 impl Loading<'_> {
@@ -123,7 +123,7 @@ impl Loading<'_> {
     fn parse<T: super::read::Read>(&mut self, path: PathBuf, text: String) -> Option<At<T>> {
         let json = path.extension() == Some(OsStr::new("json"));
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        let file = self.cx.sources.add(path, text.clone());
+        let file = self.cx.sources.add(path, &text);
         let (node, errors): (Node, _) =
             if json { parse_json(&text, file) } else { parse_toml(&text, file) };
         let broken = !errors.is_empty();
@@ -229,7 +229,7 @@ impl Loading<'_> {
     }
 
     fn define(&mut self, def: Definition) {
-        if let Some(old) = self.plugins.iter().find(|p| p.name == def.name) {
+        if let Some(old) = self.plugins.get(&def.name) {
             self.cx.found.push(
                 Diagnostic::error(format!("there are two plugins named `{}`", def.name))
                     .at(&def.place)
@@ -238,14 +238,14 @@ impl Loading<'_> {
             );
             return;
         }
-        self.plugins.push(def);
+        self.plugins.insert(def.name.clone(), def);
     }
 
     fn scripts(&mut self, scripts: &Scripts) {
         let every = scripts.every.map(|every| {
             let text = format!("--every {}", humantime::format_duration(every));
             let span = 0..text.len();
-            let file = self.cx.sources.add(self.cx.env.cwd.join("command line"), text);
+            let file = self.cx.sources.add(self.cx.env.cwd.join("command line"), &text);
             At { value: Span(every), place: Place { file, span } }
         });
         for path in &scripts.paths {
@@ -290,7 +290,7 @@ impl Loading<'_> {
             (at.value, Place { file: at.place.file, span: 0..0 })
         } else {
             // So that messages have a path to show; there is no line to show.
-            let file = self.cx.sources.add(executable.to_path_buf(), String::new());
+            let file = self.cx.sources.add(executable.to_path_buf(), "");
             (RawPlugin::default(), Place { file, span: 0..0 })
         };
         let executable = Some(executable.to_path_buf());
@@ -298,7 +298,7 @@ impl Loading<'_> {
     }
 
     /// The plugins in one of the agent's folders.
-    fn folder(&mut self, folder: &At<String>) {
+    fn folder(&mut self, folder: &At<String>, named: &HashSet<PathBuf>) {
         let path = normal(&self.cx.path(folder));
         let entries = match list(&path) {
             Ok(entries) => entries,
@@ -322,7 +322,7 @@ impl Loading<'_> {
                 entry
             };
             if is_program(&entry)
-                && !self.named(&entry)
+                && !named.contains(&entry)
                 && let Some(def) = self.found_as(&entry)
             {
                 self.define(def);
@@ -330,23 +330,25 @@ impl Loading<'_> {
         }
     }
 
-    /// Whether a plugin is defined that runs this very file; then it is no second plugin.
-    fn named(&self, file: &Path) -> bool {
-        self.plugins.iter().any(|plugin| {
-            let Some(At { value: RawCommand::Argv(argv), .. }) = &plugin.raw.command else {
-                return false;
-            };
-            let base = self.cx.base(&plugin.place);
-            argv.iter().any(|word| normal(&base.join(&word.value)) == file)
-        })
+    /// The files that plugins already defined run; found in a folder, they are no second plugin.
+    fn named(&self) -> HashSet<PathBuf> {
+        let mut files = HashSet::new();
+        for plugin in self.plugins.values() {
+            if let Some(At { value: RawCommand::Argv(argv), .. }) = &plugin.raw.command {
+                let base = self.cx.base(&plugin.place);
+                files.extend(argv.iter().map(|word| normal(&base.join(&word.value))));
+            }
+        }
+        files
     }
 
     fn finish(mut self) -> Result<Loaded, LoadErrors> {
         let raw_agent = self.agent.take();
         let agent = agent::agent(raw_agent.as_ref().map(|at| &at.value), &mut self.cx);
         let dirs = raw_agent.and_then(|at| at.value.plugin_dirs);
+        let named = self.named();
         for folder in dirs.iter().flat_map(|at| &at.value) {
-            self.folder(folder);
+            self.folder(folder, &named);
         }
         let output_keys: Vec<String> = self
             .outputs
@@ -370,7 +372,7 @@ impl Loading<'_> {
         let around = Around { agent: &agent, output_keys: &output_keys };
         let mut plugins = BTreeMap::new();
         let mut origins = BTreeMap::new();
-        for def in &self.plugins {
+        for def in self.plugins.values() {
             if let Some(resolved) = plugin(def, &around, &mut self.files, &mut self.cx) {
                 let (path, line) = self.cx.sources.line(&def.place);
                 origins.insert(def.name.clone(), Origin { path: path.clone(), line });
@@ -463,7 +465,7 @@ fn read_text(path: &Path) -> Result<String, Diagnostic> {
             "save it as UTF-8"
         };
         let before = &bytes[..e.utf8_error().valid_up_to()];
-        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        let line = before.split(|b| *b == b'\n').count();
         let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').count();
         Diagnostic::error(format!("`{shown}` is not UTF-8 at line {line}, column {column}"))
             .help(help)

@@ -146,15 +146,14 @@ fn missing(key: &str, example: &str, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>
 }
 
 fn talaia(hub: &RawTalaia, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) -> Option<TalaiaOutput> {
-    let url = match &hub.url {
-        Some(url) => address(url, cx),
-        None => {
-            missing("url", "url = \"https://hub.example.org\"", raw, cx);
-            None
-        }
+    let url = if let Some(url) = &hub.url {
+        address(url, cx)
+    } else {
+        missing("url", "url = \"https://hub.example.org\"", raw, cx);
+        None
     };
-    let key = match &hub.key {
-        Some(source) => secrets::fetch(&source.value, cx)
+    let key = if let Some(source) = &hub.key {
+        secrets::fetch(&source.value, cx)
             .and_then(|key| {
                 // It becomes a header; anything else in it is a slip that no hub could accept.
                 if key.expose().bytes().all(|b| b.is_ascii_graphic()) {
@@ -165,11 +164,10 @@ fn talaia(hub: &RawTalaia, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) -> Optio
                     .help("it must be one line with nothing but the key"))
             })
             .map_err(|diagnostic| cx.found.push(diagnostic))
-            .ok(),
-        None => {
-            missing("key", "key = { env = \"TALAIA_KEY\" }", raw, cx);
-            None
-        }
+            .ok()
+    } else {
+        missing("key", "key = { env = \"TALAIA_KEY\" }", raw, cx);
+        None
     };
     let identity = match (&hub.cert, &hub.cert_key) {
         (Some(cert), Some(key)) => {

@@ -371,7 +371,7 @@ section! {
 #[derive(JsonSchema)]
 #[schemars(untagged, rename = "Output", title = "Output")]
 pub(super) enum RawOutput {
-    Talaia(RawTalaia),
+    Talaia(Box<RawTalaia>),
     File(RawFile),
     Stdout(#[expect(dead_code, reason = "it has no settings beyond its type")] RawStdout),
 }
@@ -395,7 +395,7 @@ impl Read for RawOutput {
             return None;
         };
         match kind.text() {
-            Some("talaia") => RawTalaia::read(node, found).map(Self::Talaia),
+            Some("talaia") => RawTalaia::read(node, found).map(Box::new).map(Self::Talaia),
             Some("file") => RawFile::read(node, found).map(Self::File),
             Some("stdout") => RawStdout::read(node, found).map(Self::Stdout),
             Some(later) if LATER_OUTPUT_TYPES.contains(&later) => {

@@ -215,12 +215,11 @@ fn distance(a: &str, b: &str) -> usize {
 
 impl Read for bool {
     fn read(node: &Node, found: &mut Found) -> Option<Self> {
-        match node.kind {
-            Kind::Boolean(b) => Some(b),
-            _ => {
-                found.expected("`true` or `false`", node);
-                None
-            }
+        if let Kind::Boolean(b) = node.kind {
+            Some(b)
+        } else {
+            found.expected("`true` or `false`", node);
+            None
         }
     }
 }

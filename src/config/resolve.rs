@@ -10,7 +10,7 @@ use super::read::{At, Found, Span, Table};
 use crate::model::{Tags, limits};
 
 /// Longest duration that a setting may have.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// The surroundings of one load.
 pub(super) struct Cx<'a> {

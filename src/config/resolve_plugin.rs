@@ -197,7 +197,7 @@ fn plugin_env(
 
 fn timing(def: &Definition, around: &Around<'_>, cx: &mut Cx<'_>) -> Timing {
     let raw = &def.raw;
-    let default = Duration::from_secs(60);
+    let default = Duration::from_mins(1);
     let interval = cx.duration(raw.interval.as_ref(), Duration::from_millis(10), default);
     let Some(cron) = &raw.cron else {
         if let Some(zone) = &raw.timezone {

@@ -106,7 +106,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.hub.listen.to_string(), "127.0.0.1:7180");
     let plugin = &config.plugins[&name("a")];
     assert_eq!(plugin.state, PluginState::Ready);
-    assert_eq!(plugin.timing.interval(), Some(Duration::from_secs(60)));
+    assert_eq!(plugin.timing.interval(), Some(Duration::from_mins(1)));
     assert!(matches!(plugin.timing, Timing::Splayed(_)));
     assert_eq!(plugin.timeout, Duration::from_secs(30));
     assert_eq!(plugin.grace, Duration::from_secs(2));
@@ -126,7 +126,7 @@ fn defaults_are_those_of_the_design() {
 }
 
 /// One config that has every key of the grammar that this version takes.
-const EVERYTHING: &str = r##"
+const EVERYTHING: &str = r#"
 include = ["more/*.toml"]
 [agent]
 host = "web-9"
@@ -200,7 +200,7 @@ enabled = true
 listen = "[::1]:0"
 hosts = ["Hub.example.org"]
 quota = "100MiB"
-"##;
+"#;
 
 fn everything() -> Place {
     let place = Place::new();
@@ -224,7 +224,7 @@ fn every_key_arrives() {
     assert_eq!(loaded.warnings, []);
     let Config { agent, plugins, outputs, hub } = &loaded.config;
     assert_eq!(agent.data_dir, place.path("data"));
-    assert_eq!(agent.spool.max_age, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(agent.spool.max_age, Some(Duration::from_hours(168)));
     assert_eq!(agent.spool.commit_interval, Duration::ZERO);
     let names: Vec<&str> = plugins.keys().map(PluginName::as_str).collect();
     assert_eq!(names, ["all", "b", "foo_bar", "new", "nightly"]);
@@ -488,7 +488,8 @@ fn bad_files() {
     let mut said = String::new();
     let mut say = |title: &str, file: PathBuf| {
         let errors = load(&Source::File(file), &place.env).unwrap_err();
-        said.push_str(&format!("# {title}\n{}\n", place.tidy(&errors.render(Color::Never))));
+        let shown = place.tidy(&errors.render(Color::Never));
+        said.extend(["# ", title, "\n", &shown, "\n"]);
     };
     say("missing", place.path("none.toml"));
     say("a folder", place.dir.path().to_path_buf());
@@ -656,4 +657,54 @@ fn the_examples_load_without_a_word() {
     let tree: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
     let tree = serde_json::to_value(&tree).unwrap();
     assert!(jsonschema::validator_for(&schema()).unwrap().is_valid(&tree));
+}
+
+#[test]
+fn ten_thousand_plugins_load_quickly() {
+    let place = Place::new();
+    let text: String = (0..10_000)
+        .flat_map(|n| {
+            ["[plugins.p".to_owned(), n.to_string(), "]\ncommand=['./ok.sh']\n".to_owned()]
+        })
+        .collect();
+    let started = std::time::Instant::now();
+    let loaded = place.load(&text).unwrap();
+    assert_eq!(loaded.config.plugins.len(), 10_000);
+    assert_eq!(loaded.origins[&name("p9999")].line, 19_999);
+    // Far from tight: quadratic work would take minutes.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let errors = place.load(&text.replace("command", "comand")).unwrap_err();
+    assert_eq!(errors.count(), 10_000);
+    assert!(errors.render(Color::Always).ends_with("and 9900 more\n"));
+    assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    /// Whatever a config looks like, loading it gives a config or errors that can be shown.
+    #[test]
+    fn no_text_makes_it_panic(at in 0.0..1.0, cut in 0_usize..40, put in ".{0,6}", json: bool) {
+        let place = Place::new();
+        let tree: toml::Table = EVERYTHING.parse().unwrap();
+        let whole = if json {
+            serde_json::to_string_pretty(&tree).unwrap()
+        } else {
+            EVERYTHING.to_owned()
+        };
+        let start = (at * whole.len() as f64) as usize;
+        let end = (start + cut).min(whole.len());
+        let text = [&whole[..start], &put, &whole[end..]].concat();
+        let path = place.file(if json { "t.json" } else { "t.toml" }, text);
+        match load(&Source::File(path), &place.env) {
+            Ok(loaded) => {
+                loaded.sources.render(&loaded.problems, Color::Never);
+                loaded.sources.render(&loaded.warnings, Color::Always);
+            }
+            Err(errors) => {
+                proptest::prop_assert!(errors.count() > 0);
+                proptest::prop_assert!(!errors.to_string().is_empty());
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod exec;
+mod plugins;
 mod spool;
 mod spool_damage;
 mod spool_model;

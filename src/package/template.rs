@@ -1,0 +1,193 @@
+//! New plugins to begin with, one for each language.
+//!
+//! Pure: what is in the files, not where they go. The texts are those in `templates/`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::model::PluginName;
+
+/// A language that there is a template for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// POSIX shell.
+    Sh,
+    /// Bash.
+    Bash,
+    /// Python 3.
+    Python,
+    /// JavaScript on Node.js.
+    Node,
+    /// Perl 5.
+    Perl,
+    /// Ruby.
+    Ruby,
+    /// PHP.
+    Php,
+    /// Go.
+    Go,
+    /// Rust.
+    Rust,
+}
+
+/// The text is none of the languages.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "there is no template for `{0}`; choose one of sh, bash, python, node, perl, ruby, php, go, rust"
+)]
+pub struct UnknownLanguage(String);
+
+/// Whether a file of a template is to be executable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileMode {
+    /// 0755
+    Executable,
+    /// 0644
+    Plain,
+}
+
+impl FileMode {
+    /// The permission bits.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Executable => 0o755,
+            Self::Plain => 0o644,
+        }
+    }
+}
+
+/// One file of a new plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateFile {
+    /// Its name in the plugin's folder.
+    pub path: String,
+    /// Its permissions.
+    pub mode: FileMode,
+    /// What is in it.
+    pub text: String,
+}
+
+const SIDECAR: &str = include_str!("../../templates/sidecar.toml");
+const README: &str = include_str!("../../templates/README.md");
+
+impl Language {
+    /// Every language.
+    pub const ALL: [Self; 9] = [
+        Self::Sh,
+        Self::Bash,
+        Self::Python,
+        Self::Node,
+        Self::Perl,
+        Self::Ruby,
+        Self::Php,
+        Self::Go,
+        Self::Rust,
+    ];
+
+    /// The word on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sh => "sh",
+            Self::Bash => "bash",
+            Self::Python => "python",
+            Self::Node => "node",
+            Self::Perl => "perl",
+            Self::Ruby => "ruby",
+            Self::Php => "php",
+            Self::Go => "go",
+            Self::Rust => "rust",
+        }
+    }
+
+    /// Its name for people.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Sh => "POSIX shell",
+            Self::Bash => "Bash",
+            Self::Python => "Python",
+            Self::Node => "JavaScript (Node.js)",
+            Self::Perl => "Perl",
+            Self::Ruby => "Ruby",
+            Self::Php => "PHP",
+            Self::Go => "Go",
+            Self::Rust => "Rust",
+        }
+    }
+
+    /// What is executed.
+    fn program(self) -> &'static str {
+        match self {
+            Self::Sh => include_str!("../../templates/sh/plugin"),
+            Self::Bash => include_str!("../../templates/bash/plugin"),
+            Self::Python => include_str!("../../templates/python/plugin"),
+            Self::Node => include_str!("../../templates/node/plugin"),
+            Self::Perl => include_str!("../../templates/perl/plugin"),
+            Self::Ruby => include_str!("../../templates/ruby/plugin"),
+            Self::Php => include_str!("../../templates/php/plugin"),
+            Self::Go => include_str!("../../templates/go/plugin"),
+            Self::Rust => include_str!("../../templates/rust/plugin"),
+        }
+    }
+
+    /// The source file of a compiled language: its name and what is in it.
+    fn source(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Go => Some(("main.go", include_str!("../../templates/go/main.go"))),
+            Self::Rust => Some(("main.rs", include_str!("../../templates/rust/main.rs"))),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Language {
+    type Err = UnknownLanguage;
+
+    fn from_str(word: &str) -> Result<Self, UnknownLanguage> {
+        Self::ALL
+            .into_iter()
+            .find(|language| language.as_str() == word)
+            .ok_or_else(|| UnknownLanguage(word.to_owned()))
+    }
+}
+
+/// The files of a new plugin, for a folder named as the plugin. The first is its executable, named
+/// as the plugin as well.
+pub fn template(name: &PluginName, language: Language) -> Vec<TemplateFile> {
+    let source = language.source();
+    let main = source.map_or(name.as_str(), |(file, _)| file);
+    // A compiler takes longer than a run may, on a slow machine.
+    let timeout = source.map_or("", |_| "\ntimeout = \"55s\"           # the first run compiles");
+    let note = source.map_or_else(String::new, |(file, _)| {
+        format!(
+            "\n`{name}` is a script that compiles `{file}` into the plugin's state folder when it has changed,\n\
+             then becomes the program. The first run takes some seconds for that. For hosts without the\n\
+             compiler, `./{name}/{name} --build` puts the program beside it, to be copied along.\n"
+        )
+    });
+    let fill = |text: &str| {
+        text.replace("{{main}}", main)
+            .replace("{{language}}", language.title())
+            .replace("{{timeout}}", timeout)
+            .replace("{{note}}\n", &note)
+            .replace("{{name}}", name.as_str())
+    };
+    let plain =
+        |path: String, text: &str| TemplateFile { path, mode: FileMode::Plain, text: fill(text) };
+    let mut files = vec![TemplateFile {
+        path: name.to_string(),
+        mode: FileMode::Executable,
+        text: fill(language.program()),
+    }];
+    if let Some((file, text)) = source {
+        files.push(plain(file.to_owned(), text));
+    }
+    files.push(plain(format!("{name}.toml"), SIDECAR));
+    files.push(plain("README.md".to_owned(), README));
+    files
+}

@@ -1,0 +1,232 @@
+//! The examples and the templates of `talaia new`, run as their configs say.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use serde_json::Value;
+use talaia::config::{self, Env, Loaded, PluginConfig, PluginState, Scripts, Source};
+use talaia::package::{Language, template};
+
+struct Ran {
+    status: ExitStatus,
+    documents: Vec<Value>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs `plugin` once, as the agent would, for at most a minute.
+fn run(plugin: &PluginConfig, state: &Path) -> Ran {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.json");
+    File::create(&config).unwrap().write_all(plugin.settings.to_json().as_bytes()).unwrap();
+    let (out, err) = (dir.path().join("out"), dir.path().join("err"));
+    let status = Command::new("timeout")
+        .args(["-k", "1", "60"])
+        .arg(&plugin.command.program)
+        .args(&plugin.command.args)
+        .current_dir(&plugin.command.dir)
+        .env_clear()
+        .envs(plugin.env.iter().map(|(name, value)| (name, value.expose())))
+        .env("TALAIA_PROTOCOL", "1")
+        .env("TALAIA_CONFIG", &config)
+        .env("TALAIA_STATE_DIR", state)
+        .stdin(File::open(&config).unwrap())
+        .stdout(File::create(&out).unwrap())
+        .stderr(File::create(&err).unwrap())
+        .status()
+        .unwrap();
+    let (stdout, stderr) =
+        (std::fs::read_to_string(out).unwrap(), std::fs::read_to_string(err).unwrap());
+    let documents = serde_json::Deserializer::from_str(&stdout)
+        .into_iter::<Value>()
+        .collect::<Result<_, _>>()
+        .unwrap_or_else(|e| panic!("{}: {e} in {stdout}", plugin.name));
+    Ran { status, documents, stdout, stderr }
+}
+
+/// The search path of this very test, so that interpreters are found where they are here.
+fn env() -> Env {
+    Env::system()
+}
+
+#[test]
+fn every_example_reports() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/talaia.toml");
+    let loaded = config::load(&Source::File(path), &env()).unwrap_or_else(|e| panic!("{e}"));
+    let mut ran = 0;
+    for plugin in loaded.config.plugins.values() {
+        match &plugin.state {
+            PluginState::Ready => {}
+            PluginState::Skipped { why } => {
+                eprintln!("{} skipped: {why}", plugin.name);
+                continue;
+            }
+            state => panic!("{}: {state:?}", plugin.name),
+        }
+        let state = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let run = run(plugin, state.path());
+            assert!(run.status.success(), "{}: {} {}", plugin.name, run.status, run.stderr);
+            assert_eq!(run.stderr, "", "{}", plugin.name);
+            assert!(!run.documents.is_empty(), "{}: {}", plugin.name, run.stdout);
+            for metric in plugin.metrics.keys() {
+                assert!(
+                    run.stdout.contains(&format!("\"{metric}\"")),
+                    "{} does not print {metric}: {}",
+                    plugin.name,
+                    run.stdout
+                );
+            }
+        }
+        ran += 1;
+    }
+    assert!(ran >= 5, "only {ran} could run here");
+}
+
+#[test]
+fn the_packet_counters_are_those_of_the_kernel() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/talaia.toml");
+    let loaded = config::load(&Source::File(path), &env()).unwrap();
+    let plugin = &loaded.config.plugins[&"netstat".parse().unwrap()];
+    if plugin.state != PluginState::Ready {
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let run = run(plugin, state.path());
+    let metrics = run.documents[0]["metrics"].as_array().unwrap();
+    let names: Vec<&str> = metrics.iter().map(|m| m["name"].as_str().unwrap()).collect();
+    let wanted = ["tcp_packets_in", "tcp_packets_out", "udp_packets_in", "udp_packets_out"];
+    assert_eq!(names, wanted);
+    assert!(metrics.iter().all(|m| m["type"] == "counter" && m["value"].is_u64()));
+}
+
+#[test]
+fn a_check_that_finds_nothing_is_critical_and_no_failure() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/plugins/hub_check.py");
+    let dir = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/healthz", listener.local_addr().unwrap());
+    drop(listener);
+    let text = format!(
+        "[plugins.hub_check]\ncommand = ['{}']\nconfig = {{ url = '{url}' }}\nwhen = {{ command_exists = 'python3' }}",
+        path.display()
+    );
+    let source =
+        Source::Text { name: "test.toml".to_owned(), text, base: dir.path().to_path_buf() };
+    let loaded = config::load(&source, &env()).unwrap();
+    let plugin = loaded.config.plugins.values().next().unwrap();
+    if plugin.state != PluginState::Ready {
+        return;
+    }
+    let run = run(plugin, dir.path());
+    assert!(run.status.success(), "{}", run.stderr);
+    assert_eq!(run.documents[0]["status"], "critical");
+    assert!(run.documents[0]["message"].as_str().unwrap().contains(&url));
+}
+
+/// Writes the template of `language` and loads it as a script.
+fn written(language: Language, root: &Path) -> (PathBuf, Loaded) {
+    let name = format!("my_{language}");
+    let folder = root.join(&name);
+    std::fs::create_dir(&folder).unwrap();
+    for file in template(&name.parse().unwrap(), language) {
+        let path = folder.join(&file.path);
+        File::create(&path).unwrap().write_all(file.text.as_bytes()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode.bits())).unwrap();
+    }
+    let path = folder.join(&name);
+    let scripts = Scripts { paths: vec![path.clone()], ..Scripts::default() };
+    let loaded = config::load(&Source::Scripts(scripts), &env()).unwrap_or_else(|e| panic!("{e}"));
+    (path, loaded)
+}
+
+#[test]
+fn a_new_plugin_is_right_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    for language in Language::ALL {
+        let (_, loaded) = written(language, root.path());
+        let plugin = loaded.config.plugins.values().next().unwrap();
+        assert!(loaded.warnings.is_empty(), "{language}: {:?}", loaded.warnings);
+        assert_eq!(plugin.settings.to_json(), "{\"folder\":\"/tmp\"}");
+        assert!(plugin.metrics["entries"].required);
+        let compiler = match language {
+            Language::Go => Some("/usr/local/go/bin/go"),
+            Language::Rust => Some("rustc"),
+            _ => None,
+        };
+        if compiler.is_some_and(|compiler| !available(compiler)) {
+            eprintln!("{language}: no compiler here");
+            continue;
+        }
+        if let PluginState::Broken { why } = &plugin.state {
+            // Its interpreter is not on this machine; that is the only excuse.
+            assert!(why.contains("install"), "{language}: {why}");
+            eprintln!("{language}: {why}");
+            continue;
+        }
+        let state = tempfile::tempdir().unwrap();
+        let count = std::fs::read_dir(state.path()).unwrap().count();
+        assert_eq!(count, 0);
+        let first = run(plugin, state.path());
+        assert!(first.status.success(), "{language}: {} {}", first.status, first.stderr);
+        assert_eq!(first.stderr, "", "{language}");
+        let metric = &first.documents[0]["metrics"][0];
+        assert_eq!(metric["name"], "entries", "{language}: {}", first.stdout);
+        assert!(metric["value"].is_u64(), "{language}: {}", first.stdout);
+        assert_eq!(metric["tags"]["folder"], "/tmp");
+        assert_eq!(first.documents[0]["status"], "ok");
+    }
+}
+
+fn available(program: &str) -> bool {
+    Command::new(program)
+        .arg("version")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok()
+}
+
+#[test]
+fn what_a_new_plugin_cannot_see_is_critical_and_a_gap() {
+    let root = tempfile::tempdir().unwrap();
+    // A folder with three entries, and one that is not there.
+    let seen = root.path().join("seen");
+    std::fs::create_dir(&seen).unwrap();
+    for name in ["a", ".b", "c d"] {
+        File::create(seen.join(name)).unwrap();
+    }
+    for language in Language::ALL {
+        // Compiling once more would show nothing new; the texts of the others are interpreted.
+        if matches!(language, Language::Go | Language::Rust) {
+            continue;
+        }
+        let (path, _) = written(language, root.path());
+        let sidecar = path.with_extension("toml");
+        let original = std::fs::read_to_string(&sidecar).unwrap();
+        for (folder, count) in [(seen.clone(), Some(3)), (root.path().join("none"), None)] {
+            let text = original.replace("\"/tmp\"", &format!("'{}'", folder.display()));
+            File::create(&sidecar).unwrap().write_all(text.as_bytes()).unwrap();
+            let scripts = Scripts { paths: vec![path.clone()], ..Scripts::default() };
+            let loaded = config::load(&Source::Scripts(scripts), &env()).unwrap();
+            let plugin = loaded.config.plugins.values().next().unwrap();
+            if plugin.state != PluginState::Ready {
+                continue;
+            }
+            let run = run(plugin, root.path());
+            assert!(run.status.success(), "{language}: {}", run.stderr);
+            let document = &run.documents[0];
+            assert_eq!(document["metrics"][0]["value"], count.map_or(Value::Null, Value::from));
+            if count.is_none() {
+                assert_eq!(document["status"], "critical", "{language}");
+                assert!(run.stderr.starts_with("E! "), "{language}: {}", run.stderr);
+            }
+        }
+    }
+}
