@@ -1,0 +1,109 @@
+use crate::agent::plugin::contract;
+use crate::agent::prepare::owner_ids;
+use crate::config::{Env, OutputConfig, PluginState};
+use crate::exec::trust;
+
+use super::args::CheckArgs;
+use super::exit::{Exit, Failure, chain};
+use super::load::{self, Place};
+use super::print::{self, BAD, GOOD, ODD, paint};
+
+/// Says whether a configuration is going to work, without running anything of it.
+pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
+    let env = Env::system();
+    let source = load::source(&args.config, &env)?;
+    let loaded = load::load(&source, &env, Place::from(&args.config))?;
+    let mut findings = 0_u64;
+    let mut say = |good: bool, what: &str, text: &str| {
+        findings += u64::from(!good);
+        let mark = if good { paint(GOOD, "ok  ") } else { paint(BAD, "bad ") };
+        // A reader that went away has seen enough.
+        let _closed = print::data(format!("{mark} {what}{text}"));
+    };
+    for diagnostic in &loaded.warnings {
+        print::talk(format!("{} {}", paint(ODD, "warning:"), loaded.sources.one_line(diagnostic)));
+    }
+    let config = &loaded.config;
+    let owners = match owner_ids(&config.agent.trusted_owners) {
+        Ok(owners) => owners,
+        Err(names) => {
+            let text = format!(": no such user: {}", names.join(", "));
+            say(false, "[agent] trusted_owners", &text);
+            Vec::new()
+        }
+    };
+    for (name, plugin) in &config.plugins {
+        let what = format!("plugin {name}");
+        match &plugin.state {
+            PluginState::Disabled => say(true, &what, " (disabled)"),
+            PluginState::Skipped { why } => say(true, &what, &format!(" (skipped here: {why})")),
+            PluginState::Broken { why } => say(false, &what, &format!(": {why}")),
+            PluginState::Ready => {
+                let refused = trust::check_path(&plugin.command.program, &owners)
+                    .err()
+                    .map(|error| chain(&error))
+                    .or_else(|| contract(plugin).err().map(|error| error.to_string()));
+                match refused {
+                    None => say(true, &what, ""),
+                    Some(why) => say(false, &what, &format!(": {why}")),
+                }
+            }
+        }
+    }
+    for (name, output) in &config.outputs {
+        let what = format!("output {name}");
+        match trouble(name, output, &config.agent.host, args.online) {
+            None => say(true, &what, ""),
+            Some(why) => say(false, &what, &format!(": {why}")),
+        }
+    }
+    if config.hub.enabled {
+        say(true, "hub", &format!(" on {}", config.hub.listen));
+    }
+    print::talk(if findings == 0 {
+        format!("{} load", print::count(config.plugins.len() as u64, "plugin"))
+    } else {
+        print::count(findings, "finding")
+    });
+    Ok(if findings == 0 { Exit::Ok } else { Exit::Finding })
+}
+
+fn trouble(name: &str, output: &OutputConfig, host: &str, online: bool) -> Option<String> {
+    match output {
+        OutputConfig::Stdout => None,
+        OutputConfig::File(file) => {
+            let folder = file.path.parent().unwrap_or(&file.path);
+            (!folder.is_dir()).then(|| format!("there is no folder {}", folder.display()))
+        }
+        OutputConfig::Talaia(talaia) => {
+            let settings = crate::agent::talaia_settings(name, host, talaia);
+            let client = match settings.client.build(&talaia.url) {
+                Ok(client) => client,
+                Err(error) => return Some(chain(&error)),
+            };
+            if !online {
+                return None;
+            }
+            super::client::block_on(ask(client, talaia)).err()
+        }
+    }
+}
+
+/// Asks the hub something that needs the key and changes nothing.
+async fn ask(
+    client: reqwest::Client,
+    talaia: &crate::config::TalaiaOutput,
+) -> Result<(), String> {
+    let url = format!("{}/api/v1/plugins?limit=1", talaia.url);
+    let reply = client
+        .get(&url)
+        .bearer_auth(talaia.key.expose())
+        .send()
+        .await
+        .map_err(|error| chain(&error.without_url()))?;
+    match reply.status().as_u16() {
+        200 => Ok(()),
+        401 => Err(format!("{} does not know this key", talaia.url)),
+        status => Err(format!("{} answers {status}; is it a hub?", talaia.url)),
+    }
+}

@@ -1,0 +1,67 @@
+//! Talking to the running agent over its socket.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::agent::admin::{Refusal, socket_path};
+
+use super::exit::{Exit, Failure, chain};
+
+/// A reload of many plugins takes a while; anything longer is a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a future to its end on a small runtime of its own.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("no runtime: {e}"))?
+        .block_on(work)
+}
+
+/// `GET` or `POST` on the running agent's socket; the reply's body.
+pub(crate) fn ask(data_dir: &Path, method: reqwest::Method, path: &str) -> Result<Vec<u8>, Failure> {
+    let socket = socket_path(data_dir);
+    let unreachable = |why: &str| {
+        let text = format!(
+            "no agent answers at {}: {why}\n\nhint: is it running, with the same --config, and as the same user?",
+            socket.display()
+        );
+        Failure::new(Exit::Unreachable, text)
+    };
+    if !socket.exists() {
+        return Err(unreachable("there is no such socket"));
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no redirects or retries are possible on the agent's own socket"
+    )]
+    let client = reqwest::Client::builder()
+        .unix_socket(socket.as_path())
+        .timeout(PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build()
+        .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    let request = client.request(method, format!("http://agent{path}"));
+    let (status, body) = block_on(async {
+        let reply = request.send().await.map_err(|e| chain(&e.without_url()))?;
+        let status = reply.status();
+        let body = reply.bytes().await.map_err(|e| chain(&e.without_url()))?;
+        Ok((status, body.to_vec()))
+    })
+    .map_err(|why| unreachable(&why))?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    let refusal: Option<Refusal> = serde_json::from_slice(&body).ok();
+    let text = refusal.map_or_else(|| format!("the agent answers {status}"), |r| r.error);
+    let exit = match status.as_u16() {
+        // A configuration that does not load.
+        422 => Exit::Config,
+        400 | 404 => Exit::Usage,
+        409 => Exit::Finding,
+        _ => Exit::Internal,
+    };
+    Err(Failure::new(exit, text))
+}

@@ -1,0 +1,78 @@
+//! `schema`, `explain`, `completions` and `man`: what the binary says about itself.
+
+use clap::CommandFactory;
+
+use crate::config;
+use crate::contract::{explain, schemas};
+use crate::model::RejectionCode;
+
+use super::args::{Cli, SchemaCommand};
+use super::exit::{Exit, Failure};
+use super::print;
+
+pub(crate) fn schema(command: &SchemaCommand) -> Result<Exit, Failure> {
+    let SchemaCommand::Print { name } = command;
+    let Some(name) = name else {
+        for schema in schemas::list() {
+            out(format!("{:<10} {}", schema.name, schema.about));
+        }
+        out(format!("{:<10} the configuration file", "config"));
+        return Ok(Exit::Ok);
+    };
+    let bare = name.strip_suffix(".json").unwrap_or(name);
+    let bare = bare.strip_suffix(".v1").unwrap_or(bare);
+    if bare == "config" {
+        out(config::schema_text().trim_end());
+        return Ok(Exit::Ok);
+    }
+    let Some(schema) = schemas::get(name) else {
+        let mut names: Vec<&str> = schemas::list().iter().map(|schema| schema.name).collect();
+        names.push("config");
+        let text = format!("there is no schema `{name}`; there are {}", names.join(", "));
+        return Err(Failure::new(Exit::Usage, text));
+    };
+    out(schema.text.trim_end());
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn explain(code: Option<RejectionCode>) -> Exit {
+    match code {
+        Some(code) => out(explain::page(code)),
+        None => {
+            for code in RejectionCode::ALL {
+                out(format!("{:<18} {}", code.as_str(), explain::summary(*code)));
+            }
+        }
+    }
+    Exit::Ok
+}
+
+pub(crate) fn completions(shell: clap_complete::Shell) -> Exit {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "talaia", &mut text);
+    // A reader that went away has seen enough.
+    let _closed = print::raw(&text);
+    Exit::Ok
+}
+
+/// The manual: the program's page, then one for each command.
+pub(crate) fn man() -> Result<Exit, Failure> {
+    let mut text = Vec::new();
+    let mut command = Cli::command();
+    command.build();
+    clap_mangen::Man::new(command.clone())
+        .render(&mut text)
+        .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        let sub = sub.clone().display_name(format!("talaia-{}", sub.get_name()));
+        clap_mangen::Man::new(sub)
+            .render(&mut text)
+            .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    }
+    let _closed = print::raw(&text);
+    Ok(Exit::Ok)
+}
+
+fn out(text: impl std::fmt::Display) {
+    let _closed = print::data(text);
+}

@@ -1,0 +1,200 @@
+//! How a run is shown to a person: in one line while the agent runs, and at length by `test`.
+
+use std::fmt::Write;
+
+use crate::agent::trial::Trial;
+use crate::model::{Metric, Outcome, Report, Status};
+
+use super::print::{self, BAD, FAINT, GOOD, ODD, STRONG, paint};
+
+/// Bytes of raw output that `test` shows.
+const RAW: usize = 4096;
+/// Metrics that `test` shows.
+const METRICS: usize = 50;
+
+/// One run in one line: `20:42:10 ok disk 12 ms, 4 metrics`.
+pub(crate) fn line(report: &Report) -> String {
+    let (style, word) = verdict(report);
+    let clock = report.started.to_string();
+    let mut line = format!(
+        "{} {} {} {}",
+        paint(FAINT, clock.get(11..19).unwrap_or(&clock)),
+        paint(style, format!("{word:<8}")),
+        paint(STRONG, &report.plugin),
+        print::seconds(report.duration),
+    );
+    // Writing to a string cannot fail.
+    let _ = write!(line, ", {}", print::count(report.counts.accepted, "metric"));
+    if !matches!(report.outcome, Outcome::Exited { code: 0 }) {
+        let _ = write!(line, ", {}", paint(style, clean(&report.outcome.to_string())));
+    }
+    let refused = report.counts.rejected_total();
+    if refused > 0 {
+        let _ = write!(line, ", {}", paint(BAD, format!("{refused} refused")));
+    }
+    if report.skipped > 0 {
+        let _ = write!(line, ", {} skipped", report.skipped);
+    }
+    if report.leftovers > 0 {
+        let _ = write!(line, ", {} left over", report.leftovers);
+    }
+    if let Some(message) = &report.message
+        && !matches!(report.outcome, Outcome::NotStarted { .. })
+    {
+        let _ = write!(line, " — {}", clean(message));
+    }
+    if let Some(first) = report.rejected.first() {
+        let _ = write!(
+            line,
+            "\n         {} {}: {}{}",
+            paint(BAD, format!("line {}:{}", first.line, first.column)),
+            first.code,
+            clean(&first.message),
+            hint(&first.hint),
+        );
+        if refused > 1 {
+            let _ = write!(line, " (and {} more: `talaia test {}`)", refused - 1, report.plugin);
+        }
+    }
+    line
+}
+
+fn hint(hint: &str) -> String {
+    if hint.is_empty() { String::new() } else { format!("; hint: {}", clean(hint)) }
+}
+
+/// The worst of what the run says and how it ended.
+fn verdict(report: &Report) -> (anstyle::Style, &'static str) {
+    let failed = !report.outcome.is_ok();
+    match report.status {
+        Status::Critical => (BAD, "critical"),
+        _ if matches!(report.outcome, Outcome::NotStarted { .. }) => (BAD, "no start"),
+        Status::Unknown if failed => (BAD, "failed"),
+        Status::Unknown => (ODD, "unknown"),
+        Status::Warning => (ODD, "warning"),
+        Status::Ok if failed => (BAD, "failed"),
+        Status::Ok if report.counts.rejected_total() > 0 => (ODD, "refused"),
+        Status::Ok if report.counts.produced == 0 => (FAINT, "empty"),
+        Status::Ok => (GOOD, "ok"),
+    }
+}
+
+/// Whether anything about a run is worth exit code 1.
+pub(crate) fn is_clean(report: &Report) -> bool {
+    report.outcome == Outcome::Exited { code: 0 } && report.counts.rejected_total() == 0
+}
+
+/// Everything about one run.
+pub(crate) fn full(trial: &Trial) -> String {
+    let report = &trial.report;
+    let mut out = String::new();
+    section(&mut out, "stdout", &trial.stdout, report.usage.stdout);
+    section(&mut out, "stderr", &trial.stderr, report.usage.stderr);
+    heading(&mut out, "records");
+    for metric in report.metrics.iter().take(METRICS) {
+        let _ = writeln!(out, "  {} {}", paint(GOOD, "accepted"), describe(metric));
+    }
+    if report.metrics.len() > METRICS {
+        let _ = writeln!(out, "  … {} more accepted", report.metrics.len() - METRICS);
+    }
+    for refused in &report.rejected {
+        let _ = writeln!(
+            out,
+            "  {}  {} at line {}, column {} ({})",
+            paint(BAD, "refused"),
+            paint(STRONG, refused.code),
+            refused.line,
+            refused.column,
+            if refused.path.is_empty() { "the whole value" } else { &refused.path },
+        );
+        let _ = writeln!(out, "           {}", clean(&refused.message));
+        if !refused.value.is_empty() {
+            let _ = writeln!(out, "           got:  {}", clean(&refused.value));
+        }
+        if let Some(rule) = &refused.rule {
+            let _ = writeln!(out, "           rule: {}", clean(rule));
+        }
+        if !refused.hint.is_empty() {
+            let _ = writeln!(out, "           hint: {}", paint(STRONG, clean(&refused.hint)));
+        }
+    }
+    let more = report.counts.rejected_total().saturating_sub(report.rejected.len() as u64);
+    if more > 0 {
+        let _ = writeln!(out, "  … {more} more refused");
+    }
+    if report.counts.produced == 0 {
+        let _ = writeln!(out, "  {}", paint(FAINT, "none"));
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(out, "  {}  {}", paint(ODD, "warning"), clean(warning));
+    }
+    heading(&mut out, "run");
+    let (style, word) = verdict(report);
+    let _ = writeln!(out, "  {} — {}", paint(style, word), clean(&report.outcome.to_string()));
+    if let Some(message) = &report.message {
+        let _ = writeln!(out, "  message  {}", clean(message));
+    }
+    let _ = writeln!(
+        out,
+        "  time     {} (CPU {}), memory {}",
+        print::seconds(report.duration),
+        print::seconds(report.usage.cpu),
+        print::bytes(report.usage.max_rss),
+    );
+    if report.leftovers > 0 {
+        let _ = writeln!(
+            out,
+            "  {}",
+            paint(ODD, format!("{} left behind and killed", print::count(report.leftovers, "process")))
+        );
+    }
+    let _ = write!(
+        out,
+        "  records  {} printed = {} accepted + {} refused",
+        report.counts.produced,
+        report.counts.accepted,
+        report.counts.rejected_total(),
+    );
+    for (code, count) in &report.counts.rejected {
+        let _ = write!(out, ", {code} {count}");
+    }
+    out
+}
+
+fn heading(out: &mut String, title: &str) {
+    let _ = writeln!(out, "{}", paint(STRONG, title));
+}
+
+fn section(out: &mut String, title: &str, bytes: &[u8], total: u64) {
+    heading(out, title);
+    if bytes.is_empty() {
+        let _ = writeln!(out, "  {}", paint(FAINT, "none"));
+        return;
+    }
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(RAW)]);
+    for (number, text) in shown.lines().enumerate() {
+        let number = paint(FAINT, format!("{:>4}", number + 1));
+        let _ = writeln!(out, "{number}  {}", clean(text));
+    }
+    let hidden = total.saturating_sub(bytes.len().min(RAW) as u64);
+    if hidden > 0 {
+        let _ = writeln!(out, "      … {} more", print::bytes(hidden));
+    }
+}
+
+fn describe(metric: &Metric) -> String {
+    let mut text = format!("{} = {}", paint(STRONG, &metric.name), clean(&metric.value.to_string()));
+    if let Some(unit) = &metric.unit {
+        let _ = write!(text, " {}", clean(unit));
+    }
+    let _ = write!(text, " ({})", metric.kind);
+    for (key, value) in metric.tags.iter() {
+        let _ = write!(text, " {}={}", clean(key), clean(value));
+    }
+    text
+}
+
+/// What a plugin prints must not steer the terminal.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '·' } else { c }).collect()
+}

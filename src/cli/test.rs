@@ -1,0 +1,122 @@
+use std::path::{Path, PathBuf};
+
+use crate::agent::prepare::owner_ids;
+use crate::agent::trial::{Scratch, Trials};
+use crate::config::{Config, Env, PluginConfig, PluginState, Scripts, Source};
+use crate::exec::trust;
+
+use super::args::TestArgs;
+use super::exit::{Exit, Failure, chain};
+use super::load::{self, Place};
+use super::{print, report};
+
+/// Runs a plugin as the agent would and shows what becomes of every record.
+pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
+    let env = Env::system();
+    let (config, plugin) = find(args, &env)?;
+    if let PluginState::Broken { why } = &plugin.state {
+        return Err(Failure::new(Exit::Finding, format!("{}: {why}", plugin.name)));
+    }
+    if let PluginState::Skipped { why } = &plugin.state {
+        print::talk(format!("note: the agent would not run it here: {why}"));
+    }
+    let owners = owner_ids(&config.agent.trusted_owners).map_err(|names| {
+        let text = format!("`trusted_owners` names users that do not exist: {}", names.join(", "));
+        Failure::new(Exit::Config, text)
+    })?;
+    // Orphans of the run are inherited and ended, as by the agent.
+    if let Err(error) = crate::exec::become_subreaper() {
+        print::talk(format!("note: processes that the plugin detaches are not followed: {error}"));
+    }
+    let temp = env.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    let scratch = Scratch::new(&temp)
+        .map_err(|e| Failure::new(Exit::Disk, format!("no folder in {}: {e}", temp.display())))?;
+    let mut trials = Trials::new(&plugin, &config.agent, &owners, scratch)
+        .map_err(|e| Failure::from_error(Exit::Config, &e))?;
+    let mut exit = Exit::Ok;
+    for n in 1..=args.times {
+        let trial = trials.run().map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+        if !report::is_clean(&trial.report) {
+            exit = Exit::Finding;
+        }
+        let text = if args.json {
+            serde_json::to_string(&trial.report)
+                .map_err(|e| Failure::from_error(Exit::Internal, &e))?
+        } else {
+            let mut text = report::full(&trial);
+            if args.times > 1 {
+                text = format!("{}\n{text}\n", print::paint(print::STRONG, format!("── run {n}")));
+            }
+            text
+        };
+        if print::data(text).is_err() {
+            break;
+        }
+    }
+    Ok(exit)
+}
+
+/// The plugin that is meant: one of the configuration, or a program by its path.
+fn find(args: &TestArgs, env: &Env) -> Result<(Config, PluginConfig), Failure> {
+    let place = Place::from(&args.config);
+    if !args.target.contains('/') {
+        if !args.args.is_empty() {
+            let text = "arguments are for a program given by its path; a plugin of the config has its own";
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let source = load::source(&args.config, env).map_err(|mut failure| {
+            failure.text.push_str(&format!(
+                "\nhint: for the file `{0}` write `./{0}`",
+                args.target
+            ));
+            failure
+        })?;
+        let loaded = load::load(&source, env, place)?;
+        let found = loaded.config.plugins.iter().find(|(name, _)| name.as_str() == args.target);
+        let Some((_, plugin)) = found else {
+            let names: Vec<&str> = loaded.config.plugins.keys().map(|n| n.as_str()).collect();
+            let text = format!(
+                "there is no plugin `{}`; there are {}\n\nhint: a path to a program contains a `/`",
+                args.target,
+                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+            );
+            return Err(Failure::new(Exit::Usage, text));
+        };
+        let plugin = plugin.clone();
+        return Ok((loaded.config, plugin));
+    }
+    // A program that the configuration already runs is tested as configured.
+    let wanted = env.cwd.join(&args.target);
+    if args.args.is_empty()
+        && let Ok(source) = load::source(&args.config, env)
+        && let Ok(loaded) = load::load(&source, env, place)
+        && let Some(plugin) = configured(&loaded.config, &wanted)
+    {
+        return Ok((loaded.config, plugin));
+    }
+    let scripts = Scripts {
+        config: None,
+        paths: vec![PathBuf::from(&args.target)],
+        every: None,
+        args: args.args.clone(),
+    };
+    let loaded = load::load(&Source::Scripts(scripts), env, place)?;
+    let plugin = loaded.config.plugins.values().next().cloned();
+    let plugin = plugin.ok_or_else(|| Failure::new(Exit::Usage, "there is no such program"))?;
+    if let PluginState::Ready = plugin.state
+        && let Err(error) = trust::check_path(&plugin.command.program, &[])
+    {
+        let text = format!("{}: not run: {}", plugin.name, chain(&error));
+        return Err(Failure::new(Exit::Finding, text));
+    }
+    Ok((loaded.config, plugin))
+}
+
+fn configured(config: &Config, program: &Path) -> Option<PluginConfig> {
+    let program = program.canonicalize().ok()?;
+    config
+        .plugins
+        .values()
+        .find(|plugin| plugin.command.program.canonicalize().is_ok_and(|path| path == program))
+        .cloned()
+}
