@@ -155,7 +155,8 @@ pub(super) fn value_alone(field: &Field<'_>) -> Checked<(Option<MetricType>, Val
 /// `x` as a whole number, where it is one of 64 bits.
 fn whole(x: f64) -> Option<Value> {
     // Both bounds are exact as floats.
-    if x.fract() != 0.0 || !(-9_223_372_036_854_775_808.0..18_446_744_073_709_551_616.0).contains(&x)
+    if x.fract() != 0.0
+        || !(-9_223_372_036_854_775_808.0..18_446_744_073_709_551_616.0).contains(&x)
     {
         return None;
     }
@@ -184,7 +185,8 @@ fn nested(field: &Field<'_>) -> Box<Refusal> {
     } else {
         "print one metric for each number, with what tells them apart in `tags`"
     };
-    let message = format!("a value is a number, a string, a boolean or null, not {}", field.raw.kind());
+    let message =
+        format!("a value is a number, a string, a boolean or null, not {}", field.raw.kind());
     Refusal::field(Code::ValueNested, field, message, hint)
 }
 
@@ -211,7 +213,9 @@ fn wrong_type(kind: MetricType, field: &Field<'_>) -> Box<Refusal> {
         _ => format!("print a value that is {kind}"),
     };
     let message = match (&field.raw, kind) {
-        (Raw::Float(_), MetricType::Integer) => "expected a whole number, got a fraction".to_owned(),
+        (Raw::Float(_), MetricType::Integer) => {
+            "expected a whole number, got a fraction".to_owned()
+        }
         (raw, _) => {
             let expected = match kind {
                 MetricType::Boolean => "a boolean",

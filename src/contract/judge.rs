@@ -20,7 +20,8 @@ const WARNINGS: usize = 50;
 
 /// The keys of a metric object.
 const METRIC_KEYS: [&str; 12] = [
-    "name", "value", "type", "unit", "label", "tags", "time", "warn", "crit", "min", "max", "row_name",
+    "name", "value", "type", "unit", "label", "tags", "time", "warn", "crit", "min", "max",
+    "row_name",
 ];
 
 /// The keys of a full document.
@@ -235,7 +236,13 @@ impl<'j> Run<'j> {
         }
     }
 
-    fn unknown_key(&mut self, source: &Source<'_>, key: &str, start: usize, known: &[&'static str]) {
+    fn unknown_key(
+        &mut self,
+        source: &Source<'_>,
+        key: &str,
+        start: usize,
+        known: &[&'static str],
+    ) {
         if self.unknown.iter().any(|k| **k == *key) {
             return;
         }
@@ -301,11 +308,6 @@ impl<'j> Run<'j> {
         let mut min = check::bound(record.min.as_ref())?;
         let mut max = check::bound(record.max.as_ref())?;
 
-        if self.out.metrics.len() >= limits::METRICS {
-            let message = "over 10 000 metrics in one run";
-            let hint = "print fewer, or split the plugin";
-            return Err(Refusal::record(Code::TooManyMetrics, record, message, hint));
-        }
         match self.memory.admit(identity.series, time.map_or(self.started, Timestamp::millis)) {
             Admitted::Yes => {}
             Admitted::Duplicate => {
@@ -320,6 +322,12 @@ impl<'j> Run<'j> {
             }
         }
 
+        if self.out.metrics.len() >= limits::METRICS {
+            let message = "over 10 000 metrics in one run";
+            let hint = "print fewer, or split the plugin";
+            return Err(Refusal::record(Code::TooManyMetrics, record, message, hint));
+        }
+
         // From here on the record is accepted.
         match declared {
             Some((place, declared)) => {
@@ -328,7 +336,9 @@ impl<'j> Run<'j> {
                     && **ours != **theirs
                 {
                     let (ours, theirs) = (ours.clone(), theirs.clone());
-                    self.warn(|| format!("`{name}` is declared in `{ours}` and comes in `{theirs}`"));
+                    self.warn(|| {
+                        format!("`{name}` is declared in `{ours}` and comes in `{theirs}`")
+                    });
                 }
                 let boxed = |text: &Option<String>| text.as_deref().map(Box::from);
                 unit = boxed(&declared.unit).or(unit);
@@ -427,13 +437,15 @@ impl Records for Run<'_> {
         if let (Some(schema), Some(tree)) = (self.contract.schema(), &head.tree) {
             let breaches = own::check(schema, tree);
             // A document that broke off is refused already; what it lacks is no news.
-            if let Some(breach) = breaches.document.as_ref().filter(|_| head.extent == Extent::Whole)
+            if let Some(breach) =
+                breaches.document.as_ref().filter(|_| head.extent == Extent::Whole)
             {
                 self.refuse(source, Code::Schema, head.start..head.end, &|| Words {
                     path: breach.path.clone(),
                     rule: Some(breach.rule.clone()),
                     message: breach.message.clone(),
-                    hint: "print what the plugin's schema asks for, or change the schema".to_owned(),
+                    hint: "print what the plugin's schema asks for, or change the schema"
+                        .to_owned(),
                 });
                 return Keep::Nothing;
             }
@@ -446,12 +458,20 @@ impl Records for Run<'_> {
         if head.tags.field.is_some() {
             match check::tags(&head.tags, self.tags, &String::new) {
                 Ok(tags) => self.document.tags = Some(tags),
-                Err(refusal) => self.document.bad_tags = Some(refusal),
+                Err(refusal) => {
+                    self.warn(|| {
+                        format!("the document's `tags` cannot be used: {}", refusal.message)
+                    });
+                    self.document.bad_tags = Some(refusal);
+                }
             }
         }
         match check::time(head.time.as_ref(), self.latest, &|| At::Pointer("/time".to_owned())) {
             Ok(time) => self.document.time = time,
-            Err(refusal) => self.document.bad_time = Some(refusal),
+            Err(refusal) => {
+                self.warn(|| format!("the document's `time` cannot be used: {}", refusal.message));
+                self.document.bad_time = Some(refusal);
+            }
         }
         Keep::Records
     }

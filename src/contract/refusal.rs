@@ -117,15 +117,16 @@ impl Refusal {
 
 fn flaw_words(flaw: Flaw) -> (&'static str, &'static str) {
     match flaw {
-        Flaw::NotFinite => (
-            "JSON has no NaN and no infinity",
-            "print `null` for a gap, or leave the metric out",
-        ),
+        Flaw::NotFinite => {
+            ("JSON has no NaN and no infinity", "print `null` for a gap, or leave the metric out")
+        }
         Flaw::OutOfRange => (
             "the number is beyond what 64 bits can hold",
             "print `null` for a gap, or the number as a string",
         ),
-        Flaw::Utf8 => ("the text is not UTF-8", "print UTF-8: `LC_ALL=C.UTF-8`, or `iconv -t UTF-8`"),
+        Flaw::Utf8 => {
+            ("the text is not UTF-8", "print UTF-8: `LC_ALL=C.UTF-8`, or `iconv -t UTF-8`")
+        }
         Flaw::Surrogate => (
             "half of a surrogate pair is no character",
             "write both halves, `\\ud83d\\ude00`, or the character itself in UTF-8",

@@ -1,1 +1,4 @@
-//! To come.
+//! All integration tests, in one binary.
+
+mod decode;
+mod schema;
