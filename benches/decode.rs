@@ -26,8 +26,9 @@ fn document() -> Vec<u8> {
 
 fn lines() -> Vec<u8> {
     (0..METRICS)
-        .map(|n| format!("{{\"name\":\"requests_{n}\",\"value\":{n},\"type\":\"counter\"}}\n"))
-        .collect::<String>()
+        .map(|n| format!("{{\"name\":\"requests_{n}\",\"value\":{n},\"type\":\"counter\"}}"))
+        .collect::<Vec<_>>()
+        .join("\n")
         .into_bytes()
 }
 

@@ -7,10 +7,10 @@ use crate::model::{
     limits, nearest_name, push_escaped,
 };
 
-use super::refusal::{At, Refusal};
+use super::refusal::{At, Parts, Refusal};
 use super::words::nearest;
 
-type Checked<T> = Result<T, Box<Refusal>>;
+type Checked<T> = Result<T, Refusal>;
 
 /// The name of a record.
 pub(super) fn name<'r>(record: &'r Record<'_>) -> Checked<&'r str> {
@@ -91,7 +91,6 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
         (Raw::Array | Raw::Object, _) => Err(nested(field)),
 
         (Raw::Text(text), MetricType::String) => text_value(text, field),
-        (_, MetricType::String) => Err(wrong_type(kind, field)),
 
         (Raw::Boolean(b), MetricType::Boolean) => Ok(Value::Boolean(*b)),
         (Raw::Signed(0), MetricType::Boolean) => Ok(Value::Boolean(false)),
@@ -106,7 +105,9 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
                 .rule(rule(kind)))
         }
 
-        (Raw::Text(_) | Raw::Boolean(_), _) => Err(wrong_type(kind, field)),
+        (Raw::Text(_) | Raw::Boolean(_), _) | (_, MetricType::String) => {
+            Err(wrong_type(kind, field))
+        }
 
         (Raw::Signed(n), MetricType::Integer) => Ok(Value::Signed(*n)),
         (Raw::Unsigned(n), MetricType::Integer | MetricType::Counter) => Ok(Value::unsigned(*n)),
@@ -179,7 +180,7 @@ fn rule(kind: MetricType) -> String {
     format!("type = \"{kind}\"")
 }
 
-fn nested(field: &Field<'_>) -> Box<Refusal> {
+fn nested(field: &Field<'_>) -> Refusal {
     let hint = if field.key.is_empty() {
         "use the full form, `{\"metrics\":[{\"name\":…,\"value\":…}]}`, or flatten it with `jq`"
     } else {
@@ -190,7 +191,7 @@ fn nested(field: &Field<'_>) -> Box<Refusal> {
     Refusal::field(Code::ValueNested, field, message, hint)
 }
 
-fn wrong_type(kind: MetricType, field: &Field<'_>) -> Box<Refusal> {
+fn wrong_type(kind: MetricType, field: &Field<'_>) -> Refusal {
     let hint = match (&field.raw, kind) {
         (Raw::Text(text), MetricType::Boolean) => match text.trim().to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "up" | "1" => "write `true` without quotes".to_owned(),
@@ -229,7 +230,7 @@ fn wrong_type(kind: MetricType, field: &Field<'_>) -> Box<Refusal> {
     Refusal::field(Code::ValueType, field, message, hint).rule(rule(kind))
 }
 
-fn flawed(flaw: Flaw, field: &Field<'_>) -> Box<Refusal> {
+fn flawed(flaw: Flaw, field: &Field<'_>) -> Refusal {
     Refusal::flaw(flaw, At::Field(field.key), field.start..field.end)
 }
 
@@ -260,7 +261,7 @@ pub(super) fn short_text(field: Option<&Field<'_>>, what: &str) -> Checked<Optio
 pub(super) fn tags(raw: &RawTags<'_>, under: &Tags, prefix: &dyn Fn() -> String) -> Checked<Tags> {
     let Some(field) = present(raw.field.as_ref()) else { return Ok(under.clone()) };
     let wrong = |code, pointer: String, span, message: &str, hint: &str| {
-        Err(Box::new(Refusal {
+        Err(Refusal::new(Parts {
             code,
             at: At::Pointer(pointer),
             span,
@@ -337,7 +338,7 @@ pub(super) fn time(
 ) -> Checked<Option<Timestamp>> {
     let Some(field) = present(field) else { return Ok(None) };
     let wrong = |code, message: &str, hint: &str| {
-        Err(Box::new(Refusal {
+        Err(Refusal::new(Parts {
             code,
             at: at(),
             span: field.start..field.end,

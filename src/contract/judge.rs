@@ -98,9 +98,9 @@ struct Document {
     tags: Option<Tags>,
     time: Option<Timestamp>,
     /// Why every record is refused.
-    bad_tags: Option<Box<Refusal>>,
+    bad_tags: Option<Refusal>,
     /// Why every record without a time of its own is refused.
-    bad_time: Option<Box<Refusal>>,
+    bad_time: Option<Refusal>,
     breaches: Breaches,
 }
 
@@ -121,7 +121,7 @@ struct Run<'j> {
     messages: Vec<String>,
 }
 
-type Checked<T> = Result<T, Box<Refusal>>;
+type Checked<T> = Result<T, Refusal>;
 
 impl<'j> Run<'j> {
     fn new(judge: &'j mut Judge, moment: Moment) -> Self {
@@ -267,14 +267,10 @@ impl<'j> Run<'j> {
         if !self.document.breaches.records.is_empty()
             && let Some(breach) = self.document.breaches.records.get(&record.pointer(""))
         {
-            let mut refusal = Refusal::record(
-                Code::Schema,
-                record,
-                breach.message.clone(),
-                "print what the plugin's schema asks for, or change the schema",
-            );
-            refusal.at = At::Pointer(breach.path.clone());
-            return Err(refusal.rule(breach.rule.clone()));
+            let hint = "print what the plugin's schema asks for, or change the schema";
+            return Err(Refusal::record(Code::Schema, record, breach.message.clone(), hint)
+                .rule(breach.rule.clone())
+                .at(At::Pointer(breach.path.clone()), record.start..record.end));
         }
         let name = check::name(record)?;
         let declared = self.contract.find(name);
@@ -360,18 +356,18 @@ impl<'j> Run<'j> {
         Ok(Metric { name: name.into(), value, kind, unit, label, tags, time, warn, crit, min, max })
     }
 
-    fn undeclared(&self, record: &Record<'_>, name: &str) -> Box<Refusal> {
+    fn undeclared(&self, record: &Record<'_>, name: &str) -> Refusal {
         let hint = match nearest(name, self.contract.declared().map(|(n, _)| n)) {
             Some(meant) => format!("did you mean `{meant}`? else declare it"),
             None => "declare it, or leave out `strict`".to_owned(),
         };
         let message = format!("`{name}` is not declared, and the plugin is strict");
-        let mut refusal = Refusal::record(Code::Undeclared, record, message, hint);
-        if let Some(field) = &record.name {
-            refusal.at = At::Field(field.key);
-            refusal.span = field.start..field.end;
+        let refusal =
+            Refusal::record(Code::Undeclared, record, message, hint).rule("strict = true");
+        match &record.name {
+            Some(field) => refusal.at(At::Field(field.key), field.start..field.end),
+            None => refusal,
         }
-        refusal.rule("strict = true")
     }
 
     /// Type and value of a metric that neither the contract nor the record gives a type.
@@ -421,7 +417,7 @@ impl<'j> Run<'j> {
     }
 
     fn reject(&mut self, source: &Source<'_>, record: &Record<'_>, refusal: Refusal) {
-        if self.count(refusal.code) {
+        if self.count(refusal.code()) {
             self.out.rejected.push(refusal.write(source, record));
         }
     }
@@ -460,7 +456,7 @@ impl Records for Run<'_> {
                 Ok(tags) => self.document.tags = Some(tags),
                 Err(refusal) => {
                     self.warn(|| {
-                        format!("the document's `tags` cannot be used: {}", refusal.message)
+                        format!("the document's `tags` cannot be used: {}", refusal.message())
                     });
                     self.document.bad_tags = Some(refusal);
                 }
@@ -469,7 +465,9 @@ impl Records for Run<'_> {
         match check::time(head.time.as_ref(), self.latest, &|| At::Pointer("/time".to_owned())) {
             Ok(time) => self.document.time = time,
             Err(refusal) => {
-                self.warn(|| format!("the document's `time` cannot be used: {}", refusal.message));
+                self.warn(|| {
+                    format!("the document's `time` cannot be used: {}", refusal.message())
+                });
                 self.document.bad_time = Some(refusal);
             }
         }
@@ -480,7 +478,7 @@ impl Records for Run<'_> {
         self.produced += 1;
         match self.judge(source, record) {
             Ok(metric) => self.out.metrics.push(metric),
-            Err(refusal) => self.reject(source, record, *refusal),
+            Err(refusal) => self.reject(source, record, refusal),
         }
     }
 

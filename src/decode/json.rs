@@ -120,6 +120,7 @@ fn refuse_stretch(source: &Source<'_>, stretch: Range<usize>, end: End, into: &m
 }
 
 /// A document that cannot be read to its end.
+#[derive(Clone, Copy)]
 struct Broken {
     start: usize,
     stop: Stop,

@@ -1,5 +1,7 @@
 //! What a program prints, through decoder and judge.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -508,7 +510,7 @@ fn limits_are_limits() {
 fn known_series_go_on_when_there_are_too_many() {
     let mut judge = open_judge();
     let lines = |range: std::ops::Range<u32>| -> String {
-        range.map(|n| format!("{{\"s{n}\":1}}\n")).collect()
+        range.map(|n| format!("{{\"s{n}\":1}}")).collect::<Vec<_>>().join("\n")
     };
     let first = run_with(&mut judge, lines(0..10_000).as_bytes(), End::Whole);
     assert_eq!(first.metrics.len(), 10_000);
@@ -637,13 +639,9 @@ proptest! {
     fn records_survive_a_bad_neighbour(lines in 1_usize..40, bad in 0_usize..40, junk in "[a-z ,:\"']{1,20}") {
         prop_assume!(!junk.trim().is_empty());
         let bad = bad % lines;
-        let mut text = String::new();
-        for n in 0..lines {
-            if n == bad {
-                text.push_str(&format!("{{\"x\":{junk}\n"));
-            }
-            text.push_str(&format!("{{\"m{n}\":{n}}}\n"));
-        }
+        let mut all: Vec<String> = (0..lines).map(|n| format!("{{\"m{n}\":{n}}}")).collect();
+        all.insert(bad, format!("{{\"x\":{junk}"));
+        let text = all.join("\n");
         let judged = run(&text);
         let kept = judged.metrics.iter().filter(|m| m.name.starts_with('m') && m.name.len() > 1);
         let kept = kept.filter(|m| m.name[1..].bytes().all(|b| b.is_ascii_digit())).count();
@@ -666,13 +664,11 @@ proptest! {
 
 #[test]
 fn one_bad_line_of_a_thousand_costs_one_record() {
-    let mut text = String::new();
-    for n in 0..1000 {
-        text.push_str(&match n {
-            500 => "{\"broken\": \n".to_owned(),
-            n => format!("{{\"m{n}\":{n}}}\n"),
-        });
-    }
+    let line = |n| match n {
+        500 => "{\"broken\": ".to_owned(),
+        n => format!("{{\"m{n}\":{n}}}"),
+    };
+    let text = (0..1000).map(line).collect::<Vec<_>>().join("\n");
     let judged = run(&text);
     assert_eq!((judged.counts.accepted, judged.counts.rejected_total()), (999, 1));
     assert_eq!(tell(&judged)[999], "!json-syntax  502:1");

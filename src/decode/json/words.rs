@@ -25,7 +25,7 @@ pub(super) fn syntax(source: &Source<'_>, stop: Stop) -> (String, String) {
 fn hint(why: Why, before: &[u8], rest: &[u8]) -> &'static str {
     let first = rest.first().copied().unwrap_or(0);
     let last = before.trim_ascii_end().last().copied().unwrap_or(0);
-    let smart = [&"\u{201c}"[..], "\u{201d}", "\u{2018}", "\u{2019}", "\u{ab}", "\u{bb}"]
+    let smart = ["\u{201c}", "\u{201d}", "\u{2018}", "\u{2019}", "\u{ab}", "\u{bb}"]
         .iter()
         .any(|quote| rest.starts_with(quote.as_bytes()));
     match why {
