@@ -7,10 +7,10 @@ use crate::model::{
     limits, nearest_name, push_escaped,
 };
 
-use super::refusal::{At, Refusal};
+use super::refusal::{At, Parts, Refusal};
 use super::words::nearest;
 
-type Checked<T> = Result<T, Box<Refusal>>;
+type Checked<T> = Result<T, Refusal>;
 
 /// The name of a record.
 pub(super) fn name<'r>(record: &'r Record<'_>) -> Checked<&'r str> {
@@ -91,7 +91,6 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
         (Raw::Array | Raw::Object, _) => Err(nested(field)),
 
         (Raw::Text(text), MetricType::String) => text_value(text, field),
-        (_, MetricType::String) => Err(wrong_type(kind, field)),
 
         (Raw::Boolean(b), MetricType::Boolean) => Ok(Value::Boolean(*b)),
         (Raw::Signed(0), MetricType::Boolean) => Ok(Value::Boolean(false)),
@@ -106,7 +105,9 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
                 .rule(rule(kind)))
         }
 
-        (Raw::Text(_) | Raw::Boolean(_), _) => Err(wrong_type(kind, field)),
+        (Raw::Text(_) | Raw::Boolean(_), _) | (_, MetricType::String) => {
+            Err(wrong_type(kind, field))
+        }
 
         (Raw::Signed(n), MetricType::Integer) => Ok(Value::Signed(*n)),
         (Raw::Unsigned(n), MetricType::Integer | MetricType::Counter) => Ok(Value::unsigned(*n)),
@@ -155,7 +156,8 @@ pub(super) fn value_alone(field: &Field<'_>) -> Checked<(Option<MetricType>, Val
 /// `x` as a whole number, where it is one of 64 bits.
 fn whole(x: f64) -> Option<Value> {
     // Both bounds are exact as floats.
-    if x.fract() != 0.0 || !(-9_223_372_036_854_775_808.0..18_446_744_073_709_551_616.0).contains(&x)
+    if x.fract() != 0.0
+        || !(-9_223_372_036_854_775_808.0..18_446_744_073_709_551_616.0).contains(&x)
     {
         return None;
     }
@@ -178,17 +180,18 @@ fn rule(kind: MetricType) -> String {
     format!("type = \"{kind}\"")
 }
 
-fn nested(field: &Field<'_>) -> Box<Refusal> {
+fn nested(field: &Field<'_>) -> Refusal {
     let hint = if field.key.is_empty() {
         "use the full form, `{\"metrics\":[{\"name\":…,\"value\":…}]}`, or flatten it with `jq`"
     } else {
         "print one metric for each number, with what tells them apart in `tags`"
     };
-    let message = format!("a value is a number, a string, a boolean or null, not {}", field.raw.kind());
+    let message =
+        format!("a value is a number, a string, a boolean or null, not {}", field.raw.kind());
     Refusal::field(Code::ValueNested, field, message, hint)
 }
 
-fn wrong_type(kind: MetricType, field: &Field<'_>) -> Box<Refusal> {
+fn wrong_type(kind: MetricType, field: &Field<'_>) -> Refusal {
     let hint = match (&field.raw, kind) {
         (Raw::Text(text), MetricType::Boolean) => match text.trim().to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "up" | "1" => "write `true` without quotes".to_owned(),
@@ -211,7 +214,9 @@ fn wrong_type(kind: MetricType, field: &Field<'_>) -> Box<Refusal> {
         _ => format!("print a value that is {kind}"),
     };
     let message = match (&field.raw, kind) {
-        (Raw::Float(_), MetricType::Integer) => "expected a whole number, got a fraction".to_owned(),
+        (Raw::Float(_), MetricType::Integer) => {
+            "expected a whole number, got a fraction".to_owned()
+        }
         (raw, _) => {
             let expected = match kind {
                 MetricType::Boolean => "a boolean",
@@ -225,7 +230,7 @@ fn wrong_type(kind: MetricType, field: &Field<'_>) -> Box<Refusal> {
     Refusal::field(Code::ValueType, field, message, hint).rule(rule(kind))
 }
 
-fn flawed(flaw: Flaw, field: &Field<'_>) -> Box<Refusal> {
+fn flawed(flaw: Flaw, field: &Field<'_>) -> Refusal {
     Refusal::flaw(flaw, At::Field(field.key), field.start..field.end)
 }
 
@@ -256,7 +261,7 @@ pub(super) fn short_text(field: Option<&Field<'_>>, what: &str) -> Checked<Optio
 pub(super) fn tags(raw: &RawTags<'_>, under: &Tags, prefix: &dyn Fn() -> String) -> Checked<Tags> {
     let Some(field) = present(raw.field.as_ref()) else { return Ok(under.clone()) };
     let wrong = |code, pointer: String, span, message: &str, hint: &str| {
-        Err(Box::new(Refusal {
+        Err(Refusal::new(Parts {
             code,
             at: At::Pointer(pointer),
             span,
@@ -333,7 +338,7 @@ pub(super) fn time(
 ) -> Checked<Option<Timestamp>> {
     let Some(field) = present(field) else { return Ok(None) };
     let wrong = |code, message: &str, hint: &str| {
-        Err(Box::new(Refusal {
+        Err(Refusal::new(Parts {
             code,
             at: at(),
             span: field.start..field.end,

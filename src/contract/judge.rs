@@ -20,7 +20,8 @@ const WARNINGS: usize = 50;
 
 /// The keys of a metric object.
 const METRIC_KEYS: [&str; 12] = [
-    "name", "value", "type", "unit", "label", "tags", "time", "warn", "crit", "min", "max", "row_name",
+    "name", "value", "type", "unit", "label", "tags", "time", "warn", "crit", "min", "max",
+    "row_name",
 ];
 
 /// The keys of a full document.
@@ -97,9 +98,9 @@ struct Document {
     tags: Option<Tags>,
     time: Option<Timestamp>,
     /// Why every record is refused.
-    bad_tags: Option<Box<Refusal>>,
+    bad_tags: Option<Refusal>,
     /// Why every record without a time of its own is refused.
-    bad_time: Option<Box<Refusal>>,
+    bad_time: Option<Refusal>,
     breaches: Breaches,
 }
 
@@ -120,7 +121,7 @@ struct Run<'j> {
     messages: Vec<String>,
 }
 
-type Checked<T> = Result<T, Box<Refusal>>;
+type Checked<T> = Result<T, Refusal>;
 
 impl<'j> Run<'j> {
     fn new(judge: &'j mut Judge, moment: Moment) -> Self {
@@ -235,7 +236,13 @@ impl<'j> Run<'j> {
         }
     }
 
-    fn unknown_key(&mut self, source: &Source<'_>, key: &str, start: usize, known: &[&'static str]) {
+    fn unknown_key(
+        &mut self,
+        source: &Source<'_>,
+        key: &str,
+        start: usize,
+        known: &[&'static str],
+    ) {
         if self.unknown.iter().any(|k| **k == *key) {
             return;
         }
@@ -260,14 +267,10 @@ impl<'j> Run<'j> {
         if !self.document.breaches.records.is_empty()
             && let Some(breach) = self.document.breaches.records.get(&record.pointer(""))
         {
-            let mut refusal = Refusal::record(
-                Code::Schema,
-                record,
-                breach.message.clone(),
-                "print what the plugin's schema asks for, or change the schema",
-            );
-            refusal.at = At::Pointer(breach.path.clone());
-            return Err(refusal.rule(breach.rule.clone()));
+            let hint = "print what the plugin's schema asks for, or change the schema";
+            return Err(Refusal::record(Code::Schema, record, breach.message.clone(), hint)
+                .rule(breach.rule.clone())
+                .at(At::Pointer(breach.path.clone()), record.start..record.end));
         }
         let name = check::name(record)?;
         let declared = self.contract.find(name);
@@ -301,11 +304,6 @@ impl<'j> Run<'j> {
         let mut min = check::bound(record.min.as_ref())?;
         let mut max = check::bound(record.max.as_ref())?;
 
-        if self.out.metrics.len() >= limits::METRICS {
-            let message = "over 10 000 metrics in one run";
-            let hint = "print fewer, or split the plugin";
-            return Err(Refusal::record(Code::TooManyMetrics, record, message, hint));
-        }
         match self.memory.admit(identity.series, time.map_or(self.started, Timestamp::millis)) {
             Admitted::Yes => {}
             Admitted::Duplicate => {
@@ -320,6 +318,12 @@ impl<'j> Run<'j> {
             }
         }
 
+        if self.out.metrics.len() >= limits::METRICS {
+            let message = "over 10 000 metrics in one run";
+            let hint = "print fewer, or split the plugin";
+            return Err(Refusal::record(Code::TooManyMetrics, record, message, hint));
+        }
+
         // From here on the record is accepted.
         match declared {
             Some((place, declared)) => {
@@ -328,7 +332,9 @@ impl<'j> Run<'j> {
                     && **ours != **theirs
                 {
                     let (ours, theirs) = (ours.clone(), theirs.clone());
-                    self.warn(|| format!("`{name}` is declared in `{ours}` and comes in `{theirs}`"));
+                    self.warn(|| {
+                        format!("`{name}` is declared in `{ours}` and comes in `{theirs}`")
+                    });
                 }
                 let boxed = |text: &Option<String>| text.as_deref().map(Box::from);
                 unit = boxed(&declared.unit).or(unit);
@@ -350,18 +356,18 @@ impl<'j> Run<'j> {
         Ok(Metric { name: name.into(), value, kind, unit, label, tags, time, warn, crit, min, max })
     }
 
-    fn undeclared(&self, record: &Record<'_>, name: &str) -> Box<Refusal> {
+    fn undeclared(&self, record: &Record<'_>, name: &str) -> Refusal {
         let hint = match nearest(name, self.contract.declared().map(|(n, _)| n)) {
             Some(meant) => format!("did you mean `{meant}`? else declare it"),
             None => "declare it, or leave out `strict`".to_owned(),
         };
         let message = format!("`{name}` is not declared, and the plugin is strict");
-        let mut refusal = Refusal::record(Code::Undeclared, record, message, hint);
-        if let Some(field) = &record.name {
-            refusal.at = At::Field(field.key);
-            refusal.span = field.start..field.end;
+        let refusal =
+            Refusal::record(Code::Undeclared, record, message, hint).rule("strict = true");
+        match &record.name {
+            Some(field) => refusal.at(At::Field(field.key), field.start..field.end),
+            None => refusal,
         }
-        refusal.rule("strict = true")
     }
 
     /// Type and value of a metric that neither the contract nor the record gives a type.
@@ -411,7 +417,7 @@ impl<'j> Run<'j> {
     }
 
     fn reject(&mut self, source: &Source<'_>, record: &Record<'_>, refusal: Refusal) {
-        if self.count(refusal.code) {
+        if self.count(refusal.code()) {
             self.out.rejected.push(refusal.write(source, record));
         }
     }
@@ -427,13 +433,15 @@ impl Records for Run<'_> {
         if let (Some(schema), Some(tree)) = (self.contract.schema(), &head.tree) {
             let breaches = own::check(schema, tree);
             // A document that broke off is refused already; what it lacks is no news.
-            if let Some(breach) = breaches.document.as_ref().filter(|_| head.extent == Extent::Whole)
+            if let Some(breach) =
+                breaches.document.as_ref().filter(|_| head.extent == Extent::Whole)
             {
                 self.refuse(source, Code::Schema, head.start..head.end, &|| Words {
                     path: breach.path.clone(),
                     rule: Some(breach.rule.clone()),
                     message: breach.message.clone(),
-                    hint: "print what the plugin's schema asks for, or change the schema".to_owned(),
+                    hint: "print what the plugin's schema asks for, or change the schema"
+                        .to_owned(),
                 });
                 return Keep::Nothing;
             }
@@ -446,12 +454,22 @@ impl Records for Run<'_> {
         if head.tags.field.is_some() {
             match check::tags(&head.tags, self.tags, &String::new) {
                 Ok(tags) => self.document.tags = Some(tags),
-                Err(refusal) => self.document.bad_tags = Some(refusal),
+                Err(refusal) => {
+                    self.warn(|| {
+                        format!("the document's `tags` cannot be used: {}", refusal.message())
+                    });
+                    self.document.bad_tags = Some(refusal);
+                }
             }
         }
         match check::time(head.time.as_ref(), self.latest, &|| At::Pointer("/time".to_owned())) {
             Ok(time) => self.document.time = time,
-            Err(refusal) => self.document.bad_time = Some(refusal),
+            Err(refusal) => {
+                self.warn(|| {
+                    format!("the document's `time` cannot be used: {}", refusal.message())
+                });
+                self.document.bad_time = Some(refusal);
+            }
         }
         Keep::Records
     }
@@ -460,7 +478,7 @@ impl Records for Run<'_> {
         self.produced += 1;
         match self.judge(source, record) {
             Ok(metric) => self.out.metrics.push(metric),
-            Err(refusal) => self.reject(source, record, *refusal),
+            Err(refusal) => self.reject(source, record, refusal),
         }
     }
 

@@ -55,7 +55,11 @@ mod tests {
     fn schemas_are_schemas_and_their_examples_pass() {
         for schema in list() {
             let text: Value = serde_json::from_str(schema.text).unwrap();
-            assert!(text["title"].is_string() && text["description"].is_string(), "{}", schema.name);
+            assert!(
+                text["title"].is_string() && text["description"].is_string(),
+                "{}",
+                schema.name
+            );
             jsonschema::meta::validate(&text).unwrap();
             let validator = jsonschema::options().offline().build(&text).unwrap();
             let examples = text["examples"].as_array().unwrap();

@@ -10,7 +10,7 @@ mod words;
 
 use std::ops::Range;
 
-use crate::model::{Extent, RejectionCode, Records, Source, Words};
+use crate::model::{Extent, Records, RejectionCode, Source, Words};
 
 use super::End;
 use forms::Reader;
@@ -94,7 +94,8 @@ fn next_line(bytes: &[u8], at: usize) -> usize {
 /// Refuses lines that are not JSON.
 fn refuse_stretch(source: &Source<'_>, stretch: Range<usize>, end: End, into: &mut dyn Records) {
     let bytes = &source.bytes()[stretch.clone()];
-    let half_line = end == End::Cut && !bytes.contains(&b'\n') && stretch.end == source.bytes().len();
+    let half_line =
+        end == End::Cut && !bytes.contains(&b'\n') && stretch.end == source.bytes().len();
     let text = source.text(stretch.clone());
     let code = match text {
         _ if half_line => RejectionCode::Truncated,
@@ -119,6 +120,7 @@ fn refuse_stretch(source: &Source<'_>, stretch: Range<usize>, end: End, into: &m
 }
 
 /// A document that cannot be read to its end.
+#[derive(Clone, Copy)]
 struct Broken {
     start: usize,
     stop: Stop,
@@ -126,13 +128,7 @@ struct Broken {
     next: usize,
 }
 
-fn refuse_rest(
-    source: &Source<'_>,
-    tape: &Tape,
-    broken: Broken,
-    end: End,
-    into: &mut dyn Records,
-) {
+fn refuse_rest(source: &Source<'_>, tape: &Tape, broken: Broken, end: End, into: &mut dyn Records) {
     let Broken { start, stop, next } = broken;
     let cut = end == End::Cut && matches!(stop.why, Why::End | Why::Deep);
     let code = match stop.why {

@@ -23,8 +23,8 @@ pub use ids::{
 pub use metric::{Metric, MetricType, Threshold};
 pub use outcome::{Outcome, Rung, Status, Stream};
 pub use record::{
-    Extent, Field, Flaw, Head, Keep, Raw, RawTags, Record, Records, Source, Step, Tag, Tree, Unknown,
-    Words, pointer, push_escaped,
+    Extent, Field, Flaw, Head, Keep, Raw, RawTags, Record, Records, Source, Step, Tag, Tree,
+    Unknown, Words, pointer, push_escaped,
 };
 pub use rejection::{Rejection, RejectionCode};
 pub use report::{Counts, Report, Usage};

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod architecture;
+mod decode;
 mod exec;
 mod plugins;
+mod schema;
 mod spool;
 mod spool_damage;
 mod spool_model;

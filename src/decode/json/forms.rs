@@ -181,9 +181,9 @@ impl<'a> Reader<'a> {
                 }
                 for (key, at) in [("metrics", shape.metrics), ("plugins", shape.plugins)] {
                     if let Some(at) = at.filter(|at| !is_object(at)) {
+                        self.record.path.clear();
                         self.record.path.push(Step::Key(key.into()));
                         self.no_map(source, tape, at, into);
-                        self.record.path.clear();
                     }
                 }
             }
@@ -281,7 +281,10 @@ impl<'a> Reader<'a> {
         into.refuse(source, RejectionCode::ValueType, node.start..node.end, &|| Words {
             path: record.pointer(""),
             rule: None,
-            message: format!("an object of metrics belongs here, not {}", raw(source, tape, at).kind()),
+            message: format!(
+                "an object of metrics belongs here, not {}",
+                raw(source, tape, at).kind()
+            ),
             hint: "write `{\"metric\": {\"value\": …}}`".to_owned(),
         });
     }
@@ -307,7 +310,8 @@ impl<'a> Reader<'a> {
             let name = key_text(source, tape, key);
             // A flat document that broke may have been a full one: these were not its metrics then.
             let heads = ["status", "message", "time", "tags"];
-            if open && what == Members::Flat && name.as_ref().is_some_and(|n| heads.contains(&&**n)) {
+            if open && what == Members::Flat && name.as_ref().is_some_and(|n| heads.contains(&&**n))
+            {
                 continue;
             }
             let twice = name.as_ref().is_some_and(|name| {
@@ -334,7 +338,9 @@ impl<'a> Reader<'a> {
             if twice {
                 record.flaw = Some((Flaw::DuplicateKey, start..end));
             }
-            if record.name.is_none() && let Some(name) = name {
+            if record.name.is_none()
+                && let Some(name) = name
+            {
                 let end = tape.nodes[key].end;
                 record.name = Some(Field { raw: Raw::Text(name), key: "", start, end });
             }
@@ -602,12 +608,6 @@ impl Records for Paths {
         self.0.push(record.pointer(""));
     }
 
-    fn refuse(
-        &mut self,
-        _: &Source<'_>,
-        _: RejectionCode,
-        _: Range<usize>,
-        _: &dyn Fn() -> Words,
-    ) {
+    fn refuse(&mut self, _: &Source<'_>, _: RejectionCode, _: Range<usize>, _: &dyn Fn() -> Words) {
     }
 }

@@ -108,11 +108,33 @@ impl Tape {
         self.flawed.clear();
         self.stack.clear();
         self.loose = false;
-        let result = self.values(source, at);
-        if result.is_err() {
+        self.values(source, at).map_err(|stop| {
+            let stop = self.give_back_line(source.bytes(), stop);
             self.break_off();
+            stop
+        })
+    }
+
+    /// `{"a":` and then nothing takes the document on the next line for its value, and breaks only
+    /// at the one after it. The line that was taken is given back: the break is before it.
+    fn give_back_line(&mut self, bytes: &[u8], stop: Stop) -> Stop {
+        let starts_line = |at: usize| at > 0 && bytes.get(at - 1) == Some(&b'\n');
+        let at_document = starts_line(stop.at) && matches!(bytes.get(stop.at), Some(b'{' | b'['));
+        if !self.loose || !(stop.why == Why::End || at_document) {
+            return stop;
         }
-        result
+        let Some(&top) = self.stack.last().filter(|&&top| self.nodes[top].kind == Kind::Object)
+        else {
+            return stop;
+        };
+        let Some((key, value)) = self.members(top).last() else { return stop };
+        let node = self.nodes[value];
+        if !matches!(node.kind, Kind::Object | Kind::Array) || !starts_line(node.start) {
+            return stop;
+        }
+        self.nodes.truncate(key);
+        self.loose = false;
+        Stop { at: node.start, why: Why::NoValue }
     }
 
     fn values(&mut self, source: &Source<'_>, start: usize) -> Result<usize, Stop> {
@@ -313,9 +335,13 @@ impl Tape {
             b"null" => Kind::Null,
             word => {
                 let word = word.strip_prefix(b"-").unwrap_or(word);
-                if !["nan", "inf", "infinity"].iter().any(|w| word.eq_ignore_ascii_case(w.as_bytes())) {
+                if !["nan", "inf", "infinity"]
+                    .iter()
+                    .any(|w| word.eq_ignore_ascii_case(w.as_bytes()))
+                {
                     // A word that the end of the text cuts may be the start of a right one.
-                    let why = if end == bytes.len() && end > start { Why::End } else { Why::NoValue };
+                    let why =
+                        if end == bytes.len() && end > start { Why::End } else { Why::NoValue };
                     return Err(Stop { at: start, why });
                 }
                 Kind::NotFinite
@@ -379,7 +405,10 @@ impl Tape {
 
     /// Keys and values of the object at `object`, as indices.
     pub(super) fn members(&self, object: usize) -> Members<'_> {
-        Members { nodes: &self.nodes, at: object + 1, end: self.nodes[object].next }
+        let node = &self.nodes[object];
+        // While it is being read, an open object reaches to the end.
+        let end = if node.state == State::Open { self.nodes.len() } else { node.next };
+        Members { nodes: &self.nodes, at: object + 1, end }
     }
 }
 
@@ -398,7 +427,7 @@ impl Iterator for Members<'_> {
             return None;
         }
         let pair = (self.at, self.at + 1);
-        self.at = self.nodes[pair.1].next;
+        self.at = self.nodes.get(pair.1)?.next;
         Some(pair)
     }
 }

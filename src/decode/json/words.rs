@@ -25,7 +25,7 @@ pub(super) fn syntax(source: &Source<'_>, stop: Stop) -> (String, String) {
 fn hint(why: Why, before: &[u8], rest: &[u8]) -> &'static str {
     let first = rest.first().copied().unwrap_or(0);
     let last = before.trim_ascii_end().last().copied().unwrap_or(0);
-    let smart = [&"\u{201c}"[..], "\u{201d}", "\u{2018}", "\u{2019}", "\u{ab}", "\u{bb}"]
+    let smart = ["\u{201c}", "\u{201d}", "\u{2018}", "\u{2019}", "\u{ab}", "\u{bb}"]
         .iter()
         .any(|quote| rest.starts_with(quote.as_bytes()));
     match why {
@@ -52,8 +52,12 @@ fn hint(why: Why, before: &[u8], rest: &[u8]) -> &'static str {
         Why::NoValue if matches!(first, b'}' | b',') => {
             "the value is empty, perhaps an unset variable; write `null` for a gap"
         }
-        Why::NoValue if rest.starts_with(b"None") => "write `null`; in Python print `json.dumps(…)`",
-        Why::NoValue if rest.starts_with(b"True") => "write `true`; in Python print `json.dumps(…)`",
+        Why::NoValue if rest.starts_with(b"None") => {
+            "write `null`; in Python print `json.dumps(…)`"
+        }
+        Why::NoValue if rest.starts_with(b"True") => {
+            "write `true`; in Python print `json.dumps(…)`"
+        }
         Why::NoValue if rest.starts_with(b"False") => {
             "write `false`; in Python print `json.dumps(…)`"
         }
@@ -120,7 +124,10 @@ pub(super) fn not_json(text: &str) -> (String, String) {
     } else if text.starts_with(['}', ']']) {
         ("a closing bracket that nothing opened", "check that brackets come in pairs")
     } else if text.starts_with('"') {
-        ("text outside of a document", "a document is an object or an array, such as `{\"load\": 1}`")
+        (
+            "text outside of a document",
+            "a document is an object or an array, such as `{\"load\": 1}`",
+        )
     } else {
         ("not JSON", "print diagnostics to stderr: `echo text >&2`")
     };
