@@ -108,7 +108,9 @@ async fn trigger(State(requests): Requests, UrlPath(plugin): UrlPath<String>) ->
     };
     match ask(&requests, |reply| Request::Trigger(name, reply)).await {
         Ok(Ok(())) => StatusCode::ACCEPTED.into_response(),
-        Ok(Err(error @ TriggerError::Unknown(_))) => refuse(StatusCode::NOT_FOUND, error.to_string()),
+        Ok(Err(error @ TriggerError::Unknown(_))) => {
+            refuse(StatusCode::NOT_FOUND, error.to_string())
+        }
         Ok(Err(error @ TriggerError::Busy(_))) => refuse(StatusCode::CONFLICT, error.to_string()),
         Err(response) => response,
     }

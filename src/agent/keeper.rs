@@ -48,9 +48,8 @@ impl Plugins {
     }
 
     fn of_run(&self, name: &PluginName) -> Option<Arc<Plugin>> {
-        self.get(name).or_else(|| {
-            self.retired.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
-        })
+        self.get(name)
+            .or_else(|| self.retired.lock().unwrap_or_else(PoisonError::into_inner).remove(name))
     }
 }
 
@@ -126,7 +125,8 @@ impl Keeper {
 fn log_line(plugin: &PluginName, line: &str) {
     let (level, text) = level(line);
     // Control characters would let a plugin write over the terminal.
-    let text: String = text.chars().map(|c| if c.is_control() && c != '\t' { '·' } else { c }).collect();
+    let text: String =
+        text.chars().map(|c| if c.is_control() && c != '\t' { '·' } else { c }).collect();
     match level {
         Level::Error => tracing::error!(target: "plugin", %plugin, "{text}"),
         Level::Warning => tracing::warn!(target: "plugin", %plugin, "{text}"),

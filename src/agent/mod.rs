@@ -23,7 +23,7 @@ mod supervisor;
 mod timetable;
 pub mod trial;
 
-pub use outputs::Embedded;
+pub use outputs::{Embedded, talaia_settings};
 pub use supervisor::{Agent, AgentError, Surroundings};
 
 /// An error and its causes: `what: why: why`.

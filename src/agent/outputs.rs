@@ -102,10 +102,8 @@ impl Outputs {
                     max_bytes: file.rotate,
                     keep: file.keep,
                 });
-                let settings = PumpSettings {
-                    interval: Duration::from_secs(1),
-                    ..PumpSettings::new(name)
-                };
+                let settings =
+                    PumpSettings { interval: Duration::from_secs(1), ..PumpSettings::new(name) };
                 let (pump, state) = Pump::new(self.spool.clone(), settings, sink);
                 (state, tasks.spawn(named("file output", pump.run(stopped))))
             }
@@ -222,10 +220,9 @@ pub fn talaia_settings(name: &str, host: &str, output: &TalaiaOutput) -> TalaiaS
             proxy: match &output.proxy {
                 config::Proxy::Environment => ProxySettings::System,
                 config::Proxy::None => ProxySettings::Direct,
-                config::Proxy::Address(url) => ProxySettings::Through {
-                    url: url.expose().to_owned(),
-                    except: String::new(),
-                },
+                config::Proxy::Address(url) => {
+                    ProxySettings::Through { url: url.expose().to_owned(), except: String::new() }
+                }
             },
         },
     }

@@ -70,7 +70,8 @@ impl Agent {
     pub fn new(config: Config, mut surroundings: Surroundings) -> Result<Self, AgentError> {
         let owners =
             prepare::owner_ids(&config.agent.trusted_owners).map_err(AgentError::UnknownOwners)?;
-        let (spool, opened) = Spool::open(spool_options(&config.agent)).map_err(AgentError::Spool)?;
+        let (spool, opened) =
+            Spool::open(spool_options(&config.agent)).map_err(AgentError::Spool)?;
         for notice in opened.notices {
             tracing::error!("{notice}");
         }
@@ -101,11 +102,8 @@ impl Agent {
             open: Box::new(move || pressure.pressure() == Pressure::Low),
         };
         let exec = Exec::start(settings, move |run| keeper.keep(run)).map_err(AgentError::Exec)?;
-        let outputs = Outputs::new(
-            spool.clone(),
-            surroundings.embedded.take(),
-            surroundings.stdout,
-        );
+        let outputs =
+            Outputs::new(spool.clone(), surroundings.embedded.take(), surroundings.stdout);
         Ok(Self {
             config,
             surroundings,

@@ -4,8 +4,8 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::mpsc;
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use crate::config::{AgentConfig, PluginConfig};
@@ -81,7 +81,8 @@ impl Trials {
             open: Box::new(|| true),
         };
         // Nobody listens any more only when the trials are over.
-        let exec = Exec::start(settings, move |run| drop(send.send(run))).map_err(TrialError::Exec)?;
+        let exec =
+            Exec::start(settings, move |run| drop(send.send(run))).map_err(TrialError::Exec)?;
         let judge = Judge::new(Arc::new(contract), plugin.tags.clone());
         let facts = facts(plugin, agent);
         Ok(Self { exec, runs, spec, judge, facts, _scratch: scratch })
@@ -127,11 +128,8 @@ impl Timetable for Now {
 
 /// Copies what a plugin has kept, files and folders; a link stays a link.
 fn copy_state(from: &Path, to: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(from) {
-        Ok(entries) => entries,
-        // It never ran here, or the state is the service's own: the trial begins without.
-        Err(_) => return Ok(()),
-    };
+    // It never ran here, or the state is the service's own: the trial begins without.
+    let Ok(entries) = fs::read_dir(from) else { return Ok(()) };
     for entry in entries {
         let entry = entry?;
         let target = to.join(entry.file_name());

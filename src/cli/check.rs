@@ -90,10 +90,7 @@ fn trouble(name: &str, output: &OutputConfig, host: &str, online: bool) -> Optio
 }
 
 /// Asks the hub something that needs the key and changes nothing.
-async fn ask(
-    client: reqwest::Client,
-    talaia: &crate::config::TalaiaOutput,
-) -> Result<(), String> {
+async fn ask(client: reqwest::Client, talaia: &crate::config::TalaiaOutput) -> Result<(), String> {
     let url = format!("{}/api/v1/plugins?limit=1", talaia.url);
     let reply = client
         .get(&url)

@@ -20,7 +20,11 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Resu
 }
 
 /// `GET` or `POST` on the running agent's socket; the reply's body.
-pub(crate) fn ask(data_dir: &Path, method: reqwest::Method, path: &str) -> Result<Vec<u8>, Failure> {
+pub(crate) fn ask(
+    data_dir: &Path,
+    method: reqwest::Method,
+    path: &str,
+) -> Result<Vec<u8>, Failure> {
     let socket = socket_path(data_dir);
     let unreachable = |why: &str| {
         let text = format!(

@@ -19,8 +19,7 @@ const MOST: u64 = 8 << 20;
 
 /// Reads a plugin's output and prints the report that it makes.
 pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
-    let format: Format =
-        args.format.parse().map_err(|e| Failure::from_error(Exit::Usage, &e))?;
+    let format: Format = args.format.parse().map_err(|e| Failure::from_error(Exit::Usage, &e))?;
     let stdout = read(args)?;
     let name = args.file.as_ref().and_then(|path| path.file_stem()).and_then(|stem| stem.to_str());
     let plugin = crate::model::nearest_name(name.unwrap_or("stdin"));
@@ -41,8 +40,8 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
     let mut judge = Judge::new(Arc::new(Contract::default()), Tags::new());
     let facts = Facts { host: Env::system().host, key: None, interval: None, format };
     let report = report(run, &mut judge, &facts);
-    let text = serde_json::to_string(&report)
-        .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    let text =
+        serde_json::to_string(&report).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
     // A reader that went away has seen enough.
     let _closed = print::data(text);
     let refused = report.counts.rejected_total() > 0;
@@ -52,7 +51,9 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
 fn read(args: &DecodeArgs) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let (name, read) = match &args.file {
-        None => ("standard input".to_owned(), std::io::stdin().take(MOST + 1).read_to_end(&mut bytes)),
+        None => {
+            ("standard input".to_owned(), std::io::stdin().take(MOST + 1).read_to_end(&mut bytes))
+        }
         Some(path) => {
             let file = File::open(path);
             let read = file.and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
@@ -61,7 +62,7 @@ fn read(args: &DecodeArgs) -> Result<Vec<u8>, Failure> {
     };
     read.map_err(|e| Failure::new(Exit::Input, format!("cannot read {name}: {e}")))?;
     if bytes.len() as u64 > MOST {
-        let text = format!("{name} has over {} bytes, more than a run may print", MOST);
+        let text = format!("{name} has over {MOST} bytes, more than a run may print");
         return Err(Failure::new(Exit::Input, text));
     }
     Ok(bytes)

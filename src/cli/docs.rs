@@ -40,7 +40,9 @@ pub(crate) fn explain(code: Option<RejectionCode>) -> Exit {
         Some(code) => out(explain::page(code)),
         None => {
             for code in RejectionCode::ALL {
-                out(format!("{:<18} {}", code.as_str(), explain::summary(*code)));
+                let meaning = explain::page(*code).meaning;
+                let sentence = meaning.split_inclusive(". ").next().unwrap_or(meaning);
+                out(format!("{:<18} {}", code.as_str(), sentence.trim_end()));
             }
         }
     }

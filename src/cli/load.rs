@@ -39,8 +39,8 @@ pub(crate) fn load(source: &Source, env: &Env, place: Place) -> Result<Loaded, F
         );
         Failure::new(Exit::Config, text)
     })?;
-    let owners = crate::agent::prepare::owner_ids(&loaded.config.agent.trusted_owners)
-        .unwrap_or_default();
+    let owners =
+        crate::agent::prepare::owner_ids(&loaded.config.agent.trusted_owners).unwrap_or_default();
     for file in &loaded.files {
         trust::check_path(file, &owners).map_err(|error| {
             let text = format!("the configuration is not trusted: {}", chain(&error));

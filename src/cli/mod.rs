@@ -4,6 +4,67 @@
 //! interface: see [`exit::Exit`].
 
 mod args;
+mod check;
+mod client;
+mod decode;
+mod docs;
 mod emit;
 mod exit;
+#[cfg(feature = "hub")]
+mod hub;
+mod load;
+mod new;
 mod print;
+mod report;
+mod run;
+mod running;
+mod spool;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use exit::{Exit, Failure};
+use print::{BAD, paint};
+
+/// Parses the command line, does what it says, and gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run::init_log(&cli.talk);
+    match dispatch(&cli) {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, text }) => {
+            // What begins with a label of its own (a rendered config) needs no other.
+            let label = if text.starts_with("error") || text.starts_with('\u{1b}') {
+                String::new()
+            } else {
+                format!("{} ", paint(BAD, "error:"))
+            };
+            print::talk(format!("{label}{text}"));
+            exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
+    match &cli.command {
+        Command::Run(args) => run::run(args, &cli.talk),
+        Command::Test(args) => test::run(args),
+        Command::Trigger { config, plugin } => running::trigger(config, plugin),
+        Command::Decode(args) => decode::run(args),
+        Command::Check(args) => check::run(args),
+        Command::New(args) => new::run(args),
+        Command::Emit(args) => emit::run(args),
+        Command::Schema(command) => docs::schema(command),
+        Command::Explain { code } => Ok(docs::explain(*code)),
+        Command::Status { config, json } => running::status(config, *json),
+        Command::Reload { config } => running::reload(config),
+        Command::Spool(command) => spool::run(command),
+        #[cfg(feature = "hub")]
+        Command::Hub(args) => hub::run(args),
+        Command::Completions { shell } => Ok(docs::completions(*shell)),
+        Command::Man => docs::man(),
+    }
+}

@@ -13,10 +13,8 @@ use super::print::{self, STRONG, paint};
 
 /// Writes a plugin to start from into `./NAME/`.
 pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
-    let name: PluginName =
-        args.name.parse().map_err(|e| Failure::from_error(Exit::Usage, &e))?;
-    let language: Language =
-        args.lang.parse().map_err(|e| Failure::from_error(Exit::Usage, &e))?;
+    let name: PluginName = args.name.parse().map_err(|e| Failure::from_error(Exit::Usage, &e))?;
+    let language: Language = args.lang.parse().map_err(|e| Failure::from_error(Exit::Usage, &e))?;
     let folder = Env::system().cwd.join(name.as_str());
     fs::create_dir(&folder).map_err(|e| {
         let text = match e.kind() {
@@ -30,8 +28,9 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     let files = template(&name, language);
     for file in &files {
         let path = folder.join(&file.path);
-        write(&path, &file.text, file.mode.bits())
-            .map_err(|e| Failure::new(Exit::Disk, format!("cannot write {}: {e}", path.display())))?;
+        write(&path, &file.text, file.mode.bits()).map_err(|e| {
+            Failure::new(Exit::Disk, format!("cannot write {}: {e}", path.display()))
+        })?;
         print::talk(format!("wrote {name}/{}", file.path));
     }
     print::talk(format!(

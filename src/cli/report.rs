@@ -1,11 +1,22 @@
 //! How a run is shown to a person: in one line while the agent runs, and at length by `test`.
 
-use std::fmt::Write;
-
 use crate::agent::trial::Trial;
 use crate::model::{Metric, Outcome, Report, Status};
 
 use super::print::{self, BAD, FAINT, GOOD, ODD, STRONG, paint};
+
+/// Appends to a string what `format!` makes.
+macro_rules! add {
+    ($to:expr, $($what:tt)*) => { $to.push_str(&format!($($what)*)) };
+}
+
+/// The same, and a line end.
+macro_rules! addln {
+    ($to:expr, $($what:tt)*) => {{
+        add!($to, $($what)*);
+        $to.push('\n');
+    }};
+}
 
 /// Bytes of raw output that `test` shows.
 const RAW: usize = 4096;
@@ -23,28 +34,27 @@ pub(crate) fn line(report: &Report) -> String {
         paint(STRONG, &report.plugin),
         print::seconds(report.duration),
     );
-    // Writing to a string cannot fail.
-    let _ = write!(line, ", {}", print::count(report.counts.accepted, "metric"));
+    add!(line, ", {}", print::count(report.counts.accepted, "metric"));
     if !matches!(report.outcome, Outcome::Exited { code: 0 }) {
-        let _ = write!(line, ", {}", paint(style, clean(&report.outcome.to_string())));
+        add!(line, ", {}", paint(style, clean(&report.outcome.to_string())));
     }
     let refused = report.counts.rejected_total();
     if refused > 0 {
-        let _ = write!(line, ", {}", paint(BAD, format!("{refused} refused")));
+        add!(line, ", {}", paint(BAD, format!("{refused} refused")));
     }
     if report.skipped > 0 {
-        let _ = write!(line, ", {} skipped", report.skipped);
+        add!(line, ", {} skipped", report.skipped);
     }
     if report.leftovers > 0 {
-        let _ = write!(line, ", {} left over", report.leftovers);
+        add!(line, ", {} left over", report.leftovers);
     }
     if let Some(message) = &report.message
         && !matches!(report.outcome, Outcome::NotStarted { .. })
     {
-        let _ = write!(line, " — {}", clean(message));
+        add!(line, " — {}", clean(message));
     }
     if let Some(first) = report.rejected.first() {
-        let _ = write!(
+        add!(
             line,
             "\n         {} {}: {}{}",
             paint(BAD, format!("line {}:{}", first.line, first.column)),
@@ -53,7 +63,7 @@ pub(crate) fn line(report: &Report) -> String {
             hint(&first.hint),
         );
         if refused > 1 {
-            let _ = write!(line, " (and {} more: `talaia test {}`)", refused - 1, report.plugin);
+            add!(line, " (and {} more: `talaia test {}`)", refused - 1, report.plugin);
         }
     }
     line
@@ -92,13 +102,13 @@ pub(crate) fn full(trial: &Trial) -> String {
     section(&mut out, "stderr", &trial.stderr, report.usage.stderr);
     heading(&mut out, "records");
     for metric in report.metrics.iter().take(METRICS) {
-        let _ = writeln!(out, "  {} {}", paint(GOOD, "accepted"), describe(metric));
+        addln!(out, "  {} {}", paint(GOOD, "accepted"), describe(metric));
     }
     if report.metrics.len() > METRICS {
-        let _ = writeln!(out, "  … {} more accepted", report.metrics.len() - METRICS);
+        addln!(out, "  … {} more accepted", report.metrics.len() - METRICS);
     }
     for refused in &report.rejected {
-        let _ = writeln!(
+        addln!(
             out,
             "  {}  {} at line {}, column {} ({})",
             paint(BAD, "refused"),
@@ -107,34 +117,34 @@ pub(crate) fn full(trial: &Trial) -> String {
             refused.column,
             if refused.path.is_empty() { "the whole value" } else { &refused.path },
         );
-        let _ = writeln!(out, "           {}", clean(&refused.message));
+        addln!(out, "           {}", clean(&refused.message));
         if !refused.value.is_empty() {
-            let _ = writeln!(out, "           got:  {}", clean(&refused.value));
+            addln!(out, "           got:  {}", clean(&refused.value));
         }
         if let Some(rule) = &refused.rule {
-            let _ = writeln!(out, "           rule: {}", clean(rule));
+            addln!(out, "           rule: {}", clean(rule));
         }
         if !refused.hint.is_empty() {
-            let _ = writeln!(out, "           hint: {}", paint(STRONG, clean(&refused.hint)));
+            addln!(out, "           hint: {}", paint(STRONG, clean(&refused.hint)));
         }
     }
     let more = report.counts.rejected_total().saturating_sub(report.rejected.len() as u64);
     if more > 0 {
-        let _ = writeln!(out, "  … {more} more refused");
+        addln!(out, "  … {more} more refused");
     }
     if report.counts.produced == 0 {
-        let _ = writeln!(out, "  {}", paint(FAINT, "none"));
+        addln!(out, "  {}", paint(FAINT, "none"));
     }
     for warning in &report.warnings {
-        let _ = writeln!(out, "  {}  {}", paint(ODD, "warning"), clean(warning));
+        addln!(out, "  {}  {}", paint(ODD, "warning"), clean(warning));
     }
     heading(&mut out, "run");
     let (style, word) = verdict(report);
-    let _ = writeln!(out, "  {} — {}", paint(style, word), clean(&report.outcome.to_string()));
+    addln!(out, "  {} — {}", paint(style, word), clean(&report.outcome.to_string()));
     if let Some(message) = &report.message {
-        let _ = writeln!(out, "  message  {}", clean(message));
+        addln!(out, "  message  {}", clean(message));
     }
-    let _ = writeln!(
+    addln!(
         out,
         "  time     {} (CPU {}), memory {}",
         print::seconds(report.duration),
@@ -142,13 +152,16 @@ pub(crate) fn full(trial: &Trial) -> String {
         print::bytes(report.usage.max_rss),
     );
     if report.leftovers > 0 {
-        let _ = writeln!(
+        addln!(
             out,
             "  {}",
-            paint(ODD, format!("{} left behind and killed", print::count(report.leftovers, "process")))
+            paint(
+                ODD,
+                format!("{} left behind and killed", print::count(report.leftovers, "process"))
+            )
         );
     }
-    let _ = write!(
+    add!(
         out,
         "  records  {} printed = {} accepted + {} refused",
         report.counts.produced,
@@ -156,40 +169,41 @@ pub(crate) fn full(trial: &Trial) -> String {
         report.counts.rejected_total(),
     );
     for (code, count) in &report.counts.rejected {
-        let _ = write!(out, ", {code} {count}");
+        add!(out, ", {code} {count}");
     }
     out
 }
 
 fn heading(out: &mut String, title: &str) {
-    let _ = writeln!(out, "{}", paint(STRONG, title));
+    addln!(out, "{}", paint(STRONG, title));
 }
 
 fn section(out: &mut String, title: &str, bytes: &[u8], total: u64) {
     heading(out, title);
     if bytes.is_empty() {
-        let _ = writeln!(out, "  {}", paint(FAINT, "none"));
+        addln!(out, "  {}", paint(FAINT, "none"));
         return;
     }
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(RAW)]);
     for (number, text) in shown.lines().enumerate() {
         let number = paint(FAINT, format!("{:>4}", number + 1));
-        let _ = writeln!(out, "{number}  {}", clean(text));
+        addln!(out, "{number}  {}", clean(text));
     }
     let hidden = total.saturating_sub(bytes.len().min(RAW) as u64);
     if hidden > 0 {
-        let _ = writeln!(out, "      … {} more", print::bytes(hidden));
+        addln!(out, "      … {} more", print::bytes(hidden));
     }
 }
 
 fn describe(metric: &Metric) -> String {
-    let mut text = format!("{} = {}", paint(STRONG, &metric.name), clean(&metric.value.to_string()));
+    let mut text =
+        format!("{} = {}", paint(STRONG, &metric.name), clean(&metric.value.to_string()));
     if let Some(unit) = &metric.unit {
-        let _ = write!(text, " {}", clean(unit));
+        add!(text, " {}", clean(unit));
     }
-    let _ = write!(text, " ({})", metric.kind);
+    add!(text, " ({})", metric.kind);
     for (key, value) in metric.tags.iter() {
-        let _ = write!(text, " {}={}", clean(key), clean(value));
+        add!(text, " {}={}", clean(key), clean(value));
     }
     text
 }

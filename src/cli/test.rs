@@ -61,14 +61,14 @@ fn find(args: &TestArgs, env: &Env) -> Result<(Config, PluginConfig), Failure> {
     let place = Place::from(&args.config);
     if !args.target.contains('/') {
         if !args.args.is_empty() {
-            let text = "arguments are for a program given by its path; a plugin of the config has its own";
+            let text =
+                "arguments are for a program given by its path; a plugin of the config has its own";
             return Err(Failure::new(Exit::Usage, text));
         }
         let source = load::source(&args.config, env).map_err(|mut failure| {
-            failure.text.push_str(&format!(
-                "\nhint: for the file `{0}` write `./{0}`",
-                args.target
-            ));
+            failure
+                .text
+                .push_str(&format!("\nhint: for the file `{0}` write `./{0}`", args.target));
             failure
         })?;
         let loaded = load::load(&source, env, place)?;

@@ -1,0 +1,140 @@
+//! The hub: on its own as `talaia hub`, and embedded in `talaia run`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::HubConfig;
+use crate::deliver::Endpoint;
+use crate::hub::{Clock, Hub, HubError, Settings, make_login_link};
+use crate::model::Secret;
+
+use super::args::{ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubServeArgs};
+use super::exit::{Exit, Failure, chain};
+use super::print::{self, BAD, STRONG, paint};
+use super::{client, load};
+
+/// How long until a taken port is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(args: &HubArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        None => serve(&args.serve),
+        Some(HubCommand::Login { data }) => {
+            let link =
+                make_login_link(&folder(data)?, &Clock::system()).map_err(|e| failure(&e))?;
+            print::data(link).map_err(|e| Failure::new(Exit::Disk, format!("stdout: {e}")))?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn folder(args: &HubDataArgs) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &args.data_dir {
+        return Ok(folder.clone());
+    }
+    let args = ConfigArgs { config: args.config.clone(), sandbox: args.sandbox };
+    Ok(load::hub_dir(&load::data_dir(&args)?))
+}
+
+fn failure(error: &HubError) -> Failure {
+    let exit = match error {
+        HubError::NoHub { .. } => Exit::Unreachable,
+        HubError::Serve(_) => Exit::Internal,
+        _ => Exit::Disk,
+    };
+    Failure::from_error(exit, error)
+}
+
+fn serve(args: &HubServeArgs) -> Result<Exit, Failure> {
+    let settings = Settings::new(args.listen, folder(&args.data)?);
+    client::block_on(async move {
+        let hub = match Hub::bind(settings).await {
+            Ok(hub) => hub,
+            Err(error) => return Ok(Err(failure(&error))),
+        };
+        announce(&hub);
+        let stop = match stop_signal() {
+            Ok(stop) => stop,
+            Err(error) => return Err(format!("signals cannot be received: {error}")),
+        };
+        Ok(hub.serve(stop).await.map_err(|error| failure(&error)))
+    })
+    .map_err(|text| Failure::new(Exit::Internal, text))??;
+    Ok(Exit::Ok)
+}
+
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+/// Where it is; the login link only for a person's eyes, because it is a key while it lasts.
+fn announce(hub: &Hub) {
+    print::talk(format!("hub      {}", paint(STRONG, hub.url())));
+    if !print::a_person_reads_stderr() {
+        return;
+    }
+    match hub.login_link() {
+        Ok(link) => print::talk(format!(
+            "log in   {} (once, within 10 minutes; `talaia hub login` makes a new link)",
+            paint(STRONG, link)
+        )),
+        Err(error) => print::talk(format!("no login link: {}", chain(&error))),
+    }
+}
+
+/// The hub inside `talaia run`: bound as soon as its port is free, and then told to the agent's
+/// output. `stop` resolves when the agent has ended.
+pub(crate) async fn embedded(
+    config: HubConfig,
+    folder: PathBuf,
+    endpoint: watch::Sender<Endpoint>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let settings = Settings {
+        hosts: config.hosts,
+        max_size: config.quota,
+        ..Settings::new(config.listen, folder)
+    };
+    let mut said = None;
+    let hub = loop {
+        match Hub::bind(settings.clone()).await {
+            Ok(hub) => break hub,
+            Err(error) => {
+                let why = chain(&error);
+                if said.as_ref() != Some(&why) {
+                    print::talk(format!(
+                        "{} the hub cannot start, reports wait on disk: {why}; tried again every {} s",
+                        paint(BAD, "hub"),
+                        AGAIN.as_secs()
+                    ));
+                    endpoint.send_replace(Endpoint::Waiting { why: why.clone() });
+                    said = Some(why);
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    };
+    announce(&hub);
+    let key = Secret::new(hub.credentials().key.as_str());
+    endpoint.send_replace(Endpoint::Ready { url: hub.url().to_owned(), key });
+    let stopped = async move {
+        // The sender that is gone says the same.
+        let _gone = stop.wait_for(|stop| *stop).await;
+    };
+    if let Err(error) = hub.serve(stopped).await {
+        print::talk(format!("{} {}", paint(BAD, "hub"), chain(&error)));
+    }
+}

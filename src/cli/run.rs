@@ -1,0 +1,188 @@
+use std::io::Write;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+use crate::agent::{Agent, AgentError, Embedded, Surroundings};
+use crate::config::{Color, Env, Loaded, Scripts, Source};
+use crate::deliver::Endpoint;
+use crate::exec::ExecError;
+use crate::model::Report;
+use crate::spool::SpoolError;
+
+use super::args::{LogFormat, RunArgs, Talk};
+use super::exit::{Exit, Failure};
+use super::load::{self, Place};
+use super::{print, report};
+
+/// Run lines that may wait for a slow terminal; further ones are dropped, because a terminal must
+/// not hold up the agent.
+const LINES: usize = 1024;
+
+/// Runs the agent in the foreground until a signal ends it.
+pub(crate) fn run(args: &RunArgs, talk: &Talk) -> Result<Exit, Failure> {
+    let env = Env::system();
+    let place = Place::from(&args.config);
+    let source = if args.scripts.is_empty() {
+        load::source(&args.config, &env)?
+    } else {
+        Source::Scripts(Scripts {
+            config: None,
+            paths: args.scripts.clone(),
+            every: Some(args.every),
+            args: args.args.clone(),
+        })
+    };
+    let mut loaded = load::load(&source, &env, place)?;
+    load::say(&loaded);
+    override_listen(&mut loaded, args);
+    if loaded.config.plugins.is_empty() {
+        print::talk("note: the configuration has no plugins; `talaia new NAME` writes one");
+    }
+    let hub = loaded.config.hub.clone();
+    let hub_dir = load::hub_dir(&loaded.config.agent.data_dir);
+    let (endpoint, endpoint_seen) =
+        tokio::sync::watch::channel(Endpoint::Waiting { why: "the hub is starting".to_owned() });
+    let listen = args.listen;
+    let reload = move || {
+        let mut loaded = load::load(&source, &Env::system(), place).map_err(|f| f.text)?;
+        load::say(&loaded);
+        if let Some(listen) = listen {
+            loaded.config.hub.listen = listen;
+        }
+        Ok(loaded)
+    };
+    let surroundings = Surroundings {
+        load: Box::new(reload),
+        on_report: run_lines(talk),
+        embedded: hub.enabled.then_some(Embedded { endpoint: endpoint_seen }),
+        stdout: || -> Box<dyn Write + Send> { Box::new(std::io::stdout()) },
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // SQLite, files and nothing else; each thread costs memory.
+        .max_blocking_threads(8)
+        .build()
+        .map_err(|e| Failure::new(Exit::Internal, format!("no runtime: {e}")))?;
+    let _entered = runtime.enter();
+    let agent = Agent::new(loaded.config, surroundings).map_err(|e| failure(&e))?;
+    runtime
+        .block_on(async move {
+            let (stop, stopped) = tokio::sync::watch::channel(false);
+            let agent = async move {
+                let ended = agent.run().await;
+                stop.send_replace(true);
+                ended
+            };
+            if hub.enabled {
+                let (ended, ()) = tokio::join!(agent, embedded(hub, hub_dir, endpoint, stopped));
+                ended
+            } else {
+                agent.await
+            }
+        })
+        .map_err(|e| failure(&e))?;
+    Ok(Exit::Ok)
+}
+
+#[cfg(feature = "hub")]
+use super::hub::embedded;
+
+/// Built without the hub: the output to it waits for ever, and says so.
+#[cfg(not(feature = "hub"))]
+async fn embedded(
+    _config: crate::config::HubConfig,
+    _folder: std::path::PathBuf,
+    endpoint: tokio::sync::watch::Sender<Endpoint>,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) {
+    let why = "this talaia was built without the hub: set an output, or `[hub] enabled = false`";
+    print::talk(format!("{} {why}", print::paint(print::BAD, "hub")));
+    endpoint.send_replace(Endpoint::Waiting { why: why.to_owned() });
+    let _gone = stop.wait_for(|stop| *stop).await;
+}
+
+fn override_listen(loaded: &mut Loaded, args: &RunArgs) {
+    if let Some(listen) = args.listen {
+        loaded.config.hub.listen = listen;
+    }
+}
+
+fn failure(error: &AgentError) -> Failure {
+    let exit = match error {
+        AgentError::Spool(_) => Exit::Disk,
+        AgentError::UnknownOwners(_) => Exit::Config,
+        AgentError::Exec(ExecError::Start { .. }) | AgentError::Signals(_) => Exit::Internal,
+    };
+    let mut failure = Failure::from_error(exit, error);
+    if matches!(error, AgentError::Spool(SpoolError::InUse { .. })) {
+        failure
+            .text
+            .push_str("\n\nhint: `--sandbox` runs a second agent beside it, with its own data");
+    }
+    failure
+}
+
+/// What is done with each report for a person to see: a line on stderr, written by a thread of its
+/// own.
+fn run_lines(talk: &Talk) -> Box<dyn Fn(&Report) + Send> {
+    if talk.quiet {
+        return Box::new(|_| {});
+    }
+    if talk.log_format == LogFormat::Json {
+        return Box::new(|report| {
+            tracing::info!(
+                target: "run",
+                plugin = %report.plugin,
+                run = %report.run,
+                outcome = report.outcome.kind(),
+                status = report.status.as_str(),
+                duration = report.duration,
+                accepted = report.counts.accepted,
+                rejected = report.counts.rejected_total(),
+                "run"
+            );
+        });
+    }
+    let (lines, waiting): (SyncSender<String>, _) = sync_channel(LINES);
+    let printer = thread::Builder::new().name("run lines".to_owned());
+    let started = printer.spawn(move || waiting.iter().for_each(print::talk));
+    if started.is_err() {
+        return Box::new(|report| print::talk(report::line(report)));
+    }
+    Box::new(move |report| {
+        // Full: nobody reads fast enough, and the reports themselves are kept.
+        let _full = lines.try_send(report::line(report));
+    })
+}
+
+/// Sets up the log on stderr.
+pub(crate) fn init_log(talk: &Talk) {
+    use tracing::level_filters::LevelFilter;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    let level = match (talk.quiet, talk.verbose) {
+        (true, _) => LevelFilter::WARN,
+        (false, 0) => LevelFilter::INFO,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    // Libraries talk only when everything is asked for.
+    let others = if talk.verbose > 1 { LevelFilter::TRACE } else { LevelFilter::WARN };
+    let filter = tracing_subscriber::filter::Targets::new()
+        .with_target("talaia", level)
+        .with_target("plugin", level)
+        .with_target("run", level)
+        .with_default(others);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    let done = match talk.log_format {
+        LogFormat::Text => {
+            let ansi = load::color() == Color::Always;
+            registry.with(layer.with_ansi(ansi)).try_init()
+        }
+        LogFormat::Json => registry.with(layer.json()).try_init(),
+    };
+    // Set already: by a test in the same process.
+    let _already = done;
+}
