@@ -179,8 +179,9 @@ impl Agent {
         } else {
             None
         };
-        if let (state @ ("broken" | "skipped"), Some(why)) = plugin.state() {
-            tracing::warn!(plugin = %name, "{state}: {why}");
+        // What the configuration itself shows was said when it was loaded.
+        if let Some(fault) = &plugin.fault {
+            tracing::error!(plugin = %name, "does not run: {fault}");
         }
         let timetable = plugin.timetable(self.origin);
         self.plugins.insert(Arc::new(plugin));

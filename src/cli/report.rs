@@ -79,10 +79,9 @@ fn verdict(report: &Report) -> (anstyle::Style, &'static str) {
     match report.status {
         Status::Critical => (BAD, "critical"),
         _ if matches!(report.outcome, Outcome::NotStarted { .. }) => (BAD, "no start"),
-        Status::Unknown if failed => (BAD, "failed"),
+        Status::Unknown | Status::Ok if failed => (BAD, "failed"),
         Status::Unknown => (ODD, "unknown"),
         Status::Warning => (ODD, "warning"),
-        Status::Ok if failed => (BAD, "failed"),
         Status::Ok if report.counts.rejected_total() > 0 => (ODD, "refused"),
         Status::Ok if report.counts.produced == 0 => (FAINT, "empty"),
         Status::Ok => (GOOD, "ok"),
