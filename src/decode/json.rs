@@ -6,6 +6,7 @@
 
 mod forms;
 mod tape;
+mod values;
 mod words;
 
 use std::ops::Range;

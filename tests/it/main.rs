@@ -6,6 +6,7 @@ mod agent;
 mod architecture;
 mod decode;
 mod exec;
+mod judge;
 mod plugins;
 mod schema;
 mod spool;
