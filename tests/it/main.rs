@@ -5,6 +5,7 @@
 mod agent;
 mod architecture;
 mod decode;
+mod deliver;
 mod exec;
 mod judge;
 mod plugins;
