@@ -1,1 +1,4 @@
-//! To come.
+//! All integration tests, in one binary.
+
+#[cfg(feature = "hub")]
+mod hub;
