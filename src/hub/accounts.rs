@@ -36,23 +36,21 @@ pub(crate) fn ensure_local(
         (None, None) => (credentials::new_token(""), true),
     };
     let sealed = if seal_anew { master.seal(&api_key, &secret_key) } else { None };
-    let account = match found {
-        Some((id, _, _)) => {
-            if let Some(sealed) = sealed {
-                tracing::warn!("the account's secret key was sealed anew: its master key is new");
-                transaction
-                    .execute("UPDATE accounts SET secret_key = ?2 WHERE id = ?1", params![id, sealed])?;
-            }
-            id
-        }
-        None => {
+    let account = if let Some((id, _, _)) = found {
+        if let Some(sealed) = sealed {
+            tracing::warn!("the account's secret key was sealed anew: its master key is new");
             transaction.execute(
-                "INSERT INTO accounts (name, api_key, secret_key, created_ms)
-                 VALUES (?1, ?2, ?3, ?4)",
-                params![LOCAL, api_key, sealed.unwrap_or_default(), now],
+                "UPDATE accounts SET secret_key = ?2 WHERE id = ?1",
+                params![id, sealed],
             )?;
-            transaction.last_insert_rowid()
         }
+        id
+    } else {
+        transaction.execute(
+            "INSERT INTO accounts (name, api_key, secret_key, created_ms) VALUES (?1, ?2, ?3, ?4)",
+            params![LOCAL, api_key, sealed.unwrap_or_default(), now],
+        )?;
+        transaction.last_insert_rowid()
     };
     let key = ensure_key(&transaction, account, kept, now)?;
     transaction.commit()?;

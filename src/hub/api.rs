@@ -244,9 +244,13 @@ mod tests {
         assert_eq!(wanted.filter.host.as_deref(), Some("web 1"));
         let tags = [("mount", "/a:b"), ("x", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(wanted.tags, tags);
-        for query in
-            ["", "host=a", "host=a&plugin=b&frm=1", "host=a&plugin=b&from=noon", "host=a&plugin=b&limit=0"]
-        {
+        for query in [
+            "",
+            "host=a",
+            "host=a&plugin=b&frm=1",
+            "host=a&plugin=b&from=noon",
+            "host=a&plugin=b&limit=0",
+        ] {
             assert!(points_query(1, query, 0).is_err(), "{query}");
         }
     }

@@ -14,7 +14,7 @@ use super::wire::{self, Packing};
 /// Most bytes of a body, packed and unpacked.
 const BODY: usize = 16 << 20;
 /// How long a body may take to come, and an upload may wait for its turn.
-const SLOW: Duration = Duration::from_secs(60);
+const SLOW: Duration = Duration::from_mins(1);
 const TURN: Duration = Duration::from_secs(10);
 
 pub(super) async fn ingest(
@@ -66,9 +66,8 @@ fn unread(error: &axum::Error) -> Problem {
 }
 
 fn packing(headers: &HeaderMap) -> Result<Packing, Problem> {
-    let text = |name| {
-        headers.get(name).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase())
-    };
+    let text =
+        |name| headers.get(name).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     let kind = text(header::CONTENT_TYPE).unwrap_or_default();
     if kind.split(';').next().map(str::trim) != Some("application/json") {
         return Err(Problem::media_type("send `Content-Type: application/json`"));
@@ -77,8 +76,6 @@ fn packing(headers: &HeaderMap) -> Result<Packing, Problem> {
         None | Some("" | "identity") => Ok(Packing::Plain),
         Some("zstd") => Ok(Packing::Zstd),
         Some("gzip" | "x-gzip") => Ok(Packing::Gzip),
-        Some(_) => Err(Problem::media_type(
-            "send `Content-Encoding: zstd`, `gzip`, or none",
-        )),
+        Some(_) => Err(Problem::media_type("send `Content-Encoding: zstd`, `gzip`, or none")),
     }
 }

@@ -192,7 +192,10 @@ impl Hub {
 
     /// Answers until `stop` is ready; then lets requests finish for a few seconds, and closes the
     /// database.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), HubError> {
+    pub async fn serve(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), HubError> {
         let Self { listener, addr, settings, store, .. } = self;
         let served = server::serve(listener, addr, settings, store.clone(), stop).await;
         store.close().await;

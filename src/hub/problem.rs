@@ -10,9 +10,12 @@ use super::wire::{Fault, FaultKind};
 /// This version, for messages.
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
-/// An error of the API.
+/// An error of the API. Behind a pointer, because it is large and rare.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem(Box<Inner>);
+
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Problem {
+struct Inner {
     status: u16,
     /// A word for programs.
     code: &'static str,
@@ -54,7 +57,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self {
+        Self(Box::new(Inner {
             status: status.as_u16(),
             code,
             title,
@@ -62,7 +65,7 @@ impl Problem {
             place: None,
             retry_after: None,
             header: None,
-        }
+        }))
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -72,7 +75,7 @@ impl Problem {
             "a key is needed",
             "send `Authorization: Bearer KEY` with a key of this hub; the local one is in the hub's credentials.json",
         );
-        problem.header = Some((header::WWW_AUTHENTICATE, "Bearer"));
+        problem.0.header = Some((header::WWW_AUTHENTICATE, "Bearer"));
         problem
     }
 
@@ -113,7 +116,7 @@ impl Problem {
             "the body is of a kind that cannot be read",
             detail,
         );
-        problem.header = Some((header::ACCEPT_ENCODING, "zstd, gzip, identity"));
+        problem.0.header = Some((header::ACCEPT_ENCODING, "zstd, gzip, identity"));
         problem
     }
 
@@ -126,11 +129,11 @@ impl Problem {
     }
 
     pub(crate) fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     pub(crate) fn detail(&self) -> &str {
-        &self.detail
+        &self.0.detail
     }
 
     fn body(agent: Option<&str>, fault: Fault) -> Self {
@@ -150,16 +153,20 @@ impl Problem {
         if let Some(agent) = agent.filter(|_| fault.kind == FaultKind::Shape) {
             match compare(agent, OURS) {
                 Some(std::cmp::Ordering::Greater) => {
-                    detail = format!("{detail}; this hub ({OURS}) is older than the agent ({agent}): install talaia {agent} or later on the hub");
+                    detail = format!(
+                        "{detail}; this hub ({OURS}) is older than the agent ({agent}): install talaia {agent} or later on the hub"
+                    );
                 }
                 Some(std::cmp::Ordering::Less) => {
-                    detail = format!("{detail}; the agent ({agent}) is older than this hub ({OURS}): install talaia {OURS} on the agent");
+                    detail = format!(
+                        "{detail}; the agent ({agent}) is older than this hub ({OURS}): install talaia {OURS} on the agent"
+                    );
                 }
                 _ => {}
             }
         }
         let mut problem = Self::new(status, code, title, detail);
-        problem.place = Some(Place {
+        problem.0.place = Some(Place {
             pointer: fault.pointer,
             line: fault.line,
             column: fault.column,
@@ -188,7 +195,7 @@ impl From<StoreError> for Problem {
                 "the hub has no room",
                 StoreError::Full.to_string(),
             );
-            problem.retry_after = Some(60);
+            problem.0.retry_after = Some(60);
             return problem;
         }
         let mut problem = match error {
@@ -210,7 +217,7 @@ impl From<StoreError> for Problem {
                 )
             }
         };
-        problem.retry_after = Some(5);
+        problem.0.retry_after = Some(5);
         problem
     }
 }
@@ -227,17 +234,13 @@ impl From<AppendError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response =
-            (self.status(), super::store::json(&self)).into_response();
+        let mut response = (self.status(), super::store::json(&self.0)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        if let Some(seconds) = self.retry_after {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = self.0.header {
             headers.insert(name, HeaderValue::from_static(value));
         }
         response

@@ -26,7 +26,7 @@ use super::{accounts, api, ingest, session, web};
 /// Connections at a time; further ones wait to be accepted.
 const CONNECTIONS: usize = 256;
 /// A connection on which nothing moves for this long is closed.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_mins(2);
 /// Bodies of uploads held at a time.
 const UPLOADS: usize = 4;
 /// How long requests may take to finish after the stop.
@@ -58,8 +58,7 @@ pub(super) async fn serve(
         cookie: format!("talaia_{}", addr.port()),
         hosts: Hosts { addr, names: settings.hosts },
     });
-    let listener =
-        Guarded { listener, free: Arc::new(Semaphore::new(CONNECTIONS)) };
+    let listener = Guarded { listener, free: Arc::new(Semaphore::new(CONNECTIONS)) };
     let (stopping, stopped) = oneshot::channel::<()>();
     let server = axum::serve(listener, routes(shared)).with_graceful_shutdown(async move {
         stop.await;
@@ -224,9 +223,7 @@ fn with_headers(mut answer: Response) -> Response {
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     answer
 }
 

@@ -90,7 +90,9 @@ pub(crate) fn by_cookie(
 ) -> rusqlite::Result<Option<Session>> {
     let hash = hash(token);
     let found: Option<(i64, Vec<u8>)> = conn
-        .prepare_cached("SELECT account_id, hash FROM sessions WHERE hash = ?1 AND expires_ms > ?2")?
+        .prepare_cached(
+            "SELECT account_id, hash FROM sessions WHERE hash = ?1 AND expires_ms > ?2",
+        )?
         .query_row(params![hash, now], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     Ok(found

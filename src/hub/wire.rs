@@ -276,7 +276,8 @@ pub(crate) fn unpack(packed: &[u8], packing: Packing, most: usize) -> Result<Str
         }
     }
     if body.len() > most {
-        let message = format!("over {most} bytes after decompression; send fewer reports at a time");
+        let message =
+            format!("over {most} bytes after decompression; send fewer reports at a time");
         return Err(whole(FaultKind::TooMany, message, ""));
     }
     String::from_utf8(body).map_err(|_| broken("UTF-8"))
@@ -306,19 +307,17 @@ pub(crate) fn batch(body: &str) -> Result<Batch<'_>, Fault> {
     Ok(batch)
 }
 
+/// What is asked of a report that does not read otherwise.
+#[derive(Deserialize)]
+struct Only {
+    seq: u64,
+}
+
 /// Reads the `index`th report of a batch.
-pub(crate) fn report<'a>(
-    body: &str,
-    raw: &'a RawValue,
-    index: usize,
-) -> Result<Report<'a>, Fault> {
+pub(crate) fn report<'a>(body: &str, raw: &'a RawValue, index: usize) -> Result<Report<'a>, Fault> {
     let offset = raw.get().as_ptr() as usize - body.as_ptr() as usize;
     let mut report: Report<'a> = serde_json::from_str(raw.get()).map_err(|e| {
         let mut fault = from_serde(body, offset, &e);
-        #[derive(Deserialize)]
-        struct Only {
-            seq: u64,
-        }
         let seq = serde_json::from_str(raw.get()).ok().map(|Only { seq }| seq);
         fault.report = Some((index, seq));
         fault
@@ -351,9 +350,7 @@ fn check(report: &Report<'_>) -> Result<(), Wrong> {
     if let Some(stderr) = &report.stderr {
         at_most(stderr, STDERR).map_err(at("/stderr"))?;
     }
-    for (path, seconds) in
-        [("/duration", Some(report.duration)), ("/interval", report.interval)]
-    {
+    for (path, seconds) in [("/duration", Some(report.duration)), ("/interval", report.interval)] {
         if seconds.is_some_and(|s| !(0.0..=1e10).contains(&s)) {
             return Err(at(path)("not a number of seconds".to_owned()));
         }
@@ -411,7 +408,9 @@ fn check_metric(metric: &Metric<'_>) -> Result<(), (&'static str, String)> {
         (MetricType::Integer, Scalar::Float(x)) => x.fract() == 0.0,
         (MetricType::Counter, Scalar::Signed(n)) => n >= 0,
         (MetricType::Counter, Scalar::Float(x)) => x >= 0.0,
-        (MetricType::String, Scalar::Text(t)) => return at_most(t, limits::TEXT).map_err(|m| ("/value", m)),
+        (MetricType::String, Scalar::Text(t)) => {
+            return at_most(t, limits::TEXT).map_err(|m| ("/value", m));
+        }
         _ => false,
     };
     if fits { Ok(()) } else { Err(("/value", format!("not a value of type {}", metric.kind))) }
@@ -444,14 +443,10 @@ fn fault_at(body: &str, offset: usize, kind: FaultKind, message: String) -> Faul
 /// A serde error in the part of `body` that starts at `offset`.
 fn from_serde(body: &str, offset: usize, error: &serde_json::Error) -> Fault {
     let part = &body[offset..];
-    let start: usize = part
-        .split_inclusive('\n')
-        .take(error.line().saturating_sub(1))
-        .map(str::len)
-        .sum();
+    let start: usize =
+        part.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let at = (offset + start + error.column().saturating_sub(1)).min(body.len());
-    let kind =
-        if error.is_data() { FaultKind::Shape } else { FaultKind::Syntax };
+    let kind = if error.is_data() { FaultKind::Shape } else { FaultKind::Syntax };
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default().to_owned();
     fault_at(body, at, kind, message)
@@ -459,7 +454,7 @@ fn from_serde(body: &str, offset: usize, error: &serde_json::Error) -> Fault {
 
 fn line_and_column(body: &str, offset: usize) -> (usize, usize) {
     let before = &body.as_bytes()[..offset];
-    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+    let line = before.split(|b| *b == b'\n').count();
     let column = offset - before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1) + 1;
     (line, column)
 }

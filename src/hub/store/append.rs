@@ -299,9 +299,10 @@ impl Writer {
                          VALUES (?1, ?2, ?3, ?4, ?4)
                          ON CONFLICT DO UPDATE SET account_id = account_id RETURNING id",
                     )?
-                    .query_row(params![account, &*report.host, report.plugin.as_str(), now], |row| {
-                        row.get(0)
-                    })?;
+                    .query_row(
+                        params![account, &*report.host, report.plugin.as_str(), now],
+                        |row| row.get(0),
+                    )?;
                 Ok(*unknown.insert(id))
             }
         }
@@ -370,11 +371,7 @@ fn face(metric: &Metric<'_>) -> u64 {
     hasher.finish()
 }
 
-fn upsert_series(
-    conn: &Connection,
-    monitor: i64,
-    metric: &Metric<'_>,
-) -> Result<i64, AppendError> {
+fn upsert_series(conn: &Connection, monitor: i64, metric: &Metric<'_>) -> Result<i64, AppendError> {
     let tags: crate::model::Tags = metric.tags.0.iter().map(|(k, v)| (&**k, &**v)).collect();
     let mark = |given: &Option<wire::Given<'_>>| match given.as_ref().map(wire::Given::scalar) {
         None | Some(Scalar::Gap) => None,

@@ -202,9 +202,8 @@ fn put_value(bytes: &mut Vec<u8>, value: Scalar<'_>) {
 fn put_float(bytes: &mut Vec<u8>, x: f64) {
     let fits = |scale: usize| {
         let whole = (x * TENS[scale]).round();
-        (whole.abs() < 9_007_199_254_740_992.0
-            && (whole / TENS[scale]).to_bits() == x.to_bits())
-        .then_some(whole as i64)
+        (whole.abs() < 9_007_199_254_740_992.0 && (whole / TENS[scale]).to_bits() == x.to_bits())
+            .then_some(whole as i64)
     };
     // What four decimals cannot say, fewer cannot either, but for numbers too large for four.
     let scales = if x.abs() > 1e11 { 0..1 } else { 0..5 };

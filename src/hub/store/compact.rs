@@ -109,7 +109,10 @@ impl Writer {
         if dropped == 0 {
             return Ok(());
         }
-        tracing::info!(chunks = dropped, "the hub's database reached its size: oldest points dropped");
+        tracing::info!(
+            chunks = dropped,
+            "the hub's database reached its size: oldest points dropped"
+        );
         // Series without points are forgotten, so that names that never come back do not pile up.
         self.conn.execute(
             "DELETE FROM series WHERE last_ms IS NOT NULL

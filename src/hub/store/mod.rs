@@ -238,6 +238,9 @@ impl<T: Send + 'static> Worker<T> {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// JSON of a value whose serialisation cannot fail.
 pub(crate) fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()

@@ -224,11 +224,7 @@ pub(crate) fn plugins(conn: &Connection, filter: &Filter) -> rusqlite::Result<Ve
                 metrics: row.get(5)?,
                 rejected: row.get(6)?,
                 skipped: row.get(7)?,
-                last_run: if ran {
-                    Some(run(row, 8, host.clone(), plugin.clone())?)
-                } else {
-                    None
-                },
+                last_run: if ran { Some(run(row, 8, host.clone(), plugin.clone())?) } else { None },
                 host,
                 plugin,
             })
@@ -380,9 +376,8 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
     let mut candidates = bare_series(conn, &filter, query.name.as_deref())?;
     let last_candidate =
         (candidates.len() == SERIES_A_PAGE).then(|| candidates.last().map(|s| s.id)).flatten();
-    candidates.retain(|s| {
-        query.tags.iter().all(|(key, value)| s.tags.get(key) == Some(value.as_str()))
-    });
+    candidates
+        .retain(|s| query.tags.iter().all(|(key, value)| s.tags.get(key) == Some(value.as_str())));
     let mut raw: HashMap<i64, Vec<(i64, Value)>> =
         candidates.iter().map(|s| (s.id, Vec::new())).collect();
     each_raw(conn, |series, ms, value| {

@@ -121,9 +121,7 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     let said = |source| StoreError::Sqlite { action: "open", source };
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
         | match access {
-            Access::Write => {
-                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
-            }
+            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
             Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
     let conn = Connection::open_with_flags(path, flags).map_err(said)?;
@@ -138,9 +136,8 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
         conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(said)?;
     let application: i64 =
         conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(said)?;
-    let tables: i64 = conn
-        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
-        .map_err(said)?;
+    let tables: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).map_err(said)?;
     if version > VERSION || (tables > 0 && application != APPLICATION) {
         return Err(StoreError::Newer { path: path.to_owned(), version });
     }
@@ -170,7 +167,7 @@ fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
         name.push(suffix);
         PathBuf::from(name)
     };
-    let aside = (0..)
+    let aside = (0..1000)
         .map(|n| with(&format!(".damaged-{n}")))
         .find(|candidate| !candidate.exists())
         .unwrap_or_else(|| with(".damaged"));

@@ -1,6 +1,8 @@
 //! Charts as SVG. The drawing is stretched to the page's width by the browser; labels are text
 //! beside it, so that they stay readable on a phone.
 
+use std::fmt::Write;
+
 use maud::{Markup, html};
 
 use crate::hub::store::{Scalar, SeriesRow};
@@ -139,7 +141,15 @@ impl Chart<'_> {
                 }
                 div.plot {
                     div.ys aria-hidden="true" {
-                        @for tick in scale.ticks() { span { (number(tick, unit)) } }
+                        @if series.kind == "boolean" {
+                            span { "yes" } span { "no" }
+                        } @else {
+                            @for (nth, tick) in scale.ticks().enumerate() {
+                                // A long unit is said once.
+                                @let short = unit.filter(|u| nth == 0 || u.len() <= 4);
+                                span { (number(tick, short)) }
+                            }
+                        }
                     }
                     svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(self.told(title, unit)) {
                         @for at in 0..=4 {
@@ -215,7 +225,10 @@ impl Chart<'_> {
 /// The finite ends of a number or Nagios range.
 fn ends(text: &str) -> Vec<f64> {
     let text = text.strip_prefix('@').unwrap_or(text);
-    text.split(':').filter_map(|end| end.trim().parse().ok()).filter(|x: &f64| x.is_finite()).collect()
+    text.split(':')
+        .filter_map(|end| end.trim().parse().ok())
+        .filter(|x: &f64| x.is_finite())
+        .collect()
 }
 
 /// The vertical axis: four equal steps of a round size.
@@ -225,11 +238,7 @@ struct Scale {
 }
 
 impl Scale {
-    fn of(
-        values: impl Iterator<Item = f64>,
-        marks: &[(&str, f64)],
-        series: &SeriesRow,
-    ) -> Self {
+    fn of(values: impl Iterator<Item = f64>, marks: &[(&str, f64)], series: &SeriesRow) -> Self {
         let (mut low, mut high) =
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
         if low > high {
@@ -248,17 +257,25 @@ impl Scale {
         if series.kind == "boolean" {
             return Self { low: 0.0, high: 1.0 };
         }
-        if low >= 0.0 && (low <= high / 2.0 || high == low) {
+        if low >= 0.0 && (low <= high / 2.0 || high <= low) {
             low = 0.0;
         }
         if high <= low {
             high = low + if low == 0.0 { 1.0 } else { low.abs() };
         }
-        let step = round_step((high - low) / 4.0);
+        // Round steps of bytes are round in their binary unit.
+        let bytes = series.unit.as_deref() == Some("B");
+        let round = |step: f64| {
+            let mut unit = 1.0;
+            while bytes && step >= 1024.0 * unit {
+                unit *= 1024.0;
+            }
+            round_step(step / unit) * unit
+        };
+        let mut step = round((high - low) / 4.0);
         let mut start = (low / step).floor() * step;
-        let mut step = step;
         while start + 4.0 * step < high {
-            step = round_step(step * 1.01);
+            step = round(step * 1.01);
             start = (low / step).floor() * step;
         }
         Self { low: start, high: start + 4.0 * step }
@@ -293,11 +310,11 @@ fn path(points: &[(i64, f64)], x: impl Fn(i64) -> f64, y: impl Fn(f64) -> f64) -
     let mut text = String::new();
     for (nth, (ms, value)) in points.iter().enumerate() {
         text.push_str(if nth == 0 { "M" } else { "L" });
-        text.push_str(&format!("{} {}", round(x(*ms)), round(y(*value))));
+        let _written = write!(text, "{} {}", round(x(*ms)), round(y(*value)));
     }
     if let [only] = points {
         // A single point is a short dash, not nothing.
-        text.push_str(&format!("H{}", round(x(only.0) + 2.0)));
+        let _written = write!(text, "H{}", round(x(only.0) + 2.0));
     }
     text
 }
@@ -305,10 +322,7 @@ fn path(points: &[(i64, f64)], x: impl Fn(i64) -> f64, y: impl Fn(f64) -> f64) -
 fn area(points: &[(i64, f64)], x: impl Fn(i64) -> f64, y: impl Fn(f64) -> f64) -> String {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
     let (left, right) = (round(x(first.0)), round(x(last.0)));
-    format!("{}V{HEIGHT}H{left}Z", path(points, x, y)).replace(
-        &format!("V{HEIGHT}H{left}Z"),
-        &format!("L{right} {HEIGHT}H{left}Z"),
-    )
+    format!("{}L{right} {HEIGHT}H{left}Z", path(points, x, y))
 }
 
 /// Points for the script that reads them out under the pointer.
@@ -379,9 +393,16 @@ mod tests {
 
     #[test]
     fn axes_are_round_and_hold_the_data() {
-        for (low, high) in [(0.0, 0.0), (3.0, 97.0), (-5.0, 5.0), (1e9, 1.1e9), (0.001, 0.0017), (-3.0, -3.0)] {
+        for (low, high) in
+            [(0.0, 0.0), (3.0, 97.0), (-5.0, 5.0), (1e9, 1.1e9), (0.001, 0.0017), (-3.0, -3.0)]
+        {
             let scale = Scale::of([low, high].into_iter(), &[], &series("float"));
-            assert!(scale.low <= low && scale.high >= high, "{low} {high}: {} {}", scale.low, scale.high);
+            assert!(
+                scale.low <= low && scale.high >= high,
+                "{low} {high}: {} {}",
+                scale.low,
+                scale.high
+            );
             assert!(scale.high > scale.low);
         }
     }

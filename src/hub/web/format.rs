@@ -1,5 +1,7 @@
 //! Numbers, times and sizes as people read them.
 
+use std::fmt::Write;
+
 use maud::{Markup, html};
 
 use crate::hub::store::{PluginRow, SeriesRow};
@@ -16,7 +18,7 @@ pub(super) fn number(x: f64, unit: Option<&str>) -> String {
     match bare {
         "B" | "bytes" | "byte" => {
             let (x, prefix) = scaled(x, 1024.0, &["", "Ki", "Mi", "Gi", "Ti", "Pi"]);
-            format!("{} {prefix}B{per}", figures(x))
+            format!("{} {prefix}B{per}", rounded(x, 3))
         }
         "s" | "seconds" | "second" if per.is_empty() => seconds(x),
         "%" => format!("{} %{per}", figures(x)),
@@ -45,6 +47,11 @@ fn scaled<'a>(mut x: f64, base: f64, prefixes: &[&'a str]) -> (f64, &'a str) {
 
 /// At most four significant figures, no trailing zeros.
 pub(super) fn figures(x: f64) -> String {
+    rounded(x, 4)
+}
+
+/// Whole figures are never cut; decimals are, beyond so many significant figures.
+fn rounded(x: f64, significant: i32) -> String {
     if x == 0.0 {
         return "0".to_owned();
     }
@@ -52,7 +59,7 @@ pub(super) fn figures(x: f64) -> String {
     if !(1e-4..1e15).contains(&size) {
         return format!("{x:.3e}");
     }
-    let decimals = (3 - size.log10().floor() as i32).clamp(0, 7) as usize;
+    let decimals = (significant - 1 - size.log10().floor() as i32).clamp(0, 7) as usize;
     let text = format!("{x:.decimals$}");
     if !text.contains('.') {
         return text;
@@ -65,9 +72,9 @@ pub(super) fn seconds(x: f64) -> String {
     let size = x.abs();
     match size {
         _ if size == 0.0 => "0 s".to_owned(),
-        _ if size < 0.001 => format!("{} µs", figures(x * 1e6)),
-        _ if size < 1.0 => format!("{} ms", figures(x * 1e3)),
-        _ if size < 120.0 => format!("{} s", figures(x)),
+        _ if size < 0.001 => format!("{} µs", rounded(x * 1e6, 3)),
+        _ if size < 1.0 => format!("{} ms", rounded(x * 1e3, 3)),
+        _ if size < 120.0 => format!("{} s", rounded(x, 3)),
         _ if size < 7200.0 => format!("{} min", figures((x / 6.0).round() / 10.0)),
         _ if size < 172_800.0 => format!("{} h", figures((x / 360.0).round() / 10.0)),
         _ => format!("{} d", figures((x / 8640.0).round() / 10.0)),
@@ -182,7 +189,7 @@ pub(super) fn query(pairs: &[(&str, &str)]) -> String {
             if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
                 text.push(char::from(byte));
             } else {
-                text.push_str(&format!("%{byte:02X}"));
+                let _written = write!(text, "%{byte:02X}");
             }
         }
     }

@@ -33,7 +33,10 @@ const REJECTIONS: usize = 100;
 type Page = Result<Response, Problem>;
 
 /// Logs in, or says how to.
-async fn session_or_door(hall: &Hall, headers: &HeaderMap) -> Result<Result<Session, Response>, Problem> {
+async fn session_or_door(
+    hall: &Hall,
+    headers: &HeaderMap,
+) -> Result<Result<Session, Response>, Problem> {
     Ok(server::session_of(hall, headers).await?.ok_or_else(door))
 }
 
@@ -62,7 +65,8 @@ fn html_page(status: StatusCode, page: Markup) -> Response {
 
 /// A page with one sentence.
 pub(super) fn message(status: StatusCode, title: &str, text: &str) -> Response {
-    let body = html! { section.notice { h1 { (title) } p { (text) } p { a href="/" { "Overview" } } } };
+    let body =
+        html! { section.notice { h1 { (title) } p { (text) } p { a href="/" { "Overview" } } } };
     html_page(status, layout::page(&Frame::stranger(title), &body))
 }
 
@@ -239,8 +243,7 @@ pub(super) async fn logout(
 /// Goes to the overview and sets the session's cookie for so many seconds.
 fn with_cookie(name: &str, token: &str, seconds: i64) -> Response {
     let mut response = Redirect::to("/").into_response();
-    let cookie =
-        format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}");
+    let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}");
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }

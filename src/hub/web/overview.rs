@@ -82,8 +82,7 @@ pub(super) fn body(
 }
 
 fn line(standing: Standing, plugin: &PluginRow, series: &[&SeriesRow], now: i64) -> Markup {
-    let target =
-        format!("/plugin{}", query(&[("host", &plugin.host), ("plugin", &plugin.plugin)]));
+    let target = format!("/plugin{}", query(&[("host", &plugin.host), ("plugin", &plugin.plugin)]));
     let run = plugin.last_run.as_ref();
     html! {
         tr {

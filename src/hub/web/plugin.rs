@@ -219,7 +219,10 @@ fn runs(runs: &[RunRow], now: i64) -> Markup {
 
 fn run_line(run: &RunRow, now: i64) -> Markup {
     let refused: u64 = run.counts.rejected.values().sum();
-    let noted = run.stderr.is_some() || run.message.is_some() || !run.warnings.is_empty() || run.leftovers > 0;
+    let noted = run.stderr.is_some()
+        || run.message.is_some()
+        || !run.warnings.is_empty()
+        || run.leftovers > 0;
     html! {
         tr class=[(!run.outcome.is_ok()).then_some("bad")] {
             th scope="row" { (clock(run.started_ms)) " " span.faint { (ago(run.started_ms, now)) } }
@@ -254,5 +257,9 @@ fn run_line(run: &RunRow, now: i64) -> Markup {
 }
 
 fn outcome(outcome: &Outcome) -> Markup {
-    if outcome.is_ok() { html! { span.faint { (outcome) } } } else { html! { span.why { (outcome) } } }
+    if outcome.is_ok() {
+        html! { span.faint { (outcome) } }
+    } else {
+        html! { span.why { (outcome) } }
+    }
 }

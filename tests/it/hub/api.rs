@@ -76,7 +76,8 @@ async fn points_page_without_loss_or_repetition() {
             .map(|n| {
                 seq += 1;
                 let ms = NOW + (batch % 3) * 1000 + n / 2;
-                let value = |name: &str, x: u64| json!({"name": name, "value": x, "type": "integer"});
+                let value =
+                    |name: &str, x: u64| json!({"name": name, "value": x, "type": "integer"});
                 report(seq, ms, json!([value("a", seq), value("b", seq), value("c", seq)]))
             })
             .collect();
@@ -140,8 +141,7 @@ async fn points_read_the_same_after_compaction() {
         report(seq + 2, NOW + 1000, json!([{"name": "m7", "value": -2, "type": "integer"}])),
     ]))
     .await;
-    let mut expected: Vec<(i64, i64)> =
-        (1..=270).map(|s| (NOW + s * 1000, s * 1000 + 7)).collect();
+    let mut expected: Vec<(i64, i64)> = (1..=270).map(|s| (NOW + s * 1000, s * 1000 + 7)).collect();
     expected.insert(0, (NOW + 500, -1));
     expected.insert(2, (NOW + 1000, -2));
 
@@ -165,7 +165,8 @@ async fn points_read_the_same_after_compaction() {
     let conn = rusqlite::Connection::open(folder.path().join("hub.db")).unwrap();
     let count = |sql: &str| conn.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
     assert!(count("SELECT count(*) FROM chunks") >= 1000, "a compaction took place");
-    let points = count("SELECT sum(points) FROM chunks") + count("SELECT coalesce(sum(points), 0) FROM raw");
+    let points =
+        count("SELECT sum(points) FROM chunks") + count("SELECT coalesce(sum(points), 0) FROM raw");
     assert_eq!(points, 270_002);
     // Runs are bounded.
     assert!(count("SELECT count(*) FROM runs") <= 700);

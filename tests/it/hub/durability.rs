@@ -143,9 +143,7 @@ async fn secrets_are_for_their_owner_and_not_in_the_database() {
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join("hub");
     let hub = start(&folder).await;
-    let mode = |name: &str| {
-        folder.join(name).metadata().unwrap().permissions().mode() & 0o777
-    };
+    let mode = |name: &str| folder.join(name).metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(""), 0o700);
     assert_eq!(mode("credentials.json"), 0o600);
     assert_eq!(mode("master.key"), 0o600);
@@ -171,7 +169,8 @@ async fn reports_with_a_strange_plugin_key_are_refused_and_the_others_taken() {
     let hub = start(folder.path()).await;
     let mut strange = report(2, NOW, used(1.0));
     strange["key"] = json!(PluginKey::new());
-    let batch = Stream::new().batch(vec![report(1, NOW, used(1.0)), strange, report(3, NOW, used(2.0))]);
+    let batch =
+        Stream::new().batch(vec![report(1, NOW, used(1.0)), strange, report(3, NOW, used(2.0))]);
     let reply = hub.take(&batch).await;
     assert_eq!((reply.through, reply.accepted), (Seq(3), 2));
     assert_eq!(reply.refused.len(), 1);

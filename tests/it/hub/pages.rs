@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::support::*;
 
-const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' &amp; {{7*7}}";
+const HOSTILE: &str =
+    "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' &amp; {{7*7}}";
 
 #[tokio::test]
 async fn strangers_are_told_how_to_log_in() {
@@ -74,7 +75,9 @@ async fn every_page_has_the_headers_that_protect_it() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
     let cookie = hub.log_in().await;
-    for path in ["/", "/rejections", "/nowhere", "/style.css", "/app.js", "/icon.svg", "/api/v1/runs"] {
+    for path in
+        ["/", "/rejections", "/nowhere", "/style.css", "/app.js", "/icon.svg", "/api/v1/runs"]
+    {
         let page = hub.page(&cookie, path).await;
         let policy = page.header("content-security-policy");
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}");
@@ -118,8 +121,9 @@ async fn pages_show_what_happened() {
             {"name": "used", "value": 40 + n / 100, "type": "percent", "unit": "%", "label": "Disk used", "warn": 80, "crit": "@90:100"},
         ])
     };
-    let mut reports: Vec<_> =
-        (0..20).map(|n| report(n + 1, NOW - 600_000 + n as i64 * 30_000, counter(n as i64 * 300))).collect();
+    let mut reports: Vec<_> = (0..20)
+        .map(|n| report(n + 1, NOW - 600_000 + n as i64 * 30_000, counter(n as i64 * 300)))
+        .collect();
     let mut failed = report(21, NOW, json!([]));
     failed["outcome"] = json!({"kind": "timed_out", "reached": "kill"});
     failed["status"] = json!("unknown");
@@ -132,15 +136,28 @@ async fn pages_show_what_happened() {
     hub.take(&stream.batch(reports)).await;
 
     let overview = hub.page(&cookie, "/").await.body;
-    for text in ["web-1", "/plugin?host=web-1&amp;plugin=disk", "unknown", "timed out (ended by KILL)", "mount does not answer"] {
+    for text in [
+        "web-1",
+        "/plugin?host=web-1&amp;plugin=disk",
+        "unknown",
+        "timed out (ended by KILL)",
+        "mount does not answer",
+    ] {
         assert!(overview.contains(text), "{text}");
     }
     assert!(!overview.contains(">silent<"));
 
     let page = hub.page(&cookie, "/plugin?host=web-1&plugin=disk&range=1h").await.body;
     for text in [
-        "Disk used", "<svg", "packets/s", "class=\"mark warn\"", "class=\"mark crit\"",
-        "stale file handle", "2 MiB", "range=7d", "aria-current=\"true\">1h",
+        "Disk used",
+        "<svg",
+        "packets/s",
+        "class=\"mark warn\"",
+        "class=\"mark crit\"",
+        "stale file handle",
+        "2 MiB",
+        "range=7d",
+        "aria-current=\"true\">1h",
     ] {
         assert!(page.contains(text), "{text}");
     }
@@ -150,7 +167,9 @@ async fn pages_show_what_happened() {
     assert!(later.contains("aria-current=\"true\">7d") && later.contains("<svg"));
 
     let page = hub.page(&cookie, "/rejections").await.body;
-    for text in ["name-hyphen", "/metrics/3/name", "line 4, column 88", "foo-bar", "rename it to `foo_bar`"] {
+    for text in
+        ["name-hyphen", "/metrics/3/name", "line 4, column 88", "foo-bar", "rename it to `foo_bar`"]
+    {
         assert!(page.contains(text), "{text}");
     }
 

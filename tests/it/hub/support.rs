@@ -13,29 +13,29 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A moment to begin at: 2026-11-22T20:42:10Z.
-pub const NOW: i64 = 1_795_380_130_000;
+pub(super) const NOW: i64 = 1_795_380_130_000;
 
-pub struct Running {
-    pub url: String,
-    pub credentials: Credentials,
-    pub link: String,
-    pub time: Arc<AtomicI64>,
+pub(super) struct Running {
+    pub(super) url: String,
+    pub(super) credentials: Credentials,
+    pub(super) link: String,
+    pub(super) time: Arc<AtomicI64>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Result<(), HubError>>,
     client: reqwest::Client,
 }
 
-pub fn settings(folder: &Path) -> Settings {
+pub(super) fn settings(folder: &Path) -> Settings {
     let mut settings = Settings::new("127.0.0.1:0".parse().unwrap(), folder);
     settings.min_free = 0;
     settings
 }
 
-pub async fn start(folder: &Path) -> Running {
+pub(super) async fn start(folder: &Path) -> Running {
     start_with(settings(folder)).await
 }
 
-pub async fn start_with(mut settings: Settings) -> Running {
+pub(super) async fn start_with(mut settings: Settings) -> Running {
     let time = Arc::new(AtomicI64::new(NOW));
     let turned = time.clone();
     settings.clock = Clock::from_fn(move || turned.load(Ordering::Relaxed));
@@ -61,23 +61,23 @@ fn client() -> reqwest::Client {
 }
 
 /// What came back.
-pub struct Answer {
-    pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: String,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: reqwest::header::HeaderMap,
+    pub(super) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
 }
 
-pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
+pub(super) async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     Answer {
         status: response.status().as_u16(),
@@ -87,33 +87,33 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
 }
 
 impl Running {
-    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+    pub(super) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method.parse().unwrap(), format!("{}{path}", self.url))
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         answer(self.request("GET", path).bearer_auth(&self.credentials.key)).await
     }
 
-    pub fn upload(&self) -> reqwest::RequestBuilder {
+    pub(super) fn upload(&self) -> reqwest::RequestBuilder {
         self.request("POST", "/api/v1/ingest")
             .bearer_auth(&self.credentials.key)
             .header("content-type", "application/json")
     }
 
-    pub async fn post(&self, batch: &Value) -> Answer {
+    pub(super) async fn post(&self, batch: &Value) -> Answer {
         answer(self.upload().body(batch.to_string())).await
     }
 
     /// Sends a batch that must be taken.
-    pub async fn take(&self, batch: &Value) -> BatchReply {
+    pub(super) async fn take(&self, batch: &Value) -> BatchReply {
         let answer = self.post(batch).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         serde_json::from_str(&answer.body).unwrap()
     }
 
     /// Reports, metrics and rejections of one plugin, as the hub counts them.
-    pub async fn held(&self, host: &str, plugin: &str) -> (u64, u64, u64) {
+    pub(super) async fn held(&self, host: &str, plugin: &str) -> (u64, u64, u64) {
         let page = self.get(&format!("/api/v1/plugins?host={host}&plugin={plugin}")).await.json();
         let row = &page["items"][0];
         let count = |name: &str| row[name].as_u64().unwrap_or(0);
@@ -121,19 +121,19 @@ impl Running {
     }
 
     /// Uses the login link and gives the cookie.
-    pub async fn log_in(&self) -> String {
+    pub(super) async fn log_in(&self) -> String {
         let path = self.link.strip_prefix(&self.url).unwrap();
         let answer = answer(self.request("POST", path)).await;
         assert_eq!(answer.status, 303, "{}", answer.body);
         answer.header("set-cookie").split(';').next().unwrap().to_owned()
     }
 
-    pub async fn page(&self, cookie: &str, path: &str) -> Answer {
+    pub(super) async fn page(&self, cookie: &str, path: &str) -> Answer {
         answer(self.request("GET", path).header("cookie", cookie)).await
     }
 
     /// Sends bytes as they are and gives the first of what comes back.
-    pub async fn raw(&self, bytes: Vec<u8>) -> String {
+    pub(super) async fn raw(&self, bytes: Vec<u8>) -> String {
         let addr = self.url.strip_prefix("http://").unwrap();
         let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
         let (mut read, mut write) = stream.into_split();
@@ -149,7 +149,7 @@ impl Running {
         String::from_utf8_lossy(&head[..length]).into_owned()
     }
 
-    pub async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
             stop.send(()).unwrap();
         }
@@ -162,17 +162,17 @@ impl Running {
 }
 
 /// One agent's stream.
-pub struct Stream {
-    pub spool: SpoolId,
-    pub output: &'static str,
+pub(super) struct Stream {
+    pub(super) spool: SpoolId,
+    pub(super) output: &'static str,
 }
 
 impl Stream {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { spool: SpoolId::new(), output: "main" }
     }
 
-    pub fn batch(&self, reports: Vec<Value>) -> Value {
+    pub(super) fn batch(&self, reports: Vec<Value>) -> Value {
         json!({
             "agent": {"id": SpoolId::new(), "host": "web-1", "version": env!("CARGO_PKG_VERSION"), "spool": self.spool},
             "output": self.output, "sent": stamp(NOW), "reports": reports,
@@ -180,12 +180,12 @@ impl Stream {
     }
 }
 
-pub fn stamp(ms: i64) -> String {
+pub(super) fn stamp(ms: i64) -> String {
     talaia::model::Timestamp::from_millis(ms).unwrap().to_string()
 }
 
 /// A report of the plugin `disk` on `web-1`.
-pub fn report(seq: u64, ms: i64, metrics: Value) -> Value {
+pub(super) fn report(seq: u64, ms: i64, metrics: Value) -> Value {
     let accepted = metrics.as_array().unwrap().len();
     json!({
         "seq": seq, "plugin": "disk", "key": null, "host": "web-1", "run": RunId::new(),
@@ -199,7 +199,7 @@ pub fn report(seq: u64, ms: i64, metrics: Value) -> Value {
 }
 
 /// One value of `disk_used`.
-pub fn used(value: f64) -> Value {
+pub(super) fn used(value: f64) -> Value {
     json!([{"name": "disk_used", "value": value, "type": "percent", "unit": "%",
             "label": "Disk used", "tags": {"mount": "/"}}])
 }
