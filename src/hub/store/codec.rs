@@ -2,8 +2,8 @@
 //!
 //! A **raw block** holds the points of one batch as they came: each is the difference to the
 //! previous series id, the difference to the previous time, and a value. A **chunk** holds points
-//! of one series in order of time: the difference in time, and a value that may lean on the one
-//! before. Both start with a format byte. Numbers are LEB128, signed ones in zigzag. A value is a
+//! of one series in order of time: by how much the step in time differs from the one before, and a
+//! value that may lean on the one before. Both start with a format byte. Numbers are LEB128, signed ones in zigzag. A value is a
 //! mark and what the mark asks for; a float with at most four decimals is kept as a whole number
 //! and its scale, wherever that gives back the same bits.
 
@@ -130,9 +130,10 @@ pub(crate) fn read_raw<'a>(
 /// Writes the points of one series, in order of time.
 pub(crate) fn write_chunk<'a>(points: impl IntoIterator<Item = (i64, Scalar<'a>)>) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
-    let (mut last_ms, mut last) = (0_i64, None);
+    let (mut last_ms, mut last_step, mut last) = (0_i64, 0_i64, None);
     for (ms, value) in points {
-        put_signed(&mut bytes, ms.wrapping_sub(last_ms));
+        let step = ms.wrapping_sub(last_ms);
+        put_signed(&mut bytes, step.wrapping_sub(last_step));
         match (last, value) {
             (Some(before), now) if same(before, now) => bytes.push(mark::SAME),
             (Some(Scalar::Signed(before)), Scalar::Signed(now)) => {
@@ -141,7 +142,7 @@ pub(crate) fn write_chunk<'a>(points: impl IntoIterator<Item = (i64, Scalar<'a>)
             }
             _ => put_value(&mut bytes, value),
         }
-        last_ms = ms;
+        (last_ms, last_step) = (ms, step);
         last = Some(value);
     }
     bytes
@@ -153,9 +154,10 @@ pub(crate) fn read_chunk<'a>(
     mut each: impl FnMut(i64, Scalar<'a>),
 ) -> Result<(), Damaged> {
     let mut at = Cursor::open(bytes)?;
-    let (mut ms, mut last) = (0_i64, None);
+    let (mut ms, mut step, mut last) = (0_i64, 0_i64, None);
     while !at.0.is_empty() {
-        ms = ms.wrapping_add(at.signed()?);
+        step = step.wrapping_add(at.signed()?);
+        ms = ms.wrapping_add(step);
         let value = match (at.byte()?, last) {
             (mark::SAME, Some(before)) => before,
             (mark::STEP, Some(Scalar::Signed(before))) => {
@@ -201,9 +203,9 @@ fn put_value(bytes: &mut Vec<u8>, value: Scalar<'_>) {
 
 fn put_float(bytes: &mut Vec<u8>, x: f64) {
     let fits = |scale: usize| {
-        let whole = (x * TENS[scale]).round();
-        (whole.abs() < 9_007_199_254_740_992.0 && (whole / TENS[scale]).to_bits() == x.to_bits())
-            .then_some(whole as i64)
+        let whole = (x * TENS[scale]).round() as i64;
+        let same = (whole as f64 / TENS[scale]).to_bits() == x.to_bits();
+        (same && whole.unsigned_abs() < 1 << 53).then_some(whole)
     };
     // What four decimals cannot say, fewer cannot either, but for numbers too large for four.
     let scales = if x.abs() > 1e11 { 0..1 } else { 0..5 };
@@ -362,6 +364,6 @@ mod tests {
             (1_795_380_130_000 + i * 10_000, Scalar::Float(70.0 + f64::from(i as i32 % 7) / 10.0))
         });
         let chunk = write_chunk(points);
-        assert!(chunk.len() <= 120 * 6, "{} bytes for 120 points", chunk.len());
+        assert!(chunk.len() <= 120 * 4 + 20, "{} bytes for 120 points", chunk.len());
     }
 }
