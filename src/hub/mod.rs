@@ -1,1 +1,255 @@
-//! To come.
+//! The server side: takes reports in, keeps them, and shows them to people and programs.
+//!
+//! Promises: a batch that was answered with 200 is on disk, once, however often it was sent and
+//! whatever died in between; a batch is taken whole or not at all; every refusal says what and
+//! where; a hub of its own account and credentials exists after its first start, and none of its
+//! secrets is readable by others or stored in clear in its database.
+//!
+//! Deliberately does not know: the agent (they speak HTTP, even in one process), plugins as
+//! programs (nothing that is uploaded is ever run), alert rules.
+//!
+//! ```text
+//! server ─ routes, Host check, limits ─┬─ ingest ── wire ──▶ store ── append, compact
+//!                                      ├─ api ─────────────▶ store ── query
+//!                                      └─ web ── session ──▶ store ── query
+//! ```
+
+mod accounts;
+mod api;
+mod credentials;
+mod ingest;
+mod problem;
+mod server;
+mod session;
+mod settings;
+mod store;
+mod web;
+mod wire;
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tokio::net::TcpListener;
+
+pub use credentials::Credentials;
+pub use settings::{Clock, Settings};
+pub use store::StoreError;
+
+use credentials::Master;
+use store::{Limits, Store};
+
+/// What can go wrong with a hub.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// Something else listens there.
+    #[error(
+        "{addr} is taken by another program; stop it, or choose another address with `listen` (port 0 lets the system choose)"
+    )]
+    PortInUse {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The data folder cannot be made.
+    #[error("cannot make the hub's folder {path}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another hub uses the folder.
+    #[error("the hub in process {pid} uses {path}; stop it, or name another data folder")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// The other process, as it wrote itself down.
+        pid: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// `credentials.json` does not hold credentials.
+    #[error("{path} does not hold a hub's credentials; move it away, and the hub makes new ones")]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// `master.key` is not a key.
+    #[error("{path} is not a key of 32 bytes; restore it, or move it away to begin a new one")]
+    MasterKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no hub in the folder.
+    #[error("there is no hub in {path} yet; start one with `talaia run` or `talaia hub`")]
+    NoHub {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The server ended by itself.
+    #[error("the hub stopped serving")]
+    Serve(#[source] io::Error),
+}
+
+/// A hub that listens. It answers once [`Hub::serve`] is polled.
+pub struct Hub {
+    listener: TcpListener,
+    addr: SocketAddr,
+    settings: Settings,
+    store: Store,
+    credentials: Credentials,
+    /// Held for as long as the hub lives.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Listens, opens the database, makes the account where there is none, and writes
+    /// `credentials.json`, in this order: a hub that cannot listen changes nothing.
+    pub async fn bind(settings: Settings) -> Result<Self, HubError> {
+        let addr = settings.listen;
+        let listener = TcpListener::bind(addr).await.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => HubError::PortInUse { addr },
+            _ => HubError::Bind { addr, source },
+        })?;
+        let addr = listener.local_addr().map_err(|source| HubError::Bind { addr, source })?;
+        let folder = &settings.data_dir;
+        credentials::make_folder(folder)?;
+        let lock = lock(folder)?;
+        let master = Master::open(folder)?;
+        let kept = Credentials::read(folder)?;
+        let store = Store::open(Limits {
+            path: store::file_in(folder),
+            max_size: settings.max_size,
+            min_free: settings.min_free,
+        })?;
+        let (url, now) = (url(addr), settings.clock.now());
+        let credentials = store
+            .change(move |conn| accounts::ensure_local(conn, &master, kept.as_ref(), url, now))
+            .await?;
+        credentials.write(folder)?;
+        Ok(Self { listener, addr, settings, store, credentials, _lock: lock })
+    }
+
+    /// Where it listens; the port is the real one.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// `http://…` of [`Hub::addr`], as written in `credentials.json`.
+    pub fn url(&self) -> &str {
+        &self.credentials.url
+    }
+
+    /// What the local agent needs to reach it.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// A new login link: works once, for ten minutes.
+    pub fn login_link(&self) -> Result<String, HubError> {
+        make_login_link(&self.settings.data_dir, &self.settings.clock)
+    }
+
+    /// Answers until `stop` is ready; then lets requests finish for a few seconds, and closes the
+    /// database.
+    pub async fn serve(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), HubError> {
+        let Self { listener, addr, settings, store, .. } = self;
+        let served = server::serve(listener, addr, settings, store.clone(), stop).await;
+        store.close().await;
+        served.map_err(HubError::Serve)
+    }
+}
+
+/// A new login link for the hub in `data_dir`, which another process may be serving.
+pub fn make_login_link(data_dir: &Path, clock: &Clock) -> Result<String, HubError> {
+    let none = || HubError::NoHub { path: data_dir.to_owned() };
+    let credentials = Credentials::read(data_dir)?.ok_or_else(none)?;
+    let path = store::file_in(data_dir);
+    if !path.exists() {
+        return Err(none());
+    }
+    let mut conn = store::open(&path, store::Access::Write)?;
+    let token = session::new_link(&mut conn, clock.now())
+        .map_err(|source| StoreError::Sqlite { action: "write a login link to", source })?
+        .ok_or_else(none)?;
+    Ok(format!("{}/login/{}", credentials.url, token.expose()))
+}
+
+/// The address as a browser on this machine can call it.
+fn url(addr: SocketAddr) -> String {
+    match addr {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{}", v4.port()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("http://[::1]:{}", v6.port()),
+        other => format!("http://{other}"),
+    }
+}
+
+/// Takes the folder for this process.
+fn lock(folder: &Path) -> Result<File, HubError> {
+    let path = folder.join("hub.lock");
+    let failed = |source| HubError::Write { path: path.clone(), source };
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // Who it is makes the message better; that it is somebody is known already.
+            let _read = (&mut file).take(20).read_to_string(&mut pid);
+            return Err(HubError::Locked { path: folder.to_owned(), pid: pid.trim().to_owned() });
+        }
+        Err(std::fs::TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    file.set_len(0).map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}

@@ -7,6 +7,7 @@ mod architecture;
 mod decode;
 mod deliver;
 mod exec;
+mod hub;
 mod judge;
 mod plugins;
 mod schema;

@@ -1,0 +1,262 @@
+//! What a program is told when something is wrong: `application/problem+json` (RFC 9457).
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::store::{AppendError, StoreError};
+use super::wire::{Fault, FaultKind};
+
+/// This version, for messages.
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// An error of the API. Behind a pointer, because it is large and rare.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem(Box<Inner>);
+
+#[derive(Debug, Clone, Serialize)]
+struct Inner {
+    status: u16,
+    /// A word for programs.
+    code: &'static str,
+    /// The same for every problem of this code.
+    title: &'static str,
+    /// One sentence on this one, and what to do.
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<Place>,
+    #[serde(skip)]
+    retry_after: Option<u32>,
+    #[serde(skip)]
+    header: Option<(HeaderName, &'static str)>,
+}
+
+/// Where in the body.
+#[derive(Debug, Clone, Serialize)]
+struct Place {
+    pointer: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    line: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    column: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
+impl Problem {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self(Box::new(Inner {
+            status: status.as_u16(),
+            code,
+            title,
+            detail: detail.into(),
+            place: None,
+            retry_after: None,
+            header: None,
+        }))
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "a key is needed",
+            "send `Authorization: Bearer KEY` with a key of this hub; the local one is in the hub's credentials.json",
+        );
+        problem.0.header = Some((header::WWW_AUTHENTICATE, "Bearer"));
+        problem
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "no such thing",
+            "there is nothing under this path; the API is under /api/v1",
+        )
+    }
+
+    pub(crate) fn parameter(name: &str, wants: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "parameter",
+            "a parameter cannot be used",
+            format!("`{name}` must be {wants}"),
+        )
+    }
+
+    /// Another version of the protocol in the path.
+    pub(crate) fn protocol(asked: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "protocol",
+            "another version of the protocol",
+            format!(
+                "this hub is talaia {OURS} and speaks protocol v1, not `{asked}`: if the agent is newer, install its version of talaia on the hub; if it is older, install talaia {OURS} on the agent"
+            ),
+        )
+    }
+
+    pub(crate) fn media_type(detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "the body is of a kind that cannot be read",
+            detail,
+        );
+        problem.0.header = Some((header::ACCEPT_ENCODING, "zstd, gzip, identity"));
+        problem
+    }
+
+    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large", detail)
+    }
+
+    pub(crate) fn busy() -> Self {
+        Self::from(StoreError::Busy)
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    fn body(agent: Option<&str>, fault: Fault) -> Self {
+        let (status, code, title) = match fault.kind {
+            FaultKind::Syntax => (StatusCode::BAD_REQUEST, "json-syntax", "the body is not JSON"),
+            FaultKind::Encoding => {
+                (StatusCode::BAD_REQUEST, "encoding", "the body cannot be unpacked")
+            }
+            FaultKind::Shape => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "shape", "the body is not a batch of reports")
+            }
+            FaultKind::TooMany => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
+            }
+        };
+        let mut detail = fault.message;
+        if let Some(agent) = agent.filter(|_| fault.kind == FaultKind::Shape) {
+            match compare(agent, OURS) {
+                Some(std::cmp::Ordering::Greater) => {
+                    detail = format!(
+                        "{detail}; this hub ({OURS}) is older than the agent ({agent}): install talaia {agent} or later on the hub"
+                    );
+                }
+                Some(std::cmp::Ordering::Less) => {
+                    detail = format!(
+                        "{detail}; the agent ({agent}) is older than this hub ({OURS}): install talaia {OURS} on the agent"
+                    );
+                }
+                _ => {}
+            }
+        }
+        let mut problem = Self::new(status, code, title, detail);
+        problem.0.place = Some(Place {
+            pointer: fault.pointer,
+            line: fault.line,
+            column: fault.column,
+            report: fault.report.map(|(index, _)| index),
+            seq: fault.report.and_then(|(_, seq)| seq),
+        });
+        problem
+    }
+}
+
+/// Compares versions by their first three numbers.
+fn compare(a: &str, b: &str) -> Option<std::cmp::Ordering> {
+    let numbers = |text: &str| -> Option<Vec<u64>> {
+        let bare = text.split(['-', '+']).next()?;
+        bare.split('.').take(3).map(|part| part.parse().ok()).collect()
+    };
+    Some(numbers(a)?.cmp(&numbers(b)?))
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_full() {
+            let mut problem = Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "disk-full",
+                "the hub has no room",
+                StoreError::Full.to_string(),
+            );
+            problem.0.retry_after = Some(60);
+            return problem;
+        }
+        let mut problem = match error {
+            StoreError::Busy | StoreError::Closed => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "the hub cannot do it now",
+                error.to_string(),
+            ),
+            _ => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "the hub's store failed");
+                // What exactly failed is for the operator's log, not for whoever asks.
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "store",
+                    "the hub's store failed",
+                    "see the hub's log",
+                )
+            }
+        };
+        problem.0.retry_after = Some(5);
+        problem
+    }
+}
+
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Body(fault) => Self::body(None, fault),
+            AppendError::BodyOf(version, fault) => Self::body(Some(&version), fault),
+            AppendError::Store(error) => Self::from(error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), super::store::json(&self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.0.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((name, value)) = self.0.header {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cmp::Ordering;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert_eq!(compare("0.10.0", "0.9.9"), Some(Ordering::Greater));
+        assert_eq!(compare("0.1.0-rc.1", "0.1.0"), Some(Ordering::Equal));
+        assert_eq!(compare("0.0.9", "0.1.0"), Some(Ordering::Less));
+        assert_eq!(compare("next", "0.1.0"), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! A person's way in: a link that works once, then a cookie.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::model::Secret;
+
+use super::accounts;
+use super::credentials::{self, form_token, hash, same_hash};
+
+/// How long a login link works, in milliseconds.
+pub(crate) const LINK_MS: i64 = 10 * 60 * 1000;
+/// How long a session lasts, in milliseconds.
+pub(crate) const SESSION_MS: i64 = 30 * 24 * 3600 * 1000;
+/// Sessions of one account; the oldest go.
+const SESSIONS: i64 = 50;
+
+/// Who is logged in.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) account: i64,
+    /// What a form of this session must carry.
+    pub(crate) form: String,
+}
+
+/// Makes a link's token for the local account. `None` before there is an account.
+pub(crate) fn new_link(conn: &mut Connection, now: i64) -> rusqlite::Result<Option<Secret>> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let account: Option<i64> = transaction
+        .query_row("SELECT id FROM accounts WHERE name = ?1", [accounts::LOCAL], |row| row.get(0))
+        .optional()?;
+    let Some(account) = account else { return Ok(None) };
+    let token = credentials::new_token("");
+    transaction.execute("DELETE FROM login_links WHERE expires_ms <= ?1", [now])?;
+    transaction.execute(
+        "INSERT INTO login_links (hash, account_id, expires_ms) VALUES (?1, ?2, ?3)",
+        params![hash(token.expose()), account, now + LINK_MS],
+    )?;
+    transaction.commit()?;
+    Ok(Some(token))
+}
+
+/// Whether a link would work now. Does not use it up: link previews only look.
+pub(crate) fn link_is_good(conn: &Connection, token: &str, now: i64) -> rusqlite::Result<bool> {
+    let hash = hash(token);
+    let found: Option<Vec<u8>> = conn
+        .query_row(
+            "SELECT hash FROM login_links WHERE hash = ?1 AND expires_ms > ?2",
+            params![hash, now],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(found.is_some_and(|stored| same_hash(&stored, &hash)))
+}
+
+/// Uses a link up and begins a session; `None` if the link does not work (any more).
+pub(crate) fn begin(
+    conn: &mut Connection,
+    link: &str,
+    now: i64,
+) -> rusqlite::Result<Option<Secret>> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let account: Option<i64> = transaction
+        .query_row(
+            "DELETE FROM login_links WHERE hash = ?1 AND expires_ms > ?2 RETURNING account_id",
+            params![hash(link), now],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(account) = account else { return Ok(None) };
+    let token = credentials::new_token("");
+    transaction.execute("DELETE FROM sessions WHERE expires_ms <= ?1", [now])?;
+    transaction.execute(
+        "INSERT INTO sessions (hash, account_id, expires_ms) VALUES (?1, ?2, ?3)",
+        params![hash(token.expose()), account, now + SESSION_MS],
+    )?;
+    transaction.execute(
+        "DELETE FROM sessions WHERE account_id = ?1 AND hash NOT IN
+         (SELECT hash FROM sessions WHERE account_id = ?1 ORDER BY expires_ms DESC LIMIT ?2)",
+        params![account, SESSIONS],
+    )?;
+    transaction.commit()?;
+    Ok(Some(token))
+}
+
+/// Who a cookie belongs to.
+pub(crate) fn by_cookie(
+    conn: &Connection,
+    token: &str,
+    now: i64,
+) -> rusqlite::Result<Option<Session>> {
+    let hash = hash(token);
+    let found: Option<(i64, Vec<u8>)> = conn
+        .prepare_cached(
+            "SELECT account_id, hash FROM sessions WHERE hash = ?1 AND expires_ms > ?2",
+        )?
+        .query_row(params![hash, now], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(found
+        .filter(|(_, stored)| same_hash(stored, &hash))
+        .map(|(account, _)| Session { account, form: form_token(token) }))
+}
+
+/// Ends a session.
+pub(crate) fn end(conn: &mut Connection, token: &str) -> rusqlite::Result<()> {
+    conn.execute("DELETE FROM sessions WHERE hash = ?1", [hash(token)])?;
+    Ok(())
+}

@@ -1,0 +1,65 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::model::Timestamp;
+
+/// What a hub needs to know before it starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The hub's folder: its database, credentials and master key. Made with mode 0700.
+    pub data_dir: PathBuf,
+    /// Further names under which browsers and agents may call this hub, without a port.
+    pub hosts: Vec<String>,
+    /// The database's size in bytes above which the oldest points are dropped.
+    pub max_size: u64,
+    /// Free bytes on the disk below which the hub takes no more reports.
+    pub min_free: u64,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl Settings {
+    /// The defaults: 1 GiB of results, 256 MiB of the disk left alone, the system's clock.
+    pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            listen,
+            data_dir: data_dir.into(),
+            hosts: Vec::new(),
+            max_size: 1 << 30,
+            min_free: 256 << 20,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// The wall clock, so that tests can turn it.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+
+impl Clock {
+    /// The system's.
+    pub fn system() -> Self {
+        Self(Arc::new(|| Timestamp::from(SystemTime::now()).millis()))
+    }
+
+    /// Any other: `now` gives milliseconds since 1970.
+    pub fn from_fn(now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now(&self) -> i64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock(…)")
+    }
+}

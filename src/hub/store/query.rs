@@ -1,0 +1,521 @@
+//! Reading: what the API and the pages show. Every function works in the caller's transaction.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, Row, named_params, params};
+use serde::{Serialize, Serializer};
+
+use crate::model::{Outcome, Status, Tags, Timestamp, Usage, Value};
+
+use super::codec::{self, Scalar};
+use super::compact::each_raw;
+
+/// Most series that one answer with points goes through.
+const SERIES_A_PAGE: usize = 500;
+
+/// Whose and which.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) account: i64,
+    pub(crate) host: Option<String>,
+    pub(crate) plugin: Option<String>,
+    /// The id after which to go on; for runs and rejections, which come newest first, before which.
+    pub(crate) after: Option<i64>,
+    pub(crate) limit: usize,
+}
+
+/// One plugin on one host.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PluginRow {
+    pub(crate) id: i64,
+    pub(crate) host: String,
+    pub(crate) plugin: String,
+    /// Milliseconds since 1970 when the hub last heard of it.
+    #[serde(rename = "received", serialize_with = "time")]
+    pub(crate) received_ms: i64,
+    /// How many reports and metrics the hub took from it, ever.
+    pub(crate) reports: i64,
+    pub(crate) metrics: i64,
+    pub(crate) rejected: i64,
+    pub(crate) skipped: i64,
+    pub(crate) last_run: Option<RunRow>,
+}
+
+/// One run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RunRow {
+    pub(crate) id: i64,
+    pub(crate) host: String,
+    pub(crate) plugin: String,
+    pub(crate) run: String,
+    #[serde(rename = "started", serialize_with = "time")]
+    pub(crate) started_ms: i64,
+    pub(crate) duration: f64,
+    pub(crate) interval: Option<f64>,
+    pub(crate) outcome: Outcome,
+    pub(crate) status: Status,
+    pub(crate) message: Option<String>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) counts: Counted,
+    pub(crate) skipped: i64,
+    pub(crate) leftovers: i64,
+    pub(crate) usage: Usage,
+    pub(crate) stderr: Option<String>,
+}
+
+/// A run's records, counted.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Counted {
+    pub(crate) produced: i64,
+    pub(crate) accepted: i64,
+    pub(crate) rejected: BTreeMap<String, u64>,
+}
+
+/// One series and its last value.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct SeriesRow {
+    pub(crate) id: i64,
+    pub(crate) host: String,
+    pub(crate) plugin: String,
+    pub(crate) name: String,
+    pub(crate) tags: Tags,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) unit: Option<String>,
+    pub(crate) label: Option<String>,
+    pub(crate) warn: Option<String>,
+    pub(crate) crit: Option<String>,
+    pub(crate) min: Option<f64>,
+    pub(crate) max: Option<f64>,
+    /// Milliseconds since 1970 and the value.
+    pub(crate) last: Option<(i64, Value)>,
+}
+
+/// One refused record.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RejectionRow {
+    pub(crate) id: i64,
+    pub(crate) host: String,
+    pub(crate) plugin: String,
+    pub(crate) run: String,
+    #[serde(rename = "started", serialize_with = "time")]
+    pub(crate) started_ms: i64,
+    pub(crate) code: String,
+    pub(crate) path: String,
+    pub(crate) line: i64,
+    pub(crate) column: i64,
+    pub(crate) value: String,
+    pub(crate) rule: Option<String>,
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+/// Which points.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PointsQuery {
+    pub(crate) filter: Filter,
+    pub(crate) name: Option<String>,
+    pub(crate) tags: Vec<(String, String)>,
+    /// First and last millisecond, both included.
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) position: Option<Position>,
+}
+
+/// Where an answer ended: so many points of this series at this millisecond were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) series: i64,
+    pub(crate) ms: i64,
+    pub(crate) given: usize,
+}
+
+/// Some points, and where to go on.
+#[derive(Debug, Clone)]
+pub(crate) struct PointsPage {
+    pub(crate) series: Vec<(SeriesRow, Vec<(i64, Value)>)>,
+    pub(crate) next: Option<Position>,
+}
+
+/// Everything an account has, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Totals {
+    pub(crate) plugins: i64,
+    pub(crate) reports: i64,
+    pub(crate) metrics: i64,
+    pub(crate) rejected: i64,
+    /// The largest difference of an agent's clock to the hub's, in milliseconds.
+    pub(crate) skew_ms: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn time<S: Serializer>(ms: &i64, s: S) -> Result<S::Ok, S::Error> {
+    match Timestamp::from_millis(*ms) {
+        Some(time) => time.serialize(s),
+        None => s.serialize_none(),
+    }
+}
+
+const RUN_COLUMNS: &str = "r.id, r.run, r.started_ms, r.duration, r.interval, r.outcome, r.status, \
+    r.message, r.warnings, r.produced, r.accepted, r.rejected, r.skipped, r.leftovers, r.cpu, \
+    r.max_rss, r.stdout, r.stderr, r.tail";
+
+/// Reads a run whose columns start at `at`.
+fn run(row: &Row<'_>, at: usize, host: String, plugin: String) -> rusqlite::Result<RunRow> {
+    let parsed = |column: usize| -> rusqlite::Result<Option<String>> { row.get(at + column) };
+    let outcome: String = row.get(at + 5)?;
+    let status: String = row.get(at + 6)?;
+    Ok(RunRow {
+        id: row.get(at)?,
+        host,
+        plugin,
+        run: row.get(at + 1)?,
+        started_ms: row.get(at + 2)?,
+        duration: row.get(at + 3)?,
+        interval: row.get(at + 4)?,
+        outcome: serde_json::from_str(&outcome).unwrap_or(Outcome::Stopped),
+        status: Status::from_word(&status).unwrap_or(Status::Unknown),
+        message: row.get(at + 7)?,
+        warnings: from_json(parsed(8)?),
+        counts: Counted {
+            produced: row.get(at + 9)?,
+            accepted: row.get(at + 10)?,
+            rejected: from_json(parsed(11)?),
+        },
+        skipped: row.get(at + 12)?,
+        leftovers: row.get(at + 13)?,
+        usage: Usage {
+            cpu: row.get(at + 14)?,
+            max_rss: row.get::<_, i64>(at + 15)? as u64,
+            stdout: row.get::<_, i64>(at + 16)? as u64,
+            stderr: row.get::<_, i64>(at + 17)? as u64,
+        },
+        stderr: row.get(at + 18)?,
+    })
+}
+
+fn from_json<T: Default + serde::de::DeserializeOwned>(text: Option<String>) -> T {
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// Plugins in the order in which the hub met them.
+pub(crate) fn plugins(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<PluginRow>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT m.id, m.host, m.plugin, m.received_ms, m.reports, m.metrics, m.rejected,
+         m.skipped, {RUN_COLUMNS}
+         FROM monitors m LEFT JOIN runs r ON r.id = m.last_run
+         WHERE m.account_id = :account AND m.id > :after
+         AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
+         ORDER BY m.id LIMIT :limit"
+    ))?;
+    let rows = statement.query_map(
+        named_params! {
+            ":account": filter.account, ":after": filter.after.unwrap_or(0), ":host": filter.host,
+            ":plugin": filter.plugin, ":limit": filter.limit as i64
+        },
+        |row| {
+            let host: String = row.get(1)?;
+            let plugin: String = row.get(2)?;
+            let ran = row.get::<_, Option<i64>>(8)?.is_some();
+            Ok(PluginRow {
+                id: row.get(0)?,
+                received_ms: row.get(3)?,
+                reports: row.get(4)?,
+                metrics: row.get(5)?,
+                rejected: row.get(6)?,
+                skipped: row.get(7)?,
+                last_run: if ran { Some(run(row, 8, host.clone(), plugin.clone())?) } else { None },
+                host,
+                plugin,
+            })
+        },
+    )?;
+    rows.collect()
+}
+
+/// Runs, newest first.
+pub(crate) fn runs(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<RunRow>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT m.host, m.plugin, {RUN_COLUMNS}
+         FROM runs r JOIN monitors m ON m.id = r.monitor_id
+         WHERE m.account_id = :account AND r.id < :before
+         AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
+         ORDER BY r.id DESC LIMIT :limit"
+    ))?;
+    let rows = statement.query_map(
+        named_params! {
+            ":account": filter.account, ":before": filter.after.unwrap_or(i64::MAX),
+            ":host": filter.host, ":plugin": filter.plugin, ":limit": filter.limit as i64
+        },
+        |row| run(row, 2, row.get(0)?, row.get(1)?),
+    )?;
+    rows.collect()
+}
+
+/// The newest runs of one monitor, through its index.
+pub(crate) fn runs_of(
+    conn: &Connection,
+    plugin: &PluginRow,
+    limit: usize,
+) -> rusqlite::Result<Vec<RunRow>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {RUN_COLUMNS} FROM runs r WHERE r.monitor_id = ?1 ORDER BY r.id DESC LIMIT ?2"
+    ))?;
+    let rows = statement.query_map(params![plugin.id, limit as i64], |row| {
+        run(row, 0, plugin.host.clone(), plugin.plugin.clone())
+    })?;
+    rows.collect()
+}
+
+/// Refused records, newest first.
+pub(crate) fn rejections(
+    conn: &Connection,
+    filter: &Filter,
+) -> rusqlite::Result<Vec<RejectionRow>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT j.id, m.host, m.plugin, j.run, j.started_ms, j.code, j.path, j.line, j.col,
+         j.value, j.rule, j.message, j.hint
+         FROM rejections j JOIN monitors m ON m.id = j.monitor_id
+         WHERE m.account_id = :account AND j.id < :before
+         AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
+         ORDER BY j.id DESC LIMIT :limit",
+    )?;
+    let rows = statement.query_map(
+        named_params! {
+            ":account": filter.account, ":before": filter.after.unwrap_or(i64::MAX),
+            ":host": filter.host, ":plugin": filter.plugin, ":limit": filter.limit as i64
+        },
+        |row| {
+            Ok(RejectionRow {
+                id: row.get(0)?,
+                host: row.get(1)?,
+                plugin: row.get(2)?,
+                run: row.get(3)?,
+                started_ms: row.get(4)?,
+                code: row.get(5)?,
+                path: row.get(6)?,
+                line: row.get(7)?,
+                column: row.get(8)?,
+                value: row.get(9)?,
+                rule: row.get(10)?,
+                message: row.get(11)?,
+                hint: row.get(12)?,
+            })
+        },
+    )?;
+    rows.collect()
+}
+
+fn bare_series(
+    conn: &Connection,
+    filter: &Filter,
+    name: Option<&str>,
+) -> rusqlite::Result<Vec<SeriesRow>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT s.id, m.host, m.plugin, s.name, s.tags, s.kind, s.unit, s.label, s.warn, s.crit,
+         s.min, s.max, s.last_ms, s.last_value
+         FROM series s JOIN monitors m ON m.id = s.monitor_id
+         WHERE m.account_id = :account AND s.id > :after
+         AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
+         AND (:name IS NULL OR s.name = :name) ORDER BY s.id LIMIT :limit",
+    )?;
+    let rows = statement.query_map(
+        named_params! {
+            ":account": filter.account, ":after": filter.after.unwrap_or(0), ":host": filter.host,
+            ":plugin": filter.plugin, ":name": name, ":limit": filter.limit as i64
+        },
+        |row| {
+            let tags: String = row.get(4)?;
+            let last_ms: Option<i64> = row.get(12)?;
+            let last_value: Option<String> = row.get(13)?;
+            Ok(SeriesRow {
+                id: row.get(0)?,
+                host: row.get(1)?,
+                plugin: row.get(2)?,
+                name: row.get(3)?,
+                tags: from_json(Some(tags)),
+                kind: row.get(5)?,
+                unit: row.get(6)?,
+                label: row.get(7)?,
+                warn: row.get(8)?,
+                crit: row.get(9)?,
+                min: row.get(10)?,
+                max: row.get(11)?,
+                last: last_ms.zip(last_value.and_then(|v| serde_json::from_str(&v).ok())),
+            })
+        },
+    )?;
+    rows.collect()
+}
+
+/// Series with their last values, in the order in which the hub met them.
+pub(crate) fn series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<SeriesRow>> {
+    let mut found = bare_series(conn, filter, None)?;
+    let mut newest: HashMap<i64, (i64, Value)> =
+        found.iter_mut().map(|s| (s.id, s.last.take().unwrap_or((i64::MIN, Value::Gap)))).collect();
+    each_raw(conn, |series, ms, value| {
+        if let Some(last) = newest.get_mut(&series)
+            && ms >= last.0
+        {
+            *last = (ms, value.to_value());
+        }
+    })?;
+    for series in &mut found {
+        series.last = newest.remove(&series.id).filter(|(ms, _)| *ms > i64::MIN);
+    }
+    Ok(found)
+}
+
+/// Points by series and time.
+pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result<PointsPage> {
+    let mut filter = query.filter.clone();
+    let mut room = filter.limit;
+    filter.limit = SERIES_A_PAGE;
+    // The series in which the last answer ended comes again.
+    filter.after = query.position.map(|p| p.series - 1);
+    let mut candidates = bare_series(conn, &filter, query.name.as_deref())?;
+    let last_candidate =
+        (candidates.len() == SERIES_A_PAGE).then(|| candidates.last().map(|s| s.id)).flatten();
+    candidates
+        .retain(|s| query.tags.iter().all(|(key, value)| s.tags.get(key) == Some(value.as_str())));
+    let mut raw: HashMap<i64, Vec<(i64, Value)>> =
+        candidates.iter().map(|s| (s.id, Vec::new())).collect();
+    each_raw(conn, |series, ms, value| {
+        if (query.from..=query.to).contains(&ms)
+            && let Some(points) = raw.get_mut(&series)
+        {
+            points.push((ms, value.to_value()));
+        }
+    })?;
+    let mut page = PointsPage { series: Vec::new(), next: None };
+    for series in candidates {
+        let id = series.id;
+        let (mut from, mut given) = (query.from, 0);
+        if let Some(position) = query.position.filter(|p| p.series == id) {
+            (from, given) = (position.ms.max(query.from), position.given);
+        }
+        let fresh = raw.remove(&id).unwrap_or_default();
+        let mut points = of_series(conn, id, from..=query.to, given + room + 1, fresh)?;
+        points.drain(..given.min(points.len()));
+        if points.len() > room {
+            points.truncate(room);
+            let (ms, mut count) = points.last().map_or((from, given), |(last, _)| {
+                (*last, points.iter().rev().take_while(|(ms, _)| ms == last).count())
+            });
+            if ms == from {
+                count = count.max(given + points.iter().filter(|(at, _)| *at == ms).count());
+            }
+            page.next = Some(Position { series: id, ms, given: count });
+        }
+        room -= points.len();
+        if !points.is_empty() {
+            page.series.push((series, points));
+        }
+        if page.next.is_some() {
+            return Ok(page);
+        }
+    }
+    page.next = last_candidate.map(|id| Position { series: id + 1, ms: i64::MIN, given: 0 });
+    Ok(page)
+}
+
+/// The first `need` points of one series in `range`, by time. `points` are those from raw blocks.
+fn of_series(
+    conn: &Connection,
+    series: i64,
+    range: std::ops::RangeInclusive<i64>,
+    need: usize,
+    mut points: Vec<(i64, Value)>,
+) -> rusqlite::Result<Vec<(i64, Value)>> {
+    // What is raw came after what is in chunks, and of two values at one time the later comes last:
+    // so chunks first, and a stable sort.
+    let fresh = std::mem::take(&mut points);
+    let mut statement = conn.prepare_cached(
+        "SELECT id, from_ms, body FROM chunks WHERE series_id = ?1 AND from_ms <= ?3 AND to_ms >= ?2
+         ORDER BY from_ms, id",
+    )?;
+    let mut rows = statement.query(params![series, range.start(), range.end()])?;
+    let mut checked = 0;
+    while let Some(row) = rows.next()? {
+        let from_ms: i64 = row.get(1)?;
+        // Chunks of late points may overlap; all that start later than the last point needed are
+        // of no use any more.
+        if points.len() >= need && points.len() >= 2 * checked {
+            points.sort_by_key(|(ms, _)| *ms);
+            checked = points.len();
+            if points[need - 1].0 < from_ms {
+                break;
+            }
+        }
+        let body = row.get_ref(2)?.as_blob()?;
+        let read = codec::read_chunk(body, |ms, value| {
+            if range.contains(&ms) {
+                points.push((ms, value.to_value()));
+            }
+        });
+        if read.is_err() {
+            tracing::error!(chunk = row.get::<_, i64>(0)?, "a chunk of points is damaged");
+        }
+    }
+    points.extend(fresh.into_iter().filter(|(ms, _)| range.contains(ms)));
+    points.sort_by_key(|(ms, _)| *ms);
+    points.truncate(need);
+    Ok(points)
+}
+
+/// Calls `each` with series, time and value of every point of `wanted` in `range`: series after
+/// series in order of time, but for late points, and then what is not compacted yet, as it came.
+pub(crate) fn visit(
+    conn: &Connection,
+    wanted: &[i64],
+    range: std::ops::RangeInclusive<i64>,
+    mut each: impl FnMut(i64, i64, Scalar<'_>),
+) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(
+        "SELECT body FROM chunks WHERE series_id = ?1 AND from_ms <= ?3 AND to_ms >= ?2
+         ORDER BY from_ms, id",
+    )?;
+    for series in wanted {
+        let mut rows = statement.query(params![series, range.start(), range.end()])?;
+        while let Some(row) = rows.next()? {
+            let body = row.get_ref(0)?.as_blob()?;
+            let read = codec::read_chunk(body, |ms, value| {
+                if range.contains(&ms) {
+                    each(*series, ms, value);
+                }
+            });
+            if read.is_err() {
+                tracing::error!(series, "a chunk of points is damaged");
+            }
+        }
+    }
+    let wanted: std::collections::HashSet<i64> = wanted.iter().copied().collect();
+    each_raw(conn, |series, ms, value| {
+        if range.contains(&ms) && wanted.contains(&series) {
+            each(series, ms, value);
+        }
+    })
+}
+
+/// What an account has, counted.
+pub(crate) fn totals(conn: &Connection, account: i64) -> rusqlite::Result<Totals> {
+    let skew_ms = conn.query_row(
+        "SELECT coalesce(max(abs(skew_ms)), 0) FROM agents WHERE account_id = ?1",
+        [account],
+        |row| row.get(0),
+    )?;
+    conn.query_row(
+        "SELECT count(*), coalesce(sum(reports), 0), coalesce(sum(metrics), 0),
+         coalesce(sum(rejected), 0) FROM monitors WHERE account_id = ?1",
+        [account],
+        |row| {
+            Ok(Totals {
+                plugins: row.get(0)?,
+                reports: row.get(1)?,
+                metrics: row.get(2)?,
+                rejected: row.get(3)?,
+                skew_ms,
+            })
+        },
+    )
+}

@@ -1,0 +1,186 @@
+//! The tables, and opening the file that holds them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::StoreError;
+
+/// Marks the file as a hub's: "TLHB".
+const APPLICATION: i64 = 0x544c_4842;
+
+/// The tables' version. A file with a higher one is refused untouched.
+pub(crate) const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE accounts (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, api_key TEXT NOT NULL UNIQUE,
+    secret_key BLOB NOT NULL, created_ms INTEGER NOT NULL
+) STRICT;
+-- Tokens are kept as SHA-256 only.
+CREATE TABLE keys (
+    id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL REFERENCES accounts, hash BLOB NOT NULL UNIQUE,
+    created_ms INTEGER NOT NULL, revoked_ms INTEGER
+) STRICT;
+CREATE TABLE plugin_keys (
+    key TEXT PRIMARY KEY, account_id INTEGER NOT NULL REFERENCES accounts, plugin TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, revoked_ms INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE login_links (
+    hash BLOB PRIMARY KEY, account_id INTEGER NOT NULL REFERENCES accounts, expires_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sessions (
+    hash BLOB PRIMARY KEY, account_id INTEGER NOT NULL REFERENCES accounts, expires_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE agents (
+    account_id INTEGER NOT NULL, agent TEXT NOT NULL, host TEXT NOT NULL, version TEXT NOT NULL,
+    spool TEXT NOT NULL, received_ms INTEGER NOT NULL, skew_ms INTEGER NOT NULL,
+    PRIMARY KEY (account_id, agent)
+) STRICT, WITHOUT ROWID;
+-- `through` is the mark of the stream: reports at or below it are duplicates.
+CREATE TABLE streams (
+    account_id INTEGER NOT NULL, spool TEXT NOT NULL, output TEXT NOT NULL,
+    through INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+    PRIMARY KEY (account_id, spool, output)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE monitors (
+    id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, host TEXT NOT NULL, plugin TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, last_run INTEGER,
+    reports INTEGER NOT NULL DEFAULT 0, metrics INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (account_id, host, plugin)
+) STRICT;
+-- `last_ms` and `last_value` are as of the last compaction; `raw` may know better.
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, monitor_id INTEGER NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL,
+    kind TEXT NOT NULL, unit TEXT, label TEXT, warn TEXT, crit TEXT, min REAL, max REAL,
+    last_ms INTEGER, last_value TEXT,
+    UNIQUE (monitor_id, name, tags)
+) STRICT;
+-- Points of one batch each, as they came.
+CREATE TABLE raw (id INTEGER PRIMARY KEY AUTOINCREMENT, points INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+-- Points of one series each, in order of time; made from `raw` by compaction.
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, series_id INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, points INTEGER NOT NULL, body BLOB NOT NULL
+) STRICT;
+CREATE INDEX chunks_of_series ON chunks (series_id, from_ms, to_ms);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run TEXT NOT NULL,
+    started_ms INTEGER NOT NULL, duration REAL NOT NULL, interval REAL, good INTEGER NOT NULL,
+    outcome TEXT NOT NULL, status TEXT NOT NULL, message TEXT, warnings TEXT, produced INTEGER NOT NULL,
+    accepted INTEGER NOT NULL, rejected TEXT, skipped INTEGER NOT NULL, leftovers INTEGER NOT NULL,
+    cpu REAL NOT NULL, max_rss INTEGER NOT NULL, stdout INTEGER NOT NULL, stderr INTEGER NOT NULL,
+    tail TEXT
+) STRICT;
+CREATE INDEX runs_of_monitor ON runs (monitor_id);
+CREATE INDEX bad_runs_of_monitor ON runs (monitor_id) WHERE good = 0;
+CREATE TABLE rejections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run TEXT NOT NULL,
+    started_ms INTEGER NOT NULL, code TEXT NOT NULL, path TEXT NOT NULL, line INTEGER NOT NULL,
+    col INTEGER NOT NULL, value TEXT NOT NULL, rule TEXT, message TEXT NOT NULL, hint TEXT NOT NULL
+) STRICT;
+CREATE INDEX rejections_of_monitor ON rejections (monitor_id);
+";
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Makes the tables where there are none.
+    Write,
+    /// Sees only what is committed.
+    Read,
+}
+
+/// Opens the database at `path`.
+///
+/// A file that is no database is moved aside and said, because a hub that does not start helps
+/// nobody; what agents have not yet delivered comes again from their spools.
+pub(crate) fn open(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    match try_open(path, access) {
+        Err(StoreError::Sqlite { source, .. })
+            if access == Access::Write
+                && matches!(
+                    source.sqlite_error_code(),
+                    Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+                ) =>
+        {
+            let aside = move_aside(path)?;
+            tracing::error!(
+                file = %path.display(), aside = %aside.display(),
+                "the hub's database is damaged: it was moved aside and an empty one begun"
+            );
+            try_open(path, access)
+        }
+        other => other,
+    }
+}
+
+fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    let said = |source| StoreError::Sqlite { action: "open", source };
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | match access {
+            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+    let conn = Connection::open_with_flags(path, flags).map_err(said)?;
+    conn.busy_timeout(Duration::from_secs(10)).map_err(said)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    if access == Access::Read {
+        conn.execute_batch("PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;")
+            .map_err(said)?;
+        return Ok(conn);
+    }
+    let version: i64 =
+        conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(said)?;
+    let application: i64 =
+        conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(said)?;
+    let tables: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).map_err(said)?;
+    if version > VERSION || (tables > 0 && application != APPLICATION) {
+        return Err(StoreError::Newer { path: path.to_owned(), version });
+    }
+    conn.execute_batch(
+        "PRAGMA auto_vacuum = INCREMENTAL;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA journal_size_limit = 16777216;
+         PRAGMA cache_size = -2048;
+         PRAGMA temp_store = MEMORY;",
+    )
+    .map_err(said)?;
+    if tables == 0 {
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {TABLES}
+             PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+        ))
+        .map_err(said)?;
+    }
+    Ok(conn)
+}
+
+/// Moves a damaged database and what belongs to it out of the way.
+fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let with = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = (0..1000)
+        .map(|n| with(&format!(".damaged-{n}")))
+        .find(|candidate| !candidate.exists())
+        .unwrap_or_else(|| with(".damaged"));
+    std::fs::rename(path, &aside)
+        .map_err(|source| StoreError::MoveAside { path: path.to_owned(), source })?;
+    for suffix in ["-wal", "-shm"] {
+        // Without its database a log is of no use, and would be taken for the new one's.
+        match std::fs::remove_file(with(suffix)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::MoveAside { path: with(suffix), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(aside)
+}

@@ -1,0 +1,141 @@
+use super::*;
+use crate::model::{RunId, Seq, SpoolId};
+use serde_json::json;
+
+const NOW: i64 = 1_795_380_130_000;
+
+fn limits(folder: &Path) -> Limits {
+    Limits { path: file_in(folder), max_size: 1 << 30, min_free: 0 }
+}
+
+fn writer(limits: Limits) -> Writer {
+    let conn = open(&limits.path, Access::Write).unwrap();
+    Writer::new(conn, limits).unwrap()
+}
+
+/// A batch of `reports` reports from `first` on, each with `metrics` metrics.
+fn batch(spool: SpoolId, first: u64, reports: u64, metrics: u64) -> String {
+    let reports: Vec<_> = (first..first + reports)
+        .map(|seq| {
+            let metrics: Vec<_> = (0..metrics)
+                .map(|n| json!({"name": format!("m{n}"), "value": seq * 3 + n, "type": "integer"}))
+                .collect();
+            json!({"seq": seq, "plugin": "p", "key": null, "host": "h", "run": RunId::new(),
+                "started": "2026-11-22T20:42:10Z", "duration": 0.1, "interval": 1.0,
+                "outcome": {"kind": "exited", "code": u64::from(seq % 4 == 0)}, "status": "ok",
+                "message": null, "metrics": metrics, "warnings": [],
+                "rejected": [{"code": "not-json", "path": "", "line": 1, "column": 1, "value": "x",
+                    "message": "m", "hint": "h"}],
+                "counts": {"produced": 1, "accepted": 0, "rejected": {"not-json": 1}},
+                "skipped": 0, "leftovers": 0,
+                "usage": {"cpu": 0.0, "max_rss": 0, "stdout": 0, "stderr": 0}})
+        })
+        .collect();
+    json!({"agent": {"id": spool, "host": "h", "version": "0.1.0", "spool": spool},
+        "output": "main", "sent": "2026-11-22T20:42:10Z", "reports": reports})
+    .to_string()
+}
+
+fn count(conn: &Connection, sql: &str) -> i64 {
+    conn.query_row(sql, (), |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_full_database_takes_nothing_and_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(limits(folder.path()));
+    let spool = SpoolId::new();
+    writer.append(1, &batch(spool, 1, 10, 10), NOW).unwrap();
+    let pages = count(&writer.conn, "SELECT page_count FROM pragma_page_count");
+    writer.conn.pragma_update(None, "max_page_count", pages + 2).unwrap();
+    let mut first = 11;
+    let error = loop {
+        match writer.append(1, &batch(spool, first, 100, 10), NOW) {
+            Ok(reply) => first = reply.through.0 + 1,
+            Err(error) => break error,
+        }
+    };
+    let AppendError::Store(error) = error else { panic!("{error}") };
+    assert!(error.is_full(), "{error:?}");
+    let held = || "SELECT coalesce(sum(points), 0) FROM raw";
+    assert_eq!(count(&writer.conn, held()), i64::try_from((first - 1) * 10).unwrap());
+
+    writer.conn.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+    let reply = writer.append(1, &batch(spool, first, 100, 10), NOW).unwrap();
+    assert_eq!((reply.accepted, reply.through), (100, Seq(first + 99)));
+    assert_eq!(count(&writer.conn, held()), i64::try_from((first + 99) * 10).unwrap());
+}
+
+#[test]
+fn a_disk_without_its_reserve_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(Limits { min_free: u64::MAX, ..limits(folder.path()) });
+    let error = writer.append(1, &batch(SpoolId::new(), 1, 1, 1), NOW).unwrap_err();
+    let AppendError::Store(error) = error else { panic!("{error}") };
+    assert!(error.is_full());
+    assert_eq!(count(&writer.conn, "SELECT count(*) FROM streams"), 0);
+}
+
+#[test]
+fn runs_and_rejections_of_a_plugin_are_bounded_and_bad_runs_stay_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(limits(folder.path()));
+    let spool = SpoolId::new();
+    for nth in 0..20 {
+        writer.append(1, &batch(spool, nth * 100 + 1, 100, 0), NOW).unwrap();
+        writer.maintain();
+    }
+    assert_eq!(count(&writer.conn, "SELECT count(*) FROM rejections"), 200);
+    // Every run of these has a rejection, so every one is bad.
+    assert_eq!(count(&writer.conn, "SELECT count(*) FROM runs"), 200);
+    assert_eq!(count(&writer.conn, "SELECT reports FROM monitors"), 2000, "the count goes on");
+    let newest = "SELECT m.last_run = (SELECT max(id) FROM runs) FROM monitors m";
+    assert_eq!(count(&writer.conn, newest), 1);
+}
+
+#[test]
+fn the_oldest_points_go_when_the_database_is_over_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let most = 1 << 20;
+    let mut writer = writer(Limits { max_size: most, ..limits(folder.path()) });
+    let spool = SpoolId::new();
+    for nth in 0..70 {
+        writer.append(1, &batch(spool, nth * 5 + 1, 5, 2000), NOW).unwrap();
+        writer.maintain();
+    }
+    let oldest = count(&writer.conn, "SELECT min(id) FROM chunks");
+    assert!(oldest > 1, "nothing was dropped");
+    let live = "SELECT (SELECT page_count FROM pragma_page_count)
+        - (SELECT freelist_count FROM pragma_freelist_count)";
+    let live = count(&writer.conn, live) as u64 * 4096;
+    // Raw blocks and runs come on top until the next compaction.
+    assert!(live < 4 * most, "{live} bytes");
+    assert_eq!(count(&writer.conn, "SELECT metrics FROM monitors"), 70 * 5 * 2000);
+    // What was forgotten is learnt again.
+    writer.append(1, &batch(spool, 1000, 1, 2000), NOW).unwrap();
+    assert_eq!(count(&writer.conn, "SELECT count(*) FROM series"), 2000);
+}
+
+#[test]
+fn a_damaged_block_costs_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(limits(folder.path()));
+    let spool = SpoolId::new();
+    for nth in 0..3 {
+        writer.append(1, &batch(spool, nth + 1, 1, 4), NOW).unwrap();
+    }
+    writer.conn.execute("UPDATE raw SET body = x'01ff' WHERE id = 2", ()).unwrap();
+    writer.compact().unwrap();
+    assert_eq!(count(&writer.conn, "SELECT sum(points) FROM chunks"), 8);
+    writer.conn.execute("UPDATE chunks SET body = x'77' WHERE id = 1", ()).unwrap();
+    let filter = Filter {
+        account: 1,
+        host: Some("h".to_owned()),
+        plugin: Some("p".to_owned()),
+        limit: 100,
+        ..Filter::default()
+    };
+    let query = PointsQuery { filter, from: 0, to: i64::MAX, ..PointsQuery::default() };
+    let page = points(&writer.conn, &query).unwrap();
+    assert_eq!(page.series.len(), 3, "the series of the damaged chunk has no points left");
+}

@@ -1,0 +1,7 @@
+//! The hub over real HTTP on loopback.
+
+mod api;
+mod bodies;
+mod durability;
+mod pages;
+mod support;

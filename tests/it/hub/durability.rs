@@ -1,0 +1,210 @@
+//! Once in the hub, whatever is sent twice or dies in between.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+use talaia::hub::{Clock, Credentials, Hub, HubError, make_login_link};
+use talaia::model::{PluginKey, Seq};
+
+use super::support::*;
+
+#[tokio::test]
+async fn a_batch_sent_twice_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let stream = Stream::new();
+    let batch = stream.batch(vec![report(1, NOW, used(1.0)), report(2, NOW + 1, used(2.0))]);
+
+    let first = hub.take(&batch).await;
+    assert_eq!((first.through, first.accepted, first.duplicates), (Seq(2), 2, 0));
+    let second = hub.take(&batch).await;
+    assert_eq!((second.through, second.accepted, second.duplicates), (Seq(2), 0, 2));
+    assert_eq!(hub.held("web-1", "disk").await, (2, 2, 0));
+
+    // Half old, half new, with a gap.
+    let mixed = stream.batch(vec![report(2, NOW + 1, used(2.0)), report(90, NOW + 2, used(3.0))]);
+    let third = hub.take(&mixed).await;
+    assert_eq!((third.through, third.accepted, third.duplicates), (Seq(90), 1, 1));
+    assert_eq!(hub.held("web-1", "disk").await, (3, 3, 0));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn streams_have_marks_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let one = Stream::new();
+    let other_output = Stream { output: "second", ..one };
+    let one = Stream { spool: other_output.spool, output: "main" };
+    let other_spool = Stream::new();
+    for stream in [&one, &other_output, &other_spool] {
+        let reply = hub.take(&stream.batch(vec![report(5, NOW, used(1.0))])).await;
+        assert_eq!((reply.through, reply.accepted), (Seq(5), 1));
+    }
+    let empty = hub.take(&one.batch(vec![])).await;
+    assert_eq!((empty.through, empty.accepted, empty.duplicates), (Seq(5), 0, 0));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn marks_and_credentials_outlive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let stream = Stream::new();
+    let batch = stream.batch(vec![report(1, NOW, used(1.5))]);
+    hub.take(&batch).await;
+    let before = hub.credentials.clone();
+    hub.stop().await;
+
+    let hub = start(folder.path()).await;
+    assert_eq!(hub.credentials.key, before.key);
+    assert_eq!(hub.credentials.api_key, before.api_key);
+    assert_eq!(hub.credentials.secret_key, before.secret_key);
+    let written = Credentials::read(folder.path()).unwrap().unwrap();
+    assert_eq!(written.url, hub.url, "the file has the port of this life");
+    let again = hub.take(&batch).await;
+    assert_eq!((again.through, again.accepted, again.duplicates), (Seq(1), 0, 1));
+    assert_eq!(hub.held("web-1", "disk").await, (1, 1, 0));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_answered_is_in_the_files_at_that_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let stream = Stream::new();
+    let image = tempfile::tempdir().unwrap();
+    for seq in 1..=20 {
+        hub.take(&stream.batch(vec![report(seq, NOW + seq as i64, used(1.0))])).await;
+    }
+    // The files as a kill -9 would leave them: nothing was closed.
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), image.path().join(file.file_name())).unwrap();
+    }
+    let revived = start(image.path()).await;
+    assert_eq!(revived.held("web-1", "disk").await, (20, 20, 0));
+    let reply = revived.take(&stream.batch(vec![report(20, NOW, used(1.0))])).await;
+    assert_eq!((reply.through, reply.duplicates), (Seq(20), 1));
+    revived.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_database_keeps_the_old_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let key = hub.credentials.key.clone();
+    hub.stop().await;
+    std::fs::write(folder.path().join("hub.db"), b"this is not a database, and never was one")
+        .unwrap();
+    let hub = start(folder.path()).await;
+    assert_eq!(hub.credentials.key, key);
+    assert_eq!(hub.get("/api/v1/plugins").await.status, 200);
+    assert!(folder.path().join("hub.db.damaged-0").exists());
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_database_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    start(folder.path()).await.stop().await;
+    let path = folder.path().join("hub.db");
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
+    drop(conn);
+    let before = std::fs::read(&path).unwrap();
+    let error = Hub::bind(settings(folder.path())).await.unwrap_err().to_string();
+    assert!(error.contains("version 99"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_taken_port_and_a_taken_folder_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let mut same_port = settings(tempfile::tempdir().unwrap().path());
+    same_port.listen = hub.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let elsewhere = same_port.data_dir.clone();
+    let error = Hub::bind(same_port).await.unwrap_err();
+    assert!(matches!(error, HubError::PortInUse { .. }));
+    assert!(error.to_string().contains(hub.url.strip_prefix("http://").unwrap()));
+    assert!(!elsewhere.exists(), "a hub that cannot listen changes nothing");
+
+    let error = Hub::bind(settings(folder.path())).await.unwrap_err();
+    let HubError::Locked { pid, .. } = error else { panic!("{error}") };
+    assert_eq!(pid, std::process::id().to_string());
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_are_for_their_owner_and_not_in_the_database() {
+    use std::os::unix::fs::PermissionsExt;
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("hub");
+    let hub = start(&folder).await;
+    let mode = |name: &str| folder.join(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(""), 0o700);
+    assert_eq!(mode("credentials.json"), 0o600);
+    assert_eq!(mode("master.key"), 0o600);
+    let secrets = [
+        hub.credentials.key.clone(),
+        hub.credentials.secret_key.clone(),
+        hub.link.rsplit('/').next().unwrap().to_owned(),
+        hub.log_in().await.split_once('=').unwrap().1.to_owned(),
+    ];
+    for file in ["hub.db", "hub.db-wal"] {
+        let bytes = std::fs::read(folder.join(file)).unwrap();
+        for secret in &secrets {
+            let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
+            assert!(!found, "a secret in {file}");
+        }
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn reports_with_a_strange_plugin_key_are_refused_and_the_others_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let mut strange = report(2, NOW, used(1.0));
+    strange["key"] = json!(PluginKey::new());
+    let batch =
+        Stream::new().batch(vec![report(1, NOW, used(1.0)), strange, report(3, NOW, used(2.0))]);
+    let reply = hub.take(&batch).await;
+    assert_eq!((reply.through, reply.accepted), (Seq(3), 2));
+    assert_eq!(reply.refused.len(), 1);
+    assert_eq!((reply.refused[0].seq, reply.refused[0].code.as_str()), (Seq(2), "plugin-key"));
+    assert_eq!(hub.held("web-1", "disk").await, (2, 2, 0));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_login_link_of_another_process_works_once_and_not_after_ten_minutes() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let time = hub.time.clone();
+    let clock = Clock::from_fn(move || time.load(Ordering::Relaxed));
+    let path = |link: &str| link.strip_prefix(&hub.url).unwrap().to_owned();
+
+    let link = path(&make_login_link(folder.path(), &clock).unwrap());
+    assert_eq!(answer(hub.request("GET", &link)).await.status, 200);
+    assert_eq!(answer(hub.request("GET", &link)).await.status, 200, "looking does not use it up");
+    let used = answer(hub.request("POST", &link)).await;
+    assert_eq!(used.status, 303);
+    let cookie = used.header("set-cookie");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    for method in ["GET", "POST"] {
+        let again = answer(hub.request(method, &link)).await;
+        assert_eq!(again.status, 410);
+        assert!(again.body.contains("talaia hub login"));
+        assert_eq!(again.header("set-cookie"), "");
+    }
+
+    let late = path(&make_login_link(folder.path(), &clock).unwrap());
+    hub.time.fetch_add(10 * 60 * 1000, Ordering::Relaxed);
+    assert_eq!(answer(hub.request("POST", &late)).await.status, 410);
+    let nowhere = tempfile::tempdir().unwrap();
+    assert!(matches!(make_login_link(nowhere.path(), &clock), Err(HubError::NoHub { .. })));
+    hub.stop().await;
+}

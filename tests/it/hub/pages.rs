@@ -1,0 +1,220 @@
+//! The pages, as a browser gets them.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use super::support::*;
+
+const HOSTILE: &str =
+    "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' &amp; {{7*7}}";
+
+#[tokio::test]
+async fn strangers_are_told_how_to_log_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    for path in ["/", "/plugin?host=a&plugin=b", "/rejections"] {
+        for cookie in ["", "talaia_1=x", "a=b; =; ;"] {
+            let page = hub.page(cookie, path).await;
+            assert_eq!(page.status, 401);
+            assert!(page.body.contains("talaia hub login"), "{path}");
+        }
+    }
+    // The key is for programs: pages want a session.
+    assert_eq!(hub.get("/").await.status, 401);
+    assert_eq!(answer(hub.request("GET", "/nowhere")).await.status, 404);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_begins_with_the_button_and_ends_with_log_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let path = hub.link.strip_prefix(&hub.url).unwrap().to_owned();
+    let foreign = hub.request("POST", &path).header("origin", "http://evil.example");
+    assert_eq!(answer(foreign).await.status, 403);
+    let foreign = hub.request("POST", &path).header("sec-fetch-site", "cross-site");
+    assert_eq!(answer(foreign).await.status, 403);
+
+    let cookie = hub.log_in().await;
+    let page = hub.page(&cookie, "/").await;
+    assert_eq!(page.status, 200);
+    assert_eq!(hub.page(&cookie, "/api/v1/plugins").await.status, 200, "a session reads the API");
+    let ingest = hub.request("POST", "/api/v1/ingest").header("cookie", &cookie);
+    assert_eq!(answer(ingest.body("{}")).await.status, 401, "and does not write to it");
+
+    let out = |form: &str| {
+        hub.request("POST", "/logout")
+            .header("cookie", &cookie)
+            .header("origin", hub.url.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("form={form}"))
+    };
+    assert_eq!(answer(out("guess")).await.status, 403);
+    assert_eq!(hub.page(&cookie, "/").await.status, 200);
+    let form = page.body.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let ended = answer(out(form)).await;
+    assert_eq!(ended.status, 303);
+    assert!(ended.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!(hub.page(&cookie, "/").await.status, 401);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_after_thirty_days() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    hub.time.fetch_add(30 * 86_400_000, Ordering::Relaxed);
+    assert_eq!(hub.page(&cookie, "/").await.status, 401);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn every_page_has_the_headers_that_protect_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    for path in
+        ["/", "/rejections", "/nowhere", "/style.css", "/app.js", "/icon.svg", "/api/v1/runs"]
+    {
+        let page = hub.page(&cookie, path).await;
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}");
+        assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(page.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(page.header("x-frame-options"), "DENY", "{path}");
+        assert!(page.header("cache-control").starts_with("no-"), "{path}");
+        if page.header("content-type").starts_with("text/html") {
+            // The policy would stop these; none of them is to be there in the first place.
+            for banned in [" style=", "<style", " onclick=", "javascript:", "http://", "https://"] {
+                assert!(!page.body.contains(banned), "{banned} in {path}");
+            }
+        }
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn an_empty_hub_says_what_to_do_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    let page = hub.page(&cookie, "/").await.body;
+    assert!(page.contains("Nothing has reported yet") && page.contains("talaia run"));
+    let page = hub.page(&cookie, "/rejections").await.body;
+    assert!(page.contains("Nothing was refused"));
+    assert_eq!(hub.page(&cookie, "/plugin?host=a&plugin=b").await.status, 404);
+    assert_eq!(hub.page(&cookie, "/plugin").await.status, 404);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn pages_show_what_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    let stream = Stream::new();
+    let counter = |n: i64| {
+        json!([
+            {"name": "packets", "value": n, "type": "counter", "unit": "packets"},
+            {"name": "used", "value": 40 + n / 100, "type": "percent", "unit": "%", "label": "Disk used", "warn": 80, "crit": "@90:100"},
+        ])
+    };
+    let mut reports: Vec<_> = (0..20)
+        .map(|n| report(n + 1, NOW - 600_000 + n as i64 * 30_000, counter(n as i64 * 300)))
+        .collect();
+    let mut failed = report(21, NOW, json!([]));
+    failed["outcome"] = json!({"kind": "timed_out", "reached": "kill"});
+    failed["status"] = json!("unknown");
+    failed["message"] = json!("mount does not answer");
+    failed["stderr"] = json!("E! stat /mnt: stale file handle");
+    failed["counts"] = json!({"produced": 1, "accepted": 0, "rejected": {"name-hyphen": 1}});
+    failed["rejected"] = json!([{"code": "name-hyphen", "path": "/metrics/3/name", "line": 4, "column": 88,
+        "value": "foo-bar", "rule": "names", "message": "the name has a hyphen", "hint": "rename it to `foo_bar`"}]);
+    reports.push(failed);
+    hub.take(&stream.batch(reports)).await;
+
+    let overview = hub.page(&cookie, "/").await.body;
+    for text in [
+        "web-1",
+        "/plugin?host=web-1&amp;plugin=disk",
+        "unknown",
+        "timed out (ended by KILL)",
+        "mount does not answer",
+    ] {
+        assert!(overview.contains(text), "{text}");
+    }
+    assert!(!overview.contains(">silent<"));
+
+    let page = hub.page(&cookie, "/plugin?host=web-1&plugin=disk&range=1h").await.body;
+    for text in [
+        "Disk used",
+        "<svg",
+        "packets/s",
+        "class=\"mark warn\"",
+        "class=\"mark crit\"",
+        "stale file handle",
+        "2 MiB",
+        "range=7d",
+        "aria-current=\"true\">1h",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    // 300 packets each 30 s.
+    assert!(page.contains("<b class=\"last\">10 packets/s</b>"));
+    let later = hub.page(&cookie, "/plugin?host=web-1&plugin=disk&range=7d").await.body;
+    assert!(later.contains("aria-current=\"true\">7d") && later.contains("<svg"));
+
+    let page = hub.page(&cookie, "/rejections").await.body;
+    for text in
+        ["name-hyphen", "/metrics/3/name", "line 4, column 88", "foo-bar", "rename it to `foo_bar`"]
+    {
+        assert!(page.contains(text), "{text}");
+    }
+
+    // Three intervals of 30 s, and a little for delivery.
+    hub.time.fetch_add(90_000, Ordering::Relaxed);
+    assert!(!hub.page(&cookie, "/").await.body.contains(">silent<"));
+    hub.time.fetch_add(20_000, Ordering::Relaxed);
+    let overview = hub.page(&cookie, "/").await.body;
+    assert!(overview.contains(">silent<") && overview.contains("no report for"));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn what_plugins_say_never_becomes_markup() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    let mut hostile = report(
+        1,
+        NOW,
+        json!([
+            {"name": "x", "value": HOSTILE, "type": "string", "unit": HOSTILE, "label": HOSTILE, "tags": {HOSTILE[..60]: HOSTILE}},
+            {"name": "y", "value": 1.5, "type": "float", "unit": HOSTILE, "label": HOSTILE, "tags": {"k": HOSTILE}, "warn": HOSTILE},
+            {"name": "y", "value": 2.5, "type": "float", "unit": HOSTILE, "label": HOSTILE, "tags": {"k": "v"}},
+        ]),
+    );
+    hostile["host"] = json!(HOSTILE);
+    hostile["message"] = json!(HOSTILE);
+    hostile["stderr"] = json!(HOSTILE);
+    hostile["warnings"] = json!([HOSTILE]);
+    hostile["outcome"] = json!({"kind": "not_started", "error": HOSTILE});
+    hostile["rejected"] = json!([{"code": "schema", "path": HOSTILE, "line": 1, "column": 1, "value": HOSTILE,
+        "rule": HOSTILE, "message": HOSTILE, "hint": HOSTILE}]);
+    hub.take(&Stream::new().batch(vec![hostile])).await;
+    let overview = hub.page(&cookie, "/").await.body;
+    let path = overview.split("href=\"/plugin").nth(1).unwrap().split('"').next().unwrap();
+    let path = format!("/plugin{}", path.replace("&amp;", "&"));
+    for path in ["/", path.as_str(), "/rejections"] {
+        let page = hub.page(&cookie, path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.body.contains("&lt;img src=x"), "{path} shows it");
+        assert!(!page.body.contains("<img") && !page.body.contains("<script>"), "{path}");
+        assert_eq!(page.body.matches("<script").count(), 1, "{path}: its own");
+    }
+    let name = hub.page("", "/").await;
+    assert!(!name.body.contains("alert(1)"));
+    hub.stop().await;
+}
