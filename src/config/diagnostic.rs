@@ -371,4 +371,16 @@ mod tests {
         assert_eq!(masked("url = 'http://me:pw@hub/a@b'"), "url = 'http://*****@hub/a@b'");
         assert_eq!(masked("label = \"a key: \" "), "label = \"a key: \" ");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn masking_moves_nothing(text in "([a-z_]{1,4}[ =:]|key = |[\"'\\\\\n@/]|é|://|.){0,60}") {
+            let shown = masked(&text);
+            proptest::prop_assert_eq!(shown.len(), text.len());
+            let breaks = |text: &str| -> Vec<usize> {
+                text.match_indices('\n').map(|(at, _)| at).collect()
+            };
+            proptest::prop_assert_eq!(breaks(&shown), breaks(&text));
+        }
+    }
 }

@@ -6,7 +6,7 @@ pub fn schema() -> serde_json::Value {
     let mut schema =
         settings.into_generator().into_root_schema_for::<super::raw::RawConfig>().to_value();
     if let Some(root) = schema.as_object_mut() {
-        root.insert("$id".to_owned(), "https://talaia.dev/schemas/config.v1.json".into());
+        root.insert("$id".to_owned(), "urn:talaia:schema:config:v1".into());
     }
     schema
 }
