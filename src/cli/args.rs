@@ -48,9 +48,9 @@ pub(crate) enum LogFormat {
 /// Where the configuration is.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConfigArgs {
-    /// The config file [default: /etc/talaia/talaia.toml as root, else
+    /// The config file [default: $TALAIA_CONFIG_FILE, else /etc/talaia/talaia.toml as root, else
     /// $XDG_CONFIG_HOME/talaia/talaia.toml]
-    #[arg(short, long, value_name = "FILE", env = "TALAIA_CONFIG_FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Work in <data_dir>/sandbox: its own spool, hub and keys
     #[arg(long)]

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         say(true, "hub", &format!(" on {}", config.hub.listen));
     }
     print::talk(if findings == 0 {
-        format!("{} load", print::count(config.plugins.len() as u64, "plugin"))
+        format!("{}, nothing wrong", print::count(config.plugins.len() as u64, "plugin"))
     } else {
         print::count(findings, "finding")
     });

@@ -11,13 +11,13 @@ use super::print;
 
 /// What to load: a file, or scripts on the command line.
 pub(crate) fn source(args: &ConfigArgs, env: &Env) -> Result<Source, Failure> {
-    let path = match &args.config {
-        Some(path) => env.cwd.join(path),
-        None => env.default_config_path().ok_or_else(|| {
-            Failure::new(Exit::Config, "neither HOME nor XDG_CONFIG_HOME is set: use --config FILE")
-        })?,
-    };
-    if args.config.is_none() && !path.exists() {
+    if let Some(path) = named(args, env) {
+        return Ok(Source::File(path));
+    }
+    let path = env.default_config_path().ok_or_else(|| {
+        Failure::new(Exit::Config, "neither HOME nor XDG_CONFIG_HOME is set: use --config FILE")
+    })?;
+    if !path.exists() {
         let text = format!(
             "there is no configuration at {}\n\nhint: `talaia run ./script.sh --every 5s` needs none; \
              `--config FILE` names another",
@@ -26,6 +26,13 @@ pub(crate) fn source(args: &ConfigArgs, env: &Env) -> Result<Source, Failure> {
         return Err(Failure::new(Exit::Config, text));
     }
     Ok(Source::File(path))
+}
+
+/// The file that somebody named. Not clap's business: the variable is a default for those commands
+/// that need a file, and must not be in the way of `talaia run SCRIPT`.
+fn named(args: &ConfigArgs, env: &Env) -> Option<PathBuf> {
+    let path = args.config.clone().or_else(|| env.var("TALAIA_CONFIG_FILE").map(PathBuf::from))?;
+    Some(env.cwd.join(path))
 }
 
 /// Loads, checks who may write to the files it came from, and turns it to the sandbox if asked.
@@ -83,7 +90,7 @@ pub(crate) fn data_dir(args: &ConfigArgs) -> Result<PathBuf, Failure> {
     let data_dir = match source(args, &env) {
         Ok(source) => load(&source, &env, Place::from(args))?.config.agent.data_dir,
         // Without a configuration there may be an agent all the same, started for a script.
-        Err(failure) if args.config.is_none() => {
+        Err(failure) if named(args, &env).is_none() => {
             let folder = env.default_data_dir().ok_or(failure)?;
             match Place::from(args) {
                 Place::Production => folder,

@@ -149,7 +149,9 @@ fn excerpt(body: &[u8]) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let said = json.as_ref().and_then(|json| {
         let error = json.get("error").unwrap_or(json);
-        error.as_str().or_else(|| error.get("message")?.as_str())
+        // `detail` is where RFC 9457 has the sentence, and so a hub.
+        let member = |key: &str| error.get(key).and_then(serde_json::Value::as_str);
+        error.as_str().or_else(|| member("detail")).or_else(|| member("message"))
     });
     let text = match said {
         Some(said) => said.to_owned(),

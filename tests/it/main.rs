@@ -4,6 +4,9 @@
 
 mod agent;
 mod architecture;
+mod bad_input;
+mod book;
+mod cli;
 mod decode;
 mod deliver;
 mod exec;
@@ -14,3 +17,4 @@ mod schema;
 mod spool;
 mod spool_damage;
 mod spool_model;
+mod support;
