@@ -19,17 +19,29 @@ use crate::support::{Site, balances, skip};
 const PRINTS: &[(&str, &str)] = &[
     ("empty_output", ":"),
     ("half_document", r#"printf '{"a": 1, "b": '"#),
-    ("several", "echo '{\"a\": 1} {\"b\": 2}'; printf '{\\n \"c\":\\n 3\\n}\\n[{\"name\":\"d\",\"value\":4}]'"),
+    (
+        "several",
+        "echo '{\"a\": 1} {\"b\": 2}'; printf '{\\n \"c\":\\n 3\\n}\\n[{\"name\":\"d\",\"value\":4}]'",
+    ),
     ("garbage", "head -c 10485760 /dev/zero | tr '\\0' 'x'"),
     ("not_utf8", r#"printf '{"a": 1}\n{"kernel": "gr\366\337er", "b": 2}\n'"#),
-    ("nested", "head -c 100000 /dev/zero | tr '\\0' '['; head -c 100000 /dev/zero | tr '\\0' ']'; echo; echo '{\"a\": 1}'"),
+    (
+        "nested",
+        "head -c 100000 /dev/zero | tr '\\0' '['; head -c 100000 /dev/zero | tr '\\0' ']'; echo; echo '{\"a\": 1}'",
+    ),
     ("duplicates", r#"echo '{"a": 1, "a": 2, "b": 3}'"#),
     ("not_a_number", r#"echo '{"ratio": NaN, "a": 1}'"#),
     ("comma", r#"printf '{"a": 1,}\n{"b": 2}\n'"#),
     ("huge", r#"echo '{"a": 1e400, "b": 1}'"#),
-    ("wide", r#"echo '[{"name": "a", "value": 36893488147419103232, "type": "integer"}, {"name": "b", "value": 18446744073709551615, "type": "integer"}]'"#),
+    (
+        "wide",
+        r#"echo '[{"name": "a", "value": 36893488147419103232, "type": "integer"}, {"name": "b", "value": 18446744073709551615, "type": "integer"}]'"#,
+    ),
     ("hyphen", r#"echo '{"disk-used": 71.2, "a": 1}'"#),
-    ("wrong_type", r#"echo '[{"name": "a", "value": "71%", "type": "percent"}, {"name": "b", "value": 1}]'"#),
+    (
+        "wrong_type",
+        r#"echo '[{"name": "a", "value": "71%", "type": "percent"}, {"name": "b", "value": 1}]'"#,
+    ),
 ];
 
 /// Plugins that cannot be run.
@@ -174,7 +186,9 @@ fn a_world_writable_script() {
     assert_eq!(report["status"], "unknown");
     let path = site.path("world_writable").display().to_string();
     assert!(error.contains(&path) && error.contains("chmod o-w"), "{error}");
-    site.until("line of the log", |site| site.read("agent.log").contains("chmod o-w").then_some(()));
+    site.until("line of the log", |site| {
+        site.read("agent.log").contains("chmod o-w").then_some(())
+    });
     let check = site.talaia(&["check", "--config", "talaia.toml"]);
     assert!(check.code(1).stdout.contains("chmod o-w"), "{}", check.stdout);
 }
@@ -345,16 +359,17 @@ fn an_unwritable_data_folder() {
     let text = format!("[agent]\ndata_dir = \"{}\"\n{}", data.display(), plugin("good", "1s"));
     site.write("talaia.toml", text, 0o644);
     let path = data.display().to_string();
-    site.talaia(&["run", "--config", "talaia.toml"])
-        .code(74)
-        .says(&[&path, "data folder", "ermission denied"]);
+    site.talaia(&["run", "--config", "talaia.toml"]).code(74).says(&[
+        &path,
+        "data folder",
+        "ermission denied",
+    ]);
     // A file is in the way.
     site.write("data", "", 0o644);
     site.configure(&plugin("good", "1s"));
-    site.talaia(&["run", "--config", "talaia.toml"]).code(74).says(&[&site
-        .path("data")
-        .display()
-        .to_string()]);
+    site.talaia(&["run", "--config", "talaia.toml"])
+        .code(74)
+        .says(&[&site.path("data").display().to_string()]);
 }
 
 /// A file system of its own, taken away at the end.
@@ -408,9 +423,13 @@ fn a_full_disk() {
     assert!(why.contains("full"), "{why}");
     let log = site.read("agent.log");
     assert!(log.contains("the spool cannot be written"), "{log}");
-    let runs = |site: &Site| site.status()?["plugins"]["good"]["last"]["started"].as_str().map(str::to_owned);
+    let runs = |site: &Site| {
+        site.status()?["plugins"]["good"]["last"]["started"].as_str().map(str::to_owned)
+    };
     let last = runs(&site);
-    site.until("runs while the disk is full", |site| runs(site).filter(|at| Some(at) != last.as_ref()));
+    site.until("runs while the disk is full", |site| {
+        runs(site).filter(|at| Some(at) != last.as_ref())
+    });
     // Room again: what waited in memory is written.
     drop(file);
     fs::remove_file(filler).unwrap();
@@ -437,9 +456,12 @@ fn a_second_agent_on_the_same_data_folder() {
     site.until("start", Site::status);
     let data = site.path("data").display().to_string();
     let process = format!("process {pid}");
-    site.talaia(&["run", "--config", "talaia.toml"])
-        .code(74)
-        .says(&[&data, &process, "`data_dir`", "--sandbox"]);
+    site.talaia(&["run", "--config", "talaia.toml"]).code(74).says(&[
+        &data,
+        &process,
+        "`data_dir`",
+        "--sandbox",
+    ]);
     let runs = |site: &Site| site.status()?["plugins"]["good"]["runs"].as_u64();
     let now = runs(&site).unwrap();
     site.until("runs of the first agent", |site| runs(site).filter(|n| *n > now + 1));

@@ -1,1 +1,614 @@
-//! x
+//! Every command, as it is typed: what it prints, where, and its exit code.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use talaia::model::RejectionCode;
+
+use crate::support::{Done, Site, http, skip};
+
+const COMMANDS: &[&[&str]] = &[
+    &[],
+    &["run"],
+    &["test"],
+    &["trigger"],
+    &["decode"],
+    &["check"],
+    &["new"],
+    &["emit"],
+    &["schema"],
+    &["schema", "print"],
+    &["explain"],
+    &["status"],
+    &["reload"],
+    &["spool"],
+    &["spool", "status"],
+    &["spool", "ls"],
+    &["spool", "cat"],
+    &["spool", "verify"],
+    &["hub"],
+    &["hub", "login"],
+    &["completions"],
+    &["man"],
+];
+
+fn plugin(name: &str, rest: &str) -> String {
+    format!("[plugins.{name}]\ncommand = [\"./{name}\"]\n{rest}\n")
+}
+
+fn validator(schema: &str) -> jsonschema::Validator {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(schema);
+    let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    jsonschema::options().build(&schema).unwrap()
+}
+
+#[track_caller]
+fn holds(validator: &jsonschema::Validator, value: &Value) {
+    let errors: Vec<String> = validator.iter_errors(value).map(|e| e.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?} in {value}");
+}
+
+#[test]
+fn help_is_as_it_was() {
+    let site = Site::new();
+    let mut all = String::new();
+    for words in COMMANDS {
+        let line: Vec<&str> = words.iter().copied().chain(["--help"]).collect();
+        let done = site.talaia(&line);
+        all.push_str(&format!("$ talaia {}\n{}\n", line.join(" "), done.code(0).stdout));
+    }
+    // Each command of the list is in the snapshot, and each of the program is in the list.
+    let top = site.talaia(&["--help"]).stdout;
+    let listed = top.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for name in
+        listed.take_while(|line| !line.is_empty()).filter_map(|l| l.split_whitespace().next())
+    {
+        assert!(COMMANDS.iter().any(|words| words.first() == Some(&name)), "{name} is not listed");
+    }
+    insta::assert_snapshot!("help", all);
+}
+
+#[test]
+fn the_version_is_that_of_the_crate() {
+    let done = Site::new().talaia(&["--version"]);
+    assert_eq!(done.code(0).stdout, format!("talaia {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn what_makes_no_sense_is_usage() {
+    let site = Site::new();
+    site.configure(&plugin("good", ""));
+    site.script("good", "echo '{}'");
+    let every = ["run", "./good", "--every", "5"];
+    for (words, said) in [
+        (&["nonsense"][..], "unrecognized subcommand"),
+        (&["emit"], "NAME=VALUE"),
+        (&["emit", "a-b=1"], "`a_b`"),
+        (&["emit", "a=1", "b=2", "--label", "x"], "--label names one metric"),
+        (&["explain", "no-such-code"], "name-hyphen"),
+        (&["schema", "print", "nothing"], "document"),
+        (&["decode", "--format", "nothing"], "json"),
+        (&["completions", "nothing"], "possible values"),
+        (&["new", "a-b"], "a_b"),
+        (&["new", "plug", "--lang", "cobol"], "ruby"),
+        (&["test", "nobody", "-c", "talaia.toml"], "there are good"),
+        (&["test", "good", "-c", "talaia.toml", "--", "x"], "program given by its path"),
+        (&["run", "--every", "5s"], "SCRIPT"),
+        (&every, "such as 5s"),
+        (&["run", "-c", "talaia.toml", "./good"], "cannot be used with"),
+    ] {
+        site.talaia(words).code(2).says(&[said]);
+    }
+}
+
+#[test]
+fn a_configuration_that_does_not_load_is_78() {
+    let site = Site::new();
+    site.write("bad.toml", "[plugins.x]\ncommand = 1\ninterval = \"soon\"\n", 0o644);
+    let trigger = ["trigger", "x", "-c", "bad.toml"];
+    for words in [
+        &["run", "-c", "bad.toml"][..],
+        &["check", "-c", "bad.toml"],
+        &["test", "x", "-c", "bad.toml"],
+        &["status", "-c", "bad.toml"],
+        &["reload", "-c", "bad.toml"],
+        &["spool", "ls", "-c", "bad.toml"],
+        &["hub", "login", "-c", "bad.toml"],
+        &trigger,
+    ] {
+        let done = site.talaia(words);
+        done.code(78).says(&["bad.toml:2:11", "bad.toml:3:12", "2 errors in the configuration"]);
+        assert_eq!(done.stdout, "");
+    }
+    site.talaia(&["run", "-c", "none.toml"]).code(78).says(&["none.toml", "--every"]);
+    let open = site.configure(&plugin("good", ""));
+    site.script("good", "echo '{}'");
+    fs::set_permissions(open, fs::Permissions::from_mode(0o666)).unwrap();
+    site.talaia(&["run", "-c", "talaia.toml"]).code(78).says(&["not trusted", "chmod o-w"]);
+}
+
+#[test]
+fn nobody_there_is_69_and_nothing_to_read_is_65() {
+    let site = Site::new();
+    site.configure(&plugin("good", ""));
+    site.script("good", "echo '{}'");
+    for words in [&["status"][..], &["reload"], &["trigger", "good"]] {
+        let line: Vec<&str> = words.iter().copied().chain(["-c", "talaia.toml"]).collect();
+        site.talaia(&line).code(69).says(&["talaia.sock", "hint: is it running"]);
+    }
+    site.talaia(&["hub", "login", "--data-dir", "none"]).code(69).says(&["none", "talaia hub"]);
+    site.talaia(&["spool", "ls", "-c", "talaia.toml"])
+        .code(74)
+        .says(&["there is no spool", "data"]);
+    site.talaia(&["decode", "none.json"]).code(65).says(&["none.json"]);
+    let much = vec![b' '; (8 << 20) + 1];
+    site.talaia_with(&["decode"], &much).code(65).says(&["standard input"]);
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_70() {
+    let site = Site::new();
+    site.configure(&plugin("good", ""));
+    site.script("good", "echo '{}'");
+    fs::create_dir(site.path("data")).unwrap();
+    let listener = UnixListener::bind(site.path("data/talaia.sock")).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]").unwrap();
+    });
+    site.talaia(&["status", "-c", "talaia.toml"]).code(70).says(&["another version"]);
+    server.join().unwrap();
+}
+
+#[test]
+fn what_emit_prints_decode_accepts() {
+    let site = Site::new();
+    for (words, wanted) in [
+        (
+            &["used=71.2", "-t", "percent", "-T", "mount=/", "-l", "Used \"it\""][..],
+            json!([{"name": "used", "value": 71.2, "type": "percent", "unit": "%",
+                "label": "Used \"it\"", "tags": {"mount": "/"}}]),
+        ),
+        (
+            &["a=1", "b=0.5", "c=true", "d=text with spaces", "e=null"],
+            json!([{"name": "a", "value": 1, "type": "integer"},
+                {"name": "b", "value": 0.5, "type": "float"},
+                {"name": "c", "value": true, "type": "boolean"},
+                {"name": "d", "value": "text with spaces", "type": "string"},
+                {"name": "e", "value": null, "type": "float"}]),
+        ),
+        (
+            &["n=18446744073709551615", "--type", "counter", "--unit", "req"],
+            json!([{"name": "n", "value": u64::MAX, "type": "counter", "unit": "req"}]),
+        ),
+    ] {
+        let line: Vec<&str> = ["emit"].iter().chain(words).copied().collect();
+        let printed = site.talaia(&line).code(0).stdout.clone();
+        assert_eq!(printed.lines().count(), 1);
+        let report = site.talaia_with(&["decode"], printed.as_bytes()).code(0).json();
+        assert_eq!(report["metrics"], wanted, "{printed}");
+    }
+    let printed = site.talaia(&["emit", "a=1", "--status", "critical", "--message", "no"]);
+    let report = site.talaia_with(&["decode"], printed.stdout.as_bytes()).json();
+    assert_eq!((&report["status"], &report["message"]), (&json!("critical"), &json!("no")));
+}
+
+#[test]
+fn decode_prints_a_report_whatever_comes() {
+    let site = Site::new();
+    let report_schema = validator("report.v1.json");
+    for (bytes, code) in [
+        (&b""[..], 0),
+        (b"{\"a\": 1}\r\n", 0),
+        (b"\xef\xbb\xbf{\"a\": 1}", 0),
+        (b"hello\n{\"a\": 1}", 1),
+        (b"\xff\xfe\x00", 1),
+        (b"{\"a\": {\"b\": 1}}", 1),
+    ] {
+        let done = site.talaia_with(&["decode"], bytes);
+        let report = done.code(code).json();
+        holds(&report_schema, &report);
+        let counts = &report["counts"];
+        let rejected = counts["produced"].as_u64().unwrap() - counts["accepted"].as_u64().unwrap();
+        assert_eq!(rejected > 0, code == 1, "{report}");
+    }
+    site.write("disk-1.json", "{\"a\": 1}", 0o644);
+    let report = site.talaia(&["decode", "--exit-code", "2", "disk-1.json"]).code(0).json();
+    assert_eq!(report["plugin"], "disk_1");
+    assert_eq!(report["outcome"], json!({"kind": "exited", "code": 2}));
+    assert_eq!(report["status"], "unknown");
+}
+
+#[test]
+fn every_code_is_explained() {
+    let site = Site::new();
+    let list = site.talaia(&["explain"]).code(0).stdout.clone();
+    assert_eq!(list.lines().count(), RejectionCode::ALL.len());
+    assert_eq!(RejectionCode::ALL.len(), 24);
+    for code in RejectionCode::ALL {
+        let code = code.as_str();
+        let line = list.lines().find(|line| line.split_whitespace().next() == Some(code)).unwrap();
+        assert!(line.len() > code.len() + 10 && line.ends_with(['.', ':', '$']), "{line}");
+        let page = site.talaia(&["explain", code]).code(0).stdout.clone();
+        assert!(page.starts_with(&format!("{code}\n\n")) && page.contains("Refused:"), "{page}");
+    }
+}
+
+#[test]
+fn every_schema_is_a_schema() {
+    let site = Site::new();
+    let list = site.talaia(&["schema", "print"]).code(0).stdout.clone();
+    let names: Vec<&str> = list.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    assert_eq!(names, ["document", "report", "batch", "config"]);
+    for name in names {
+        let schema = site.talaia(&["schema", "print", name]).code(0).json();
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
+        jsonschema::meta::validate(&schema).unwrap_or_else(|e| panic!("{name}: {e}"));
+        jsonschema::options().build(&schema).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let file = format!("{name}.v1.json");
+        assert_eq!(site.talaia(&["schema", "print", &file]).code(0).json(), schema);
+    }
+}
+
+#[test]
+fn completions_are_scripts_of_their_shell() {
+    let site = Site::new();
+    for (shell, check) in [
+        ("bash", Some("bash")),
+        ("zsh", Some("zsh")),
+        ("fish", Some("fish")),
+        ("elvish", None),
+        ("powershell", None),
+    ] {
+        let text = site.talaia(&["completions", shell]).code(0).stdout.clone();
+        assert!(text.contains("talaia") && text.contains("trigger"), "{shell}");
+        let Some(program) = check else { continue };
+        let file = site.write(&format!("completions.{shell}"), &text, 0o644);
+        match Command::new(program).arg("-n").arg(&file).status() {
+            Ok(status) => assert!(status.success(), "{shell} cannot read its completions"),
+            Err(_) if shell == "bash" => skip("bash is not here"),
+            Err(_) => println!("{shell} is not here: its completions were not parsed"),
+        }
+    }
+}
+
+#[test]
+fn the_manual_renders() {
+    let site = Site::new();
+    let page = site.talaia(&["man"]).code(0).stdout.clone();
+    assert!(page.contains(".TH talaia 1"), "{page}");
+    for words in COMMANDS.iter().filter(|words| words.len() == 1) {
+        assert!(page.contains(&format!("talaia\\-{}", words[0])), "{words:?} is not in the manual");
+    }
+    let file = site.write("talaia.1", &page, 0o644);
+    let mut groff = Command::new("groff");
+    groff.args(["-man", "-Tutf8", "-ww"]).arg(file).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut child) = groff.spawn() else {
+        println!("groff is not here: the manual was not rendered");
+        return;
+    };
+    let (mut text, mut warnings) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut warnings).unwrap();
+    assert!(child.wait().unwrap().success(), "{warnings}");
+    // Without the line ends and the spaces that set it in a block.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("Runs any program as a metrics plugin"), "{text}");
+    assert!(!warnings.contains("error"), "{warnings}");
+}
+
+#[test]
+fn a_new_plugin_of_every_language_passes_its_test() {
+    let site = Site::new();
+    #[expect(clippy::disallowed_methods, reason = "compilers live in the tester's own home")]
+    let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
+    for language in ["sh", "bash", "python", "node", "perl", "ruby", "php", "go", "rust"] {
+        let name = format!("my_{language}");
+        let made = site.talaia(&["new", &name, "--lang", language]);
+        made.code(0)
+            .says(&[&format!("wrote {name}/{name}"), &format!("talaia test {name}/{name}")]);
+        site.talaia(&["new", &name, "--lang", language]).code(74).says(&["exists already"]);
+        let target = format!("{name}/{name}");
+        let mut command = site.command(&["test", &target, "--json"]);
+        // Compilers and their caches are in the home folder.
+        command.env("HOME", &home);
+        let done = run(command);
+        if done.stderr.contains("install it")
+            || done.stdout.contains(&format!("E! there is no {language}c in"))
+            || done.stdout.contains(&format!("E! there is no {language} in"))
+        {
+            skip(&format!("{language}: {} {}", done.stderr.trim(), done.stdout.trim()));
+            continue;
+        }
+        let report = done.code(0).json();
+        assert_eq!(report["metrics"][0]["name"], "entries", "{language}: {report}");
+        assert_eq!(report["rejected"], json!([]), "{language}");
+    }
+}
+
+fn run(mut command: Command) -> Done {
+    command.stdin(Stdio::null());
+    #[expect(clippy::disallowed_methods, reason = "the program under test leaves no grandchild")]
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Done {
+        code: output.status.code().unwrap_or(-1),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+#[test]
+fn test_shows_all_there_is_to_see() {
+    let site = Site::new();
+    site.script(
+        "mixed",
+        "echo \"W! careful\" >&2; echo hello; echo '{\"a-b\": 1, \"fine\": 2}'; exit 3",
+    );
+    let done = site.talaia(&["test", "./mixed"]);
+    let shown = &done.code(1).stdout;
+    for words in [
+        "   1  hello",
+        "   2  {\"a-b\": 1, \"fine\": 2}",
+        "   1  W! careful",
+        "accepted fine = 2 (integer)",
+        "refused  not-json at line 1, column 1",
+        "refused  name-hyphen at line 2, column 2 (/a-b)",
+        "got:  \"a-b\"",
+        "rule: ^[A-Za-z_]",
+        "hint: rename it to `a_b`",
+        "failed — exit 3",
+        "  time     ",
+        "(CPU ",
+        "3 printed = 1 accepted + 2 refused, name-hyphen 1, not-json 1",
+    ] {
+        assert!(shown.contains(words), "no `{words}` in\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "no colours into a pipe");
+    let done = site.talaia(&["test", "./mixed", "--json", "--times", "3"]);
+    let report_schema = validator("report.v1.json");
+    assert_eq!(done.code(1).stdout.lines().count(), 3);
+    for line in done.stdout.lines() {
+        let report: Value = serde_json::from_str(line).unwrap();
+        holds(&report_schema, &report);
+        assert_eq!(report["stderr"], "W! careful");
+        assert_eq!(report["outcome"]["code"], 3);
+    }
+    site.script("args", "echo \"{\\\"n\\\": $#, \\\"first\\\": \\\"$1\\\"}\"");
+    let report = site.talaia(&["test", "./args", "--json", "--", "one", "two"]).code(0).json();
+    assert_eq!(report["metrics"][0]["value"], 2);
+    assert_eq!(report["metrics"][1]["value"], "one");
+    site.script("slow", "echo '{\"a\": 1}'; sleep 60");
+    site.configure(&plugin("slow", "timeout = \"200ms\"\ninterval = \"1s\""));
+    let done = site.talaia(&["test", "slow", "-c", "talaia.toml"]);
+    assert!(done.code(1).stdout.contains("timed out (ended by TERM)"), "{}", done.stdout);
+}
+
+#[test]
+fn a_test_works_on_a_copy_of_the_state() {
+    let site = Site::new();
+    let count = "n=$(cat \"$TALAIA_STATE_DIR/n\" 2>/dev/null || echo 0); n=$((n + 1)); \
+                 echo $n > \"$TALAIA_STATE_DIR/n\"; echo \"{\\\"n\\\": $n}\"";
+    site.script("count", count);
+    site.configure(&plugin("count", ""));
+    fs::create_dir_all(site.path("data/plugins/count/state")).unwrap();
+    let kept = site.write("data/plugins/count/state/n", "41\n", 0o644);
+    let done = site.talaia(&["test", "count", "-c", "talaia.toml", "--json", "--times", "2"]);
+    let values: Vec<Value> = done
+        .code(0)
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["metrics"][0]["value"].clone())
+        .collect();
+    assert_eq!(values, [json!(42), json!(43)]);
+    assert_eq!(fs::read_to_string(kept).unwrap(), "41\n");
+}
+
+#[test]
+fn the_examples_are_going_to_work() {
+    let site = Site::new();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/talaia.toml");
+    let done = site.talaia(&["check", "--config", config.to_str().unwrap()]);
+    assert!(!done.code(0).stdout.contains("bad "), "{}", done.stdout);
+    assert!(done.stdout.contains("ok   plugin disk") && done.stdout.contains("ok   hub"));
+    for line in done.stdout.lines().filter(|line| line.contains("skipped here")) {
+        println!("{line}");
+    }
+}
+
+#[test]
+fn check_finds_what_is_going_to_fail() {
+    let site = Site::new();
+    site.script("good", "echo '{}'");
+    site.configure(&format!(
+        "trusted_owners = [\"no_such_user\"]\n{}{}{}\
+         [outputs.file]\ntype = \"file\"\npath = \"none/out.ndjson\"\n\
+         [outputs.hub]\ntype = \"talaia\"\nurl = \"http://127.0.0.1:1\"\nkey = {{ file = \"key\" }}\n",
+        plugin("good", ""),
+        plugin("none", ""),
+        plugin("off", "enabled = false"),
+    ));
+    site.write("key", "a-key", 0o600);
+    let done = site.talaia(&["check", "-c", "talaia.toml"]);
+    for words in [
+        "bad  [agent] trusted_owners: no such user: no_such_user",
+        "ok   plugin good",
+        "bad  plugin none: ",
+        "ok   plugin off (disabled)",
+        "bad  output file: there is no folder",
+        "ok   output hub",
+    ] {
+        assert!(done.code(1).stdout.contains(words), "no `{words}` in\n{}", done.stdout);
+    }
+    done.says(&["3 findings"]);
+    let online = site.talaia(&["check", "-c", "talaia.toml", "--online"]);
+    assert!(online.code(1).stdout.contains("bad  output hub"), "{}", online.stdout);
+    online.says(&["4 findings"]);
+}
+
+#[test]
+fn the_spool_is_looked_at_while_the_agent_runs() {
+    let mut site = Site::new();
+    site.script("one", "echo '{\"a\": 1, \"b\": 2}'");
+    site.script("two", "echo '{\"c\": 3, \"d-e\": 4}'");
+    site.write("key", "a-key", 0o600);
+    // Nobody listens there, so everything stays.
+    site.configure(&format!(
+        "[outputs.main]\ntype = \"talaia\"\nurl = \"http://127.0.0.1:1\"\nkey = {{ file = \"key\" }}\n{}{}",
+        plugin("one", "interval = \"200ms\""),
+        plugin("two", "interval = \"200ms\""),
+    ));
+    let pid = site.start_agent();
+    site.until("reports of both", |site| {
+        let status = site.status()?;
+        let runs = |name: &str| status["plugins"][name]["runs"].as_u64().unwrap_or(0);
+        (runs("one") >= 2 && runs("two") >= 2).then_some(())
+    });
+    let spool = |words: &[&str]| {
+        let line: Vec<&str> =
+            ["spool"].iter().chain(words).chain(&["-c", "talaia.toml"]).copied().collect();
+        site.talaia(&line)
+    };
+    spool(&["verify"]).code(0).says(&["the ledger adds up"]);
+    let listed = spool(&["ls", "--json"]).code(0).stdout.clone();
+    let rows: Vec<Value> = listed.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!(rows.len() >= 4, "{listed}");
+    for row in &rows {
+        let keys: Vec<&String> = row.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["bytes", "plugin", "records", "run", "seq"], "{row}");
+        assert_eq!(row["records"], if row["plugin"] == "one" { 2 } else { 1 });
+    }
+    let only = spool(&["ls", "--plugin", "two", "--limit", "1"]).code(0).stdout.clone();
+    assert_eq!(only.lines().count(), 1);
+    assert!(only.trim_end().ends_with("two"), "{only}");
+    let report_schema = validator("report.v1.json");
+    let seq = rows[0]["seq"].to_string();
+    let report = spool(&["cat", &seq]).code(0).json();
+    holds(&report_schema, &report);
+    assert_eq!(report["run"], rows[0]["run"]);
+    let all = spool(&["cat"]).code(0).stdout.clone();
+    assert!(all.lines().count() >= rows.len());
+    spool(&["cat", &seq, "999999"]).code(1).says(&["there is no report 999999"]);
+    let text = spool(&["status"]).code(0).stdout.clone();
+    assert!(text.contains("two: ") && text.contains("name-hyphen"), "{text}");
+    assert!(site.stop(pid).success());
+    let ledger = site.ledger();
+    assert_eq!(ledger["outputs"]["main"]["delivered"], 0);
+}
+
+/// Where the hub of a home without a configuration is, and its key.
+fn credentials(site: &Site, folder: &str) -> (String, String) {
+    let path = site.path(folder).join("credentials.json");
+    let file = site.until("credentials", |_| fs::read_to_string(&path).ok());
+    let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let value: Value = serde_json::from_str(&file).unwrap();
+    let text = |key: &str| value[key].as_str().unwrap().to_owned();
+    (text("url"), text("key"))
+}
+
+#[test]
+fn a_script_needs_no_configuration() {
+    let mut site = Site::of_ordinary_user();
+    site.script("script.sh", "echo '{\"answer\": 42}'");
+    let listen = ["run", "./script.sh", "--every", "1s", "--listen", "127.0.0.1:0"];
+    let mut command = site.command(&listen);
+    let state = site.path("home/state");
+    command.env("XDG_STATE_HOME", &state);
+    // Of a file that another command would use, nothing is taken.
+    command.env("TALAIA_CONFIG_FILE", "/nowhere/talaia.toml");
+    let pid = site.start(command, "agent.log");
+    let (url, key) = credentials(&site, "home/state/talaia/hub");
+    assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"), "{url}");
+    let items = site.until("the metric on the hub", |_| {
+        let (status, body) = http(&url, "/api/v1/series?plugin=script", Some(&key))?;
+        assert_eq!(status, 200, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let items = body["items"].as_array().unwrap().clone();
+        (!items.is_empty()).then_some(items)
+    });
+    assert_eq!((&items[0]["name"], &items[0]["last"][1]), (&json!("answer"), &json!(42)));
+    assert_eq!(http(&url, "/api/v1/series", None).unwrap().0, 401);
+    assert_eq!(http(&url, "/healthz", None).unwrap(), (200, "ok\n".to_owned()));
+    // The page is closed without a session, and a login link opens it.
+    let mut login = site.command(&["hub", "login"]);
+    login.env("XDG_STATE_HOME", &state);
+    let link = run(login).code(0).stdout.trim().to_owned();
+    let path = link.strip_prefix(&url).unwrap();
+    assert_eq!(http(&url, path, None).unwrap().0, 200);
+    assert_eq!(http(&url, "/login/none", None).unwrap().0, 410);
+    assert!(!site.read("agent.log").contains("/login/"), "no link where no person reads");
+    assert!(site.stop(pid).success(), "{}", site.read("agent.log"));
+}
+
+#[test]
+fn a_hub_on_its_own() {
+    let mut site = Site::new();
+    let serve = ["hub", "--listen", "127.0.0.1:0", "--data-dir", "hub"];
+    let pid = site.start(site.command(&serve), "hub.log");
+    let (url, key) = credentials(&site, "hub");
+    let listing = site.until("answer", |_| http(&url, "/api/v1/plugins", Some(&key)));
+    assert_eq!(listing, (200, "{\"items\":[],\"next\":null}".to_owned()));
+    let process = format!("process {pid}");
+    site.talaia(&serve).code(74).says(&[&process, "another data folder"]);
+    let address = url.strip_prefix("http://").unwrap();
+    let taken = ["hub", "--listen", address, "--data-dir", "other"];
+    site.talaia(&taken).code(74).says(&[address, "`listen`"]);
+    assert!(!site.path("other").exists(), "a hub that cannot listen changes nothing");
+    assert!(site.stop(pid).success(), "{}", site.read("hub.log"));
+}
+
+#[test]
+fn trigger_status_and_the_sandbox() {
+    let mut site = Site::new();
+    site.script("slow", "sleep 3; echo '{\"a\": 1}'");
+    let config = plugin("slow", "cron = \"0 0 1 1 *\"\ntimezone = \"UTC\"");
+    site.configure(&format!("[hub]\nlisten = \"127.0.0.1:0\"\n{config}"));
+    let pid = site.start_agent();
+    let status = site.until("status", Site::status);
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&status), ["agent", "leaks", "outputs", "plugins"]);
+    assert_eq!(status["agent"]["pid"], pid);
+    assert_eq!(status["plugins"]["slow"]["state"], "ready");
+    let trigger = ["trigger", "slow", "-c", "talaia.toml"];
+    site.talaia(&trigger).code(0).says(&["slow runs now"]);
+    site.until("live run", |site| (site.status()?["agent"]["running"] == 1).then_some(()));
+    site.talaia(&trigger).code(1).says(&["slow"]);
+    let shown = site.talaia(&["status", "-c", "talaia.toml"]);
+    for words in ["agent talaia", "plugins\n  slow", "outputs\n  embedded"] {
+        assert!(shown.code(0).stdout.contains(words), "no `{words}` in\n{}", shown.stdout);
+    }
+    // The sandbox is beside it.
+    let sandbox = ["run", "-c", "talaia.toml", "--sandbox", "--log-format", "json"];
+    let beside = site.start(site.command(&sandbox), "sandbox.log");
+    let inner = site.until("status of the sandbox", |site| {
+        let done = site.talaia(&["status", "--json", "--sandbox", "-c", "talaia.toml"]);
+        (done.code == 0).then(|| done.json())
+    });
+    assert_eq!(inner["agent"]["pid"], beside);
+    let (url, _) = credentials(&site, "data/sandbox/hub");
+    let (outer, _) = credentials(&site, "data/hub");
+    assert_ne!(url, outer);
+    assert!(site.stop(beside).success());
+    for line in site.read("sandbox.log").lines().filter(|line| line.starts_with('{')) {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    }
+    assert!(site.stop(pid).success(), "{}", site.read("agent.log"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let site = Site::new();
+    let line = "talaia man | head -n 1 >first; talaia explain | head -n 1 >>first";
+    let said = run(site.shell(line));
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+    let text = site.read("first");
+    assert_eq!(text.lines().count(), 2, "{text}");
+}

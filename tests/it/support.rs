@@ -169,9 +169,8 @@ impl Site {
     /// Starts a command that lives until a signal or the end of the site; what it says goes to the
     /// file `log`.
     pub(crate) fn start(&mut self, mut command: Command, log: &str) -> u32 {
-        let file = |name: &str| {
-            File::options().create(true).append(true).open(self.path(name)).unwrap()
-        };
+        let file =
+            |name: &str| File::options().create(true).append(true).open(self.path(name)).unwrap();
         let child = command.stdout(file(log)).stderr(file(log)).spawn().unwrap();
         let pid = child.id();
         self.agents.push(child);
