@@ -399,7 +399,7 @@ fn a_full_disk() {
     let Some(disk) = SmallDisk::mount(site.path("data")) else {
         return skip("a full disk: only root can mount a small one");
     };
-    let (hub, address) = Talker::start("503 Service Unavailable", "text/plain", "later");
+    let address = answer_always("503 Service Unavailable", "text/plain", "later");
     site.write("key", "a-key\n", 0o600);
     site.script("good", "echo '{\"a\": 1}'");
     let config = format!(
@@ -443,7 +443,6 @@ fn a_full_disk() {
     let ledger = site.ledger();
     assert_eq!(ledger["outputs"]["main"]["evicted"], json!({}), "nothing was lost");
     assert_eq!(ledger["outputs"]["main"]["spooled"], ledger["plugins"]["good"]["accepted"]);
-    drop(hub);
     drop(disk);
 }
 
@@ -473,8 +472,8 @@ fn a_hub_newer_than_the_agent() {
         "status": 400, "code": "protocol", "title": "another version of the protocol",
         "detail": "this hub is talaia 9.1.0 and speaks protocol v9: install talaia 9.1.0 on the agent",
     });
-    let (_hub, address) =
-        Talker::start("400 Bad Request", "application/problem+json", &problem.to_string());
+    let address =
+        answer_always("400 Bad Request", "application/problem+json", &problem.to_string());
     let mut site = Site::new();
     site.write("key", "a-key\n", 0o600);
     site.script("good", "echo '{\"a\": 1}'");
@@ -498,28 +497,24 @@ fn a_hub_newer_than_the_agent() {
     balances(&ledger);
 }
 
-/// A server that has one answer to everything.
-struct Talker;
-
-impl Talker {
-    fn start(status: &str, kind: &str, body: &str) -> (Self, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n{body}",
-            body.len()
-        );
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                // Read to its end: an answer to half a request would be lost with the connection.
-                if read_request(&mut stream).is_some() {
-                    drop(stream.write_all(answer.as_bytes()));
-                }
+/// A server that has one answer to everything, for as long as the tests run; its address.
+fn answer_always(status: &str, kind: &str, body: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // Read to its end: an answer to half a request would be lost with the connection.
+            if read_request(&mut stream).is_some() {
+                drop(stream.write_all(answer.as_bytes()));
             }
-        });
-        (Self, address)
-    }
+        }
+    });
+    address
 }
 
 fn read_request(stream: &mut TcpStream) -> Option<()> {

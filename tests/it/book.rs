@@ -157,7 +157,7 @@ impl Page {
     fn shell(&self, script: &str) -> (i32, String) {
         let path = self.site.path("said");
         let file = || fs::File::options().append(true).open(&path).unwrap();
-        fs::write(&path, "").unwrap();
+        fs::File::create(&path).unwrap();
         let status = self.site.shell(script).stdout(file()).stderr(file()).status().unwrap();
         (status.code().unwrap_or(-1), fs::read_to_string(&path).unwrap())
     }
