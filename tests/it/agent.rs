@@ -67,24 +67,18 @@ impl Site {
 
     /// Runs a command to its end; exit code, stdout, stderr.
     fn talaia(&self, words: &[&str]) -> (i32, String, String) {
-        #[expect(clippy::disallowed_methods, reason = "the program under test leaves no grandchild")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the program under test leaves no grandchild"
+        )]
         let output = self.command(words).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
 
     fn start(&mut self) -> u32 {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.path("agent.log"))
-            .unwrap();
-        let agent = self
-            .command(&["run"])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let log = File::options().create(true).append(true).open(self.path("agent.log")).unwrap();
+        let agent = self.command(&["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let pid = agent.id();
         self.agents.push(agent);
         pid
@@ -312,7 +306,10 @@ fn every_report_matches_its_schema() {
         + &plugin("killed", interval);
     let mut site = Site::new(&config);
     site.write("key", "secret\n", 0o600);
-    site.script("good", "echo '[{\"name\":\"a\",\"value\":1,\"tags\":{\"k\":\"v\"},\"warn\":\"10:20\"}] oops'");
+    site.script(
+        "good",
+        "echo '[{\"name\":\"a\",\"value\":1,\"tags\":{\"k\":\"v\"},\"warn\":\"10:20\"}] oops'",
+    );
     site.script("slow", "echo '{\"a\":1}'; sleep 5");
     site.script("quiet", "exit 0");
     site.script("killed", "kill -9 $$");
@@ -343,14 +340,20 @@ fn every_report_matches_its_schema() {
 fn a_reload_touches_only_what_changed() {
     let (_hub, port) = FakeHub::start();
     let keep = plugin("keep", "interval = \"300ms\"");
-    let before = output(port) + &keep + &plugin("change", "interval = \"300ms\"") + &plugin("go", "");
+    let before = output(port)
+        + &keep
+        + &plugin("change", "interval = \"300ms\"")
+        + &plugin("go", "interval = \"300ms\"");
     let mut site = Site::new(&before);
     site.write("key", "secret\n", 0o600);
     for name in ["keep", "change", "go", "come"] {
         site.script(name, "echo '{\"a\":1}'");
     }
     let pid = site.start();
-    site.until("first runs", |s| s["plugins"]["keep"]["runs"].as_u64().unwrap_or(0) >= 2);
+    site.until("first runs", |s| {
+        let of = |name: &str| s["plugins"][name]["runs"].as_u64().unwrap_or(0);
+        of("keep") >= 2 && of("go") >= 1
+    });
 
     site.configure(
         &(output(port)
@@ -361,9 +364,8 @@ fn a_reload_touches_only_what_changed() {
     let (code, _, said) = site.talaia(&["reload"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("added come; changed change; removed go; 1 untouched"), "{said}");
-    let status = site.until("the new one", |s| {
-        s["plugins"]["come"]["runs"].as_u64().unwrap_or(0) >= 1
-    });
+    let status =
+        site.until("the new one", |s| s["plugins"]["come"]["runs"].as_u64().unwrap_or(0) >= 1);
     assert_eq!(status["plugins"]["go"]["state"], "gone");
 
     // A configuration that does not load changes nothing.
@@ -491,7 +493,8 @@ fn kill_dash_nine_loses_nothing_and_delivers_nothing_twice() {
     let mut state = seed;
     for _ in 0..rounds {
         // A linear congruential step is random enough to spread the moments.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let pid = site.start();
         std::thread::sleep(Duration::from_millis(20 + (state >> 33) % 400));
         site.signal(pid, Signal::KILL);
