@@ -1,5 +1,8 @@
 //! Whatever was done to the file, the agent starts, says so, and goes on counting.
 
+#![expect(clippy::disallowed_methods, reason = "damage is written as it comes")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
