@@ -145,7 +145,17 @@ fn pages_of_rubbish_in_a_large_file_are_found_when_they_are_read() {
         if let Some(last) = reports.last() {
             spool.settle(receipt("main", last.seq.0, &[])).wait().ok();
         }
-        balanced(&spool).outputs["main"].spooled == 0
+        // While the file is being replaced there is none to read.
+        match spool.ledger() {
+            Ok(ledger) => {
+                assert!(ledger.balances(), "{ledger:?}");
+                ledger.outputs["main"].spooled == 0
+            }
+            Err(error) => {
+                println!("for now: {error:?}");
+                false
+            }
+        }
     });
     let main = &balanced(&spool).outputs["main"];
     assert_eq!(main.accepted, 60);
