@@ -64,7 +64,7 @@ impl PumpSettings {
             max_reports: 1000,
             max_bytes: 4 << 20,
             retry: Backoff::upload(),
-            hold: Backoff::new(Duration::from_secs(5), Duration::from_secs(300)),
+            hold: Backoff::new(Duration::from_secs(5), Duration::from_mins(5)),
         }
     }
 }
@@ -228,7 +228,7 @@ impl<S: Sink> Pump<S> {
             Verdict::Retry { after, why } => self.retry(after, why),
             Verdict::Hold { why } => self.hold(why),
             Verdict::Split => self.split(&reports).await,
-            Verdict::Bisect { why } => self.bisect(&reports, why),
+            Verdict::Bisect { why } => self.bisect(&reports, &why),
             Verdict::Cloned => self.cloned(identity.spool).await,
         }
     }
@@ -326,12 +326,12 @@ impl<S: Sink> Pump<S> {
     }
 
     /// Something in it is poison: tries its halves, until the culprits are alone.
-    fn bisect(&mut self, reports: &[Stored], why: String) -> Step {
+    fn bisect(&mut self, reports: &[Stored], why: &str) -> Step {
         if let [only] = reports {
             self.refused.push(Refused {
                 seq: only.seq,
                 code: "refused".to_owned(),
-                message: why.clone(),
+                message: why.to_owned(),
             });
             self.poison += 1;
             if self.poison < POISON {
