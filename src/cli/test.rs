@@ -4,6 +4,7 @@ use crate::agent::prepare::owner_ids;
 use crate::agent::trial::{Scratch, Trials};
 use crate::config::{Config, Env, PluginConfig, PluginState, Scripts, Source};
 use crate::exec::trust;
+use crate::model::PluginName;
 
 use super::args::TestArgs;
 use super::exit::{Exit, Failure, chain};
@@ -74,7 +75,7 @@ fn find(args: &TestArgs, env: &Env) -> Result<(Config, PluginConfig), Failure> {
         let loaded = load::load(&source, env, place)?;
         let found = loaded.config.plugins.iter().find(|(name, _)| name.as_str() == args.target);
         let Some((_, plugin)) = found else {
-            let names: Vec<&str> = loaded.config.plugins.keys().map(|n| n.as_str()).collect();
+            let names: Vec<&str> = loaded.config.plugins.keys().map(PluginName::as_str).collect();
             let text = format!(
                 "there is no plugin `{}`; there are {}\n\nhint: a path to a program contains a `/`",
                 args.target,
