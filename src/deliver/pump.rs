@@ -188,12 +188,15 @@ impl<S: Sink> Pump<S> {
         }
     }
 
-    /// Sends all there is, or up to the first failure, and sets when to try next.
+    /// Sends all there is now, or up to the first failure, and sets when to try next. What gets to
+    /// the disk meanwhile waits for the next time: otherwise a busy spool would be uploaded in
+    /// crumbs, without a pause.
     async fn drain(&mut self) {
+        let goal = self.spool.highest();
         loop {
             let delay = match self.step().await {
-                Step::More => continue,
-                Step::Idle => self.settings.interval,
+                Step::More if self.position < goal || !self.bounds.is_empty() => continue,
+                Step::More | Step::Idle => self.settings.interval,
                 Step::Wait(delay) => delay,
             };
             self.next = Instant::now() + delay;
