@@ -7,6 +7,7 @@ mod architecture;
 mod decode;
 mod deliver;
 mod exec;
+#[cfg(feature = "hub")]
 mod hub;
 mod judge;
 mod plugins;
