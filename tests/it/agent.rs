@@ -67,10 +67,6 @@ impl Site {
 
     /// Runs a command to its end; exit code, stdout, stderr.
     fn talaia(&self, words: &[&str]) -> (i32, String, String) {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the program under test leaves no grandchild"
-        )]
         let output = self.command(words).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
@@ -82,10 +78,6 @@ impl Site {
         let pid = agent.id();
         self.agents.push(agent);
         pid
-    }
-
-    fn signal(&self, pid: u32, signal: Signal) {
-        kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
     }
 
     /// Waits for the newest agent's end.
@@ -134,6 +126,10 @@ impl Drop for Site {
             drop(agent.wait());
         }
     }
+}
+
+fn send(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
 }
 
 /// A hub that keeps what it gets in memory, by stream, as the wire says.
@@ -269,7 +265,7 @@ fn a_script_becomes_a_delivered_metric() {
         of("good") >= 3 && of("mixed") >= 3
     });
     balances(&status);
-    site.signal(pid, Signal::TERM);
+    send(pid, Signal::TERM);
     assert!(site.wait().success(), "{}", site.log());
 
     let ledger = site.ledger();
@@ -373,7 +369,7 @@ fn a_reload_touches_only_what_changed() {
     let (code, _, said) = site.talaia(&["reload", "-q"]);
     assert_eq!(code, 78, "{said}");
     assert!(said.contains("intervall") && said.contains("interval"), "{said}");
-    site.signal(pid, Signal::HUP);
+    send(pid, Signal::HUP);
     let runs = |s: &Value| s["plugins"]["come"]["runs"].as_u64().unwrap();
     let now = runs(&site.status().unwrap());
     site.until("more runs of the old configuration", |s| runs(s) > now + 1);
@@ -435,7 +431,7 @@ fn stop_ends_every_process_of_every_plugin() {
         assert!(start.elapsed() < PATIENCE, "{}", site.log());
         std::thread::sleep(Duration::from_millis(10));
     }
-    site.signal(pid, Signal::TERM);
+    send(pid, Signal::TERM);
     assert!(site.wait().success(), "{}", site.log());
     assert_dead(&pids);
 }
@@ -464,7 +460,7 @@ fn what_a_killed_agent_leaves_behind_dies_at_the_next_start() {
         assert!(start.elapsed() < PATIENCE, "{}", site.log());
         std::thread::sleep(Duration::from_millis(10));
     }
-    site.signal(pid, Signal::KILL);
+    send(pid, Signal::KILL);
     site.wait();
     site.configure("[hub]\nenabled = false\n");
     site.start();
@@ -497,7 +493,7 @@ fn kill_dash_nine_loses_nothing_and_delivers_nothing_twice() {
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let pid = site.start();
         std::thread::sleep(Duration::from_millis(20 + (state >> 33) % 400));
-        site.signal(pid, Signal::KILL);
+        send(pid, Signal::KILL);
         site.wait();
     }
     let pid = site.start();
@@ -505,7 +501,7 @@ fn kill_dash_nine_loses_nothing_and_delivers_nothing_twice() {
         s["outputs"]["main"]["delivered"].as_u64().unwrap_or(0) > 0
             && s["outputs"]["main"]["state"] == "ok"
     });
-    site.signal(pid, Signal::TERM);
+    send(pid, Signal::TERM);
     assert!(site.wait().success(), "{}", site.log());
 
     let ledger = site.ledger();
