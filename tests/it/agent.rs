@@ -436,6 +436,32 @@ fn stop_ends_every_process_of_every_plugin() {
     assert_dead(&pids);
 }
 
+#[test]
+fn who_escapes_its_run_is_killed_and_counted() {
+    let mut site = Site::new(&format!(
+        "[hub]\nenabled = false\n{}[outputs.f]\ntype = \"file\"\npath = \"out\"\nstart = \"oldest\"\n",
+        plugin("escapee", "interval = \"500ms\"\ntimeout = \"400ms\"")
+    ));
+    let pids = site.path("pids");
+    // A double fork into another session; the parent exits at once.
+    site.script(
+        "escapee",
+        &format!(
+            "[ -e {0} ] || setsid sh -c 'trap \"\" TERM; (echo $$ >> {0}; exec sleep 300) &'\nexit 0",
+            pids.display()
+        ),
+    );
+    site.start();
+    site.until("several runs", |s| s["plugins"]["escapee"]["runs"].as_u64().unwrap_or(0) >= 6);
+    assert_dead(&pids);
+    let reports = fs::read_to_string(site.path("out")).unwrap();
+    let leftovers: u64 = reports
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["leftovers"].as_u64().unwrap())
+        .sum();
+    assert!(leftovers >= 1, "{reports}");
+}
+
 fn assert_dead(pids: &Path) {
     for pid in fs::read_to_string(pids).unwrap().lines() {
         let start = Instant::now();
