@@ -37,6 +37,9 @@ fn report(n: u64) -> NewReport {
     }
 }
 
+/// Reports in one measured round.
+const REPORTS: u64 = 20_000;
+
 fn append(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut options = Options::new(dir.path());
@@ -46,7 +49,6 @@ fn append(c: &mut Criterion) {
     spool.set_outputs(&[("main".to_owned(), Start::Now)]).wait().expect("an output");
     let mut group = c.benchmark_group("spool");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
-    const REPORTS: u64 = 20_000;
     group.throughput(Throughput::Elements(REPORTS));
     group.bench_function("append_1k_until_durable", |b| {
         b.iter_custom(|rounds| {
@@ -87,6 +89,7 @@ fn append(c: &mut Criterion) {
     group.finish();
 }
 
+#[expect(clippy::print_stdout, reason = "the size of a batch is a result of this bench")]
 fn encode(c: &mut Criterion) {
     let reports: Vec<Stored> =
         (1..=1000).map(|n| Stored { seq: Seq(n), body: body(n), records: 6 }).collect();

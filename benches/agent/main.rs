@@ -257,9 +257,10 @@ fn start_agent(dir: &Path, options: &Options, port: u16) -> Child {
         dir.join("key").display()
     );
     let mut key = fs::File::create(dir.join("key")).unwrap();
+    key.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     key.write_all(b"benchmark-key\n").unwrap();
     for n in 0..options.plugins {
-        write!(config, "[plugins.p{n}]\ncommand = [\"p{n}.sh\"]\ninterval = \"1s\"\n").unwrap();
+        write!(config, "[plugins.p{n}]\ncommand = [\"./p{n}.sh\"]\ninterval = \"1s\"\n").unwrap();
     }
     let path: PathBuf = dir.join("talaia.toml");
     fs::File::create(&path).unwrap().write_all(config.as_bytes()).unwrap();

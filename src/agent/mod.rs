@@ -14,7 +14,7 @@
 pub mod admin;
 mod keeper;
 mod outputs;
-pub mod plugin;
+mod plugin;
 pub mod prepare;
 pub mod reload;
 pub mod report;

@@ -1,12 +1,11 @@
 //! One configured plugin, ready to be run and judged.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::config::{self, AgentConfig, PluginConfig, PluginState, Timing};
-use crate::contract::{Contract, ContractError, Declared, Judge, Strictness};
+use crate::contract::{Contract, Judge};
 use crate::decode::Format;
 use crate::exec::{Run, Spec, Timetable};
 use crate::model::Report;
@@ -30,7 +29,7 @@ pub(super) struct Plugin {
 impl Plugin {
     /// `before` is the same plugin before a reload: what its judge remembers is kept.
     pub(super) fn new(config: PluginConfig, agent: &AgentConfig, before: Option<&Self>) -> Self {
-        let (contract, fault) = match contract(&config) {
+        let (contract, fault) = match config.contract() {
             Ok(contract) => (contract, None),
             Err(error) => (Contract::default(), Some(error.to_string())),
         };
@@ -106,33 +105,6 @@ pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
             config::Format::Json => Format::Json,
         },
     }
-}
-
-/// The contract that a plugin's configuration declares.
-pub fn contract(plugin: &PluginConfig) -> Result<Contract, ContractError> {
-    let metrics: BTreeMap<String, Declared> = plugin
-        .metrics
-        .iter()
-        .map(|(name, metric)| {
-            let declared = Declared {
-                kind: metric.kind,
-                unit: metric.unit.clone(),
-                label: metric.label.clone(),
-                required: metric.required,
-                warn: metric.warn.clone(),
-                crit: metric.crit.clone(),
-                min: metric.min,
-                max: metric.max,
-                values: Vec::new(),
-            };
-            (name.clone(), declared)
-        })
-        .collect();
-    let strictness = match plugin.strictness {
-        config::Strictness::Open => Strictness::Open,
-        config::Strictness::Strict => Strictness::Strict,
-    };
-    Contract::new(metrics, strictness, plugin.schema.as_ref().map(|file| &file.schema))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

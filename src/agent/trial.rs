@@ -13,7 +13,7 @@ use crate::contract::{ContractError, Judge};
 use crate::exec::{Exec, ExecError, Limits, Next, Settings, Timetable};
 use crate::model::{AgentId, Report};
 
-use super::plugin::{contract, facts};
+use super::plugin::facts;
 use super::prepare::{self, Common, Folders, PrepareError};
 use super::report;
 
@@ -66,7 +66,7 @@ impl Trials {
         owners: &[u32],
         scratch: Scratch,
     ) -> Result<Self, TrialError> {
-        let contract = contract(plugin).map_err(TrialError::Contract)?;
+        let contract = plugin.contract().map_err(TrialError::Contract)?;
         let name = plugin.name.as_str();
         let folders = Folders::of(&scratch.0, name);
         folders.write(&plugin.settings.to_json()).map_err(TrialError::Prepare)?;

@@ -1,4 +1,3 @@
-use crate::agent::plugin::contract;
 use crate::agent::prepare::owner_ids;
 use crate::config::{Env, OutputConfig, PluginState};
 use crate::exec::trust;
@@ -42,7 +41,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
                 let refused = trust::check_path(&plugin.command.program, &owners)
                     .err()
                     .map(|error| chain(&error))
-                    .or_else(|| contract(plugin).err().map(|error| error.to_string()));
+                    .or_else(|| plugin.contract().err().map(|error| error.to_string()));
                 match refused {
                     None => say(true, &what, ""),
                     Some(why) => say(false, &what, &format!(": {why}")),

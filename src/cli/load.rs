@@ -84,22 +84,45 @@ fn into_sandbox(config: &mut Config) {
     listen.set_port(listen.port().saturating_add(u16::from(listen.port() != 0)));
 }
 
-/// The data folder that a command which talks to the running agent means.
+/// The data folder that a command which talks to the running agent means. Only that one setting is
+/// read: an agent whose configuration no longer loads must still be seen and stopped.
 pub(crate) fn data_dir(args: &ConfigArgs) -> Result<PathBuf, Failure> {
     let env = Env::system();
-    let data_dir = match source(args, &env) {
-        Ok(source) => load(&source, &env, Place::from(args))?.config.agent.data_dir,
+    let default = env.default_data_dir();
+    let folder = match source(args, &env) {
+        Ok(Source::File(path)) => written_data_dir(&path)?.or(default),
+        Ok(Source::Text { .. } | Source::Scripts(_)) => default,
         // Without a configuration there may be an agent all the same, started for a script.
-        Err(failure) if named(args, &env).is_none() => {
-            let folder = env.default_data_dir().ok_or(failure)?;
-            match Place::from(args) {
-                Place::Production => folder,
-                Place::Sandbox => folder.join("sandbox"),
-            }
-        }
+        Err(_) if named(args, &env).is_none() => default,
         Err(failure) => return Err(failure),
     };
-    Ok(data_dir)
+    let folder = folder.ok_or_else(|| {
+        Failure::new(Exit::Config, "neither HOME nor XDG_STATE_HOME is set: use --config FILE")
+    })?;
+    Ok(match Place::from(args) {
+        Place::Production => folder,
+        Place::Sandbox => folder.join("sandbox"),
+    })
+}
+
+/// `[agent] data_dir` of a config file, relative to the file's folder; `None` where it says none.
+fn written_data_dir(path: &Path) -> Result<Option<PathBuf>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(Exit::Config, format!("cannot read {}: {error}", path.display()))
+    })?;
+    let unreadable = |why: String| {
+        let text = format!("{} cannot be read: {why}; see `talaia check`", path.display());
+        Failure::new(Exit::Config, text)
+    };
+    let json = path.extension().is_some_and(|extension| extension == "json");
+    let tree: serde_json::Value = if json {
+        serde_json::from_str(&text).map_err(|e| unreadable(e.to_string()))?
+    } else {
+        toml::from_str(&text).map_err(|e| unreadable(e.message().to_owned()))?
+    };
+    let written = tree.pointer("/agent/data_dir").and_then(|dir| dir.as_str());
+    let base = path.parent().unwrap_or(Path::new("/"));
+    Ok(written.map(|dir| base.join(dir)))
 }
 
 /// The hub's folder under the agent's.

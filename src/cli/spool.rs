@@ -117,13 +117,13 @@ fn list(
 fn cat(spool: &Inspector, seqs: &[u64]) -> Result<Exit, Failure> {
     let mut exit = Exit::Ok;
     let mut one = |seq: Seq| -> Result<bool, Failure> {
-        if let Some(mut body) = spool.get(seq).map_err(|e| failure(&e))? {
-            body.push(b'\n');
-            return Ok(print::raw(&body).is_ok());
-        }
-        print::talk(format!("there is no report {seq} (any more)"));
-        exit = Exit::Finding;
-        Ok(true)
+        let Some(mut body) = spool.get(seq).map_err(|e| failure(&e))? else {
+            print::talk(format!("there is no report {seq} (any more)"));
+            exit = Exit::Finding;
+            return Ok(true);
+        };
+        body.push(b'\n');
+        Ok(print::raw(&body).is_ok())
     };
     for seq in seqs {
         if !one(Seq(*seq))? {

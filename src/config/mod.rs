@@ -47,8 +47,7 @@ pub use output::{
     Compression, EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Proxy, Start, TalaiaOutput,
 };
 pub use plugin::{
-    DeclaredMetric, Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin,
-    Strictness, Timing,
+    Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing,
 };
 pub use schema::{schema, schema_text};
 

@@ -14,7 +14,8 @@ use super::read::{At, Found, Read, Table, not_one_of, words};
 use super::resolve::Cx;
 use super::secrets;
 use super::values::{EnvText, later_version};
-use crate::model::{MetricType, PluginKey, PluginName, Secret, Tags, Threshold};
+use crate::contract::{Contract, ContractError, Declared, Strictness};
+use crate::model::{PluginKey, PluginName, Secret, Tags};
 use crate::schedule::{Cron, Every, Schedule};
 
 /// One plugin. Equal to another exactly when a reload need not touch it.
@@ -47,13 +48,22 @@ pub struct PluginConfig {
     /// Tags for each of its metrics, the agent's among them.
     pub tags: Tags,
     /// What it says that it prints.
-    pub metrics: BTreeMap<String, DeclaredMetric>,
+    pub metrics: BTreeMap<String, Declared>,
     /// What happens to metrics that are not declared.
     pub strictness: Strictness,
     /// The schema of what it prints.
     pub schema: Option<SchemaFile>,
     /// Most bytes of standard output that are read.
     pub stdout_limit: u64,
+}
+
+impl PluginConfig {
+    /// The contract that it declares. That it holds was seen when the config was resolved; for a
+    /// plugin that is [`PluginState::Broken`] it may not.
+    pub fn contract(&self) -> Result<Contract, ContractError> {
+        let schema = self.schema.as_ref().map(|file| &file.schema);
+        Contract::new(self.metrics.clone(), self.strictness, schema)
+    }
 }
 
 /// Whether a plugin is to run.
@@ -187,15 +197,6 @@ words! {
     }
 }
 
-/// What happens to metrics that are not declared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strictness {
-    /// They are accepted.
-    Open,
-    /// They are refused.
-    Strict,
-}
-
 /// A plugin's own settings, secrets in place: a JSON object.
 #[derive(Clone, PartialEq)]
 pub struct Settings(serde_json::Value);
@@ -220,27 +221,6 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Settings(…)")
     }
-}
-
-/// What a plugin promises about one of its metrics.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeclaredMetric {
-    /// The type of its values.
-    pub kind: MetricType,
-    /// The unit.
-    pub unit: Option<String>,
-    /// A readable name.
-    pub label: Option<String>,
-    /// Whether a run without it gets a warning.
-    pub required: bool,
-    /// Where it gets worrying.
-    pub warn: Option<Threshold>,
-    /// Where it gets critical.
-    pub crit: Option<Threshold>,
-    /// The least possible value.
-    pub min: Option<f64>,
-    /// The greatest possible value.
-    pub max: Option<f64>,
 }
 
 /// A JSON Schema and the file it is from.

@@ -228,6 +228,9 @@ section! {
         /// The greatest possible value.
         #[schemars(title = "Greatest value", example = 100)]
         max: f64,
+        /// The only texts that a metric of type `string` may have; any other is refused.
+        #[schemars(title = "Values", example = &["up", "down"])]
+        values: Vec<At<String>>,
     }
 }
 

@@ -10,14 +10,15 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
-    DeclaredMetric, Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin,
-    Strictness, Timing, environment, variable, wrong_variable,
+    Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing, environment,
+    variable, wrong_variable,
 };
 use super::raw::{RawMetric, RawPlugin, RawWhen};
 use super::read::{At, Table};
 use super::resolve::Cx;
 use super::secrets;
 use super::values::{RawCommand, RawMode, SecretSource, later_version};
+use crate::contract::{Contract, ContractError, Declared, Strictness};
 use crate::model::{PluginName, Secret, is_name, limits, nearest_name};
 use crate::schedule::{Cron, Every, splay};
 
@@ -391,7 +392,13 @@ fn schema(
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(schema) => {
                 files.push(path.clone());
-                Some(SchemaFile { path, schema })
+                match Contract::new(BTreeMap::new(), Strictness::Open, Some(&schema)) {
+                    Ok(_) => Some(SchemaFile { path, schema }),
+                    Err(e) => {
+                        problems.push(problem(e.to_string(), "mend the schema"));
+                        None
+                    }
+                }
             }
             Err(e) => {
                 problems.push(problem(e.to_string(), "it must be a JSON document"));
@@ -401,10 +408,7 @@ fn schema(
     }
 }
 
-fn metrics(
-    raw: Option<&At<Table<RawMetric>>>,
-    cx: &mut Cx<'_>,
-) -> BTreeMap<String, DeclaredMetric> {
+fn metrics(raw: Option<&At<Table<RawMetric>>>, cx: &mut Cx<'_>) -> BTreeMap<String, Declared> {
     let mut metrics = BTreeMap::new();
     for metric in raw.iter().flat_map(|at| &at.value.0) {
         let (name, place, raw) = (&metric.name, &metric.place, &metric.value);
@@ -415,11 +419,6 @@ fn metrics(
                     .label("letters, digits and `_`, not starting with a digit")
                     .help(format!("for example `{}`", nearest_name(name))),
             );
-        }
-        for text in [&raw.unit, &raw.label].into_iter().flatten() {
-            if text.value.len() > limits::LABEL {
-                cx.error(format!("this may have at most {} bytes", limits::LABEL), &text.place);
-            }
         }
         if let (Some(min), Some(max)) = (&raw.min, &raw.max)
             && min.value > max.value
@@ -442,7 +441,7 @@ fn metrics(
             );
             continue;
         };
-        let declared = DeclaredMetric {
+        let declared = Declared {
             kind: kind.value.0,
             unit: raw.unit.as_ref().map(|at| at.value.clone()),
             label: raw.label.as_ref().map(|at| at.value.clone()),
@@ -451,7 +450,20 @@ fn metrics(
             crit: raw.crit.as_ref().map(|at| at.value.0.clone()),
             min: raw.min.as_ref().map(|at| at.value),
             max: raw.max.as_ref().map(|at| at.value),
+            values: raw
+                .values
+                .iter()
+                .flat_map(|list| &list.value)
+                .map(|value| value.value.clone())
+                .collect(),
         };
+        // The order of `min` and `max` was looked at above, where both places are known.
+        let alone = BTreeMap::from([(name.clone(), declared.clone())]);
+        if let Err(ContractError::Declared { key, problem, .. }) =
+            Contract::new(alone, Strictness::Open, None)
+        {
+            cx.error(format!("the metric `{name}`, `{key}`: {problem}"), place);
+        }
         metrics.insert(name.clone(), declared);
     }
     metrics

@@ -281,7 +281,12 @@ pub(super) fn tags(raw: &RawTags<'_>, under: &Tags, prefix: &dyn Fn() -> String)
             return wrong(Code::TagInvalid, here(), span, &message, hint);
         }
     }
-    let mut tags = Tags::with_capacity(raw.tags.len() + under.len());
+    let bytes: usize = raw
+        .tags
+        .iter()
+        .map(|t| t.key.len() + if let Raw::Text(value) = &t.value { value.len() } else { 0 })
+        .sum();
+    let mut tags = Tags::with_capacity(raw.tags.len() + under.len(), bytes + under.bytes());
     for tag in &raw.tags {
         let at = || {
             let mut pointer = here();

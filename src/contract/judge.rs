@@ -373,14 +373,13 @@ impl<'j> Run<'j> {
     /// Type and value of a metric that neither the contract nor the record gives a type.
     fn infer(&self, name: u64, field: &Field<'_>) -> Checked<(MetricType, Value)> {
         let (kind, value) = check::value_alone(field)?;
-        let known = self.memory.kind(name);
-        Ok(match (kind, known) {
+        Ok(match kind {
             // A gap has the type that the metric had; of one that never had a value nothing is known.
-            (None, known) => (known.unwrap_or(MetricType::Float), value),
-            (Some(MetricType::Integer), _) if self.memory.has_fractions(name) => {
+            None => (self.memory.kind(name).unwrap_or(MetricType::Float), value),
+            Some(MetricType::Integer) if self.memory.has_fractions(name) => {
                 (MetricType::Float, Value::Float(value.as_f64().unwrap_or_default()))
             }
-            (Some(kind), _) => (kind, value),
+            Some(kind) => (kind, value),
         })
     }
 

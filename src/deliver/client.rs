@@ -39,7 +39,7 @@ impl Default for ClientSettings {
         Self {
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             tls: TlsSettings::default(),
             proxy: ProxySettings::System,
         }
@@ -222,10 +222,9 @@ pub(super) async fn exchange(request: RequestBuilder) -> Outcome {
                     break;
                 }
             }
-            Ok(None) => break,
             // Half of a 2xx says nothing for sure. Of any other reply the status has said it all.
             Err(error) if status.is_success() => return failure(error),
-            Err(_) => break,
+            Ok(None) | Err(_) => break,
         }
     }
     Outcome::Answered { status: status.as_u16(), retry_after, body }
@@ -287,6 +286,7 @@ fn has_tls(error: &(dyn Error + 'static)) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's files need not be durable")]
 mod tests {
     use super::*;
 

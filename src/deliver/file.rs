@@ -188,6 +188,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's files need not be durable")]
 mod tests {
     use crate::model::{AgentId, Seq, SpoolId};
     use crate::spool::{Identity, Stored};

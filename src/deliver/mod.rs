@@ -105,7 +105,7 @@ impl Reporter {
                     Condition::Ok => info!(%output, "the output works again"),
                     Condition::Retry => warn!(%output, why, "the output does not work; retrying"),
                     Condition::Hold => {
-                        warn!(%output, why, "the output needs a person; all is kept")
+                        warn!(%output, why, "the output needs a person; all is kept");
                     }
                 }
                 old.since = now();

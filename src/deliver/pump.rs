@@ -64,7 +64,7 @@ impl PumpSettings {
             max_reports: 1000,
             max_bytes: 4 << 20,
             retry: Backoff::upload(),
-            hold: Backoff::new(Duration::from_secs(5), Duration::from_secs(300)),
+            hold: Backoff::new(Duration::from_secs(5), Duration::from_mins(5)),
         }
     }
 }
@@ -188,12 +188,15 @@ impl<S: Sink> Pump<S> {
         }
     }
 
-    /// Sends all there is, or up to the first failure, and sets when to try next.
+    /// Sends all there is now, or up to the first failure, and sets when to try next. What gets to
+    /// the disk meanwhile waits for the next time: otherwise a busy spool would be uploaded in
+    /// crumbs, without a pause.
     async fn drain(&mut self) {
+        let goal = self.spool.highest();
         loop {
             let delay = match self.step().await {
-                Step::More => continue,
-                Step::Idle => self.settings.interval,
+                Step::More if self.position < goal || !self.bounds.is_empty() => continue,
+                Step::More | Step::Idle => self.settings.interval,
                 Step::Wait(delay) => delay,
             };
             self.next = Instant::now() + delay;
@@ -228,7 +231,7 @@ impl<S: Sink> Pump<S> {
             Verdict::Retry { after, why } => self.retry(after, why),
             Verdict::Hold { why } => self.hold(why),
             Verdict::Split => self.split(&reports).await,
-            Verdict::Bisect { why } => self.bisect(&reports, why),
+            Verdict::Bisect { why } => self.bisect(&reports, &why),
             Verdict::Cloned => self.cloned(identity.spool).await,
         }
     }
@@ -326,12 +329,12 @@ impl<S: Sink> Pump<S> {
     }
 
     /// Something in it is poison: tries its halves, until the culprits are alone.
-    fn bisect(&mut self, reports: &[Stored], why: String) -> Step {
+    fn bisect(&mut self, reports: &[Stored], why: &str) -> Step {
         if let [only] = reports {
             self.refused.push(Refused {
                 seq: only.seq,
                 code: "refused".to_owned(),
-                message: why.clone(),
+                message: why.to_owned(),
             });
             self.poison += 1;
             if self.poison < POISON {

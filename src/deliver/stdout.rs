@@ -144,8 +144,9 @@ mod tests {
         stop.send_replace(Stop::Now);
         tokio::time::timeout(Duration::from_secs(10), stdout.run(stop.subscribe())).await.unwrap();
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        let expected: String = (0..20).map(|n| format!("{{\"n\":{n}}}\n")).collect();
-        assert_eq!(text, expected);
+        let expected: Vec<String> = (0..20).map(|n| format!("{{\"n\":{n}}}")).collect();
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+        assert!(text.ends_with('\n'));
         assert_eq!(state.borrow().state, Condition::Ok);
     }
 

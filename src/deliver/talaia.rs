@@ -132,7 +132,7 @@ impl Sink for TalaiaSink {
     async fn changed(&mut self) {
         if self.endpoint.changed().await.is_err() {
             // Nobody is left who could change it.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

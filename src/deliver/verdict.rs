@@ -6,7 +6,7 @@ use crate::model::{BatchReply, Seq, Verdict};
 
 /// Longest wait that a destination may ask for; a mistake in its header must not silence an
 /// output for a year.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// How the destination speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(seconds).min(LONGEST));
     }
     let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    let date = SystemTime::try_from(date).ok()?;
+    let date = SystemTime::from(date);
     Some(date.duration_since(now).unwrap_or_default().min(LONGEST))
 }
 

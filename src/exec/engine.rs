@@ -287,3 +287,92 @@ fn make_room(max_running: usize) -> Option<Rlimit> {
 
 /// How long a spawn may take before its run is given up.
 pub(super) const SPAWN_LIMIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::mpsc;
+
+    use super::super::spawn::Spawned;
+    use super::super::spec::{Next, Stdin};
+    use super::super::trust::Trust;
+    use super::*;
+    use crate::model::{Outcome, RunId};
+
+    /// The stalled file system: spawns of `stuck` do not return while this is set.
+    static STALLED: AtomicBool = AtomicBool::new(true);
+
+    fn stalling(spec: &Spec, run: RunId, nofile: Option<Rlimit>) -> Result<Spawned, String> {
+        while spec.plugin.as_str() == "stuck" && STALLED.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        spawn::spawn(spec, run, nofile)
+    }
+
+    struct Every(Duration);
+
+    impl Timetable for Every {
+        fn next(&mut self, last: Option<Instant>, now: Instant) -> Next {
+            Next::Due { at: last.map_or(now, |at| at + self.0), missed: 0 }
+        }
+    }
+
+    fn spec(name: &str, argument: &str) -> Arc<Spec> {
+        Arc::new(Spec {
+            plugin: name.parse().unwrap(),
+            program: PathBuf::from("/bin/sleep"),
+            args: vec![argument.into()],
+            dir: PathBuf::from("/"),
+            env: Vec::new(),
+            stdin: Stdin::Null,
+            timeout: Duration::from_secs(30),
+            grace: Duration::from_secs(1),
+            stdout_cap: 1,
+            stderr_cap: 1,
+            leftovers: Leftovers::Kill,
+            trust: Trust::default(),
+        })
+    }
+
+    #[test]
+    fn a_spawn_that_hangs_costs_its_own_run_and_nobody_elses() {
+        let (send, runs) = mpsc::channel();
+        let settings = Settings {
+            limits: Limits { concurrency: 4, max_running: 8 },
+            reap_orphans_of: None,
+            open: Box::new(|| true),
+        };
+        let exec = Exec::start_with(settings, stalling, move |run| drop(send.send(run))).unwrap();
+        exec.set(spec("stuck", "60"), Box::new(Every(Duration::from_secs(3600))));
+        exec.set(spec("healthy", "0"), Box::new(Every(Duration::from_millis(50))));
+        let next = || runs.recv_timeout(Duration::from_secs(20)).unwrap();
+        let stuck = loop {
+            let run = next();
+            if run.plugin.as_str() == "stuck" {
+                break run;
+            }
+        };
+        let Outcome::NotStarted { error } = &stuck.outcome else { panic!("{:?}", stuck.outcome) };
+        assert!(error.contains("does its file system answer?"), "{error}");
+        for _ in 0..10 {
+            assert_eq!(next().outcome, Outcome::Exited { code: 0 });
+        }
+        // It is still being spawned: no second one is started beside it.
+        assert!(exec.trigger(&"stuck".parse().unwrap()).is_err());
+        // When the file system answers again, the child that comes late is ended, not reported.
+        STALLED.store(false, Ordering::Release);
+        let start = Instant::now();
+        while exec.trigger(&"stuck".parse().unwrap()).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(20), "the late child lives on");
+            thread::sleep(Duration::from_millis(10));
+        }
+        exec.stop_now();
+        exec.join();
+        let outcomes: Vec<Outcome> = runs
+            .iter()
+            .filter(|run| run.plugin.as_str() == "stuck")
+            .map(|run| run.outcome)
+            .collect();
+        assert!(outcomes.iter().all(|o| *o == Outcome::Stopped), "{outcomes:?}");
+    }
+}

@@ -309,16 +309,21 @@ impl Writer {
         }
         self.shared.queue.release(&reports);
         let last = first + reports.len() as u64 - 1;
-        self.shared.durable.send_replace(Seq(last));
         let followed = self.shared.follow.receiver_count() > 0;
+        let mut tickets = Vec::with_capacity(reports.len());
         for (seq, Pending { report, done }) in (first..).map(Seq).zip(reports) {
-            // Nobody has to hold on to a ticket, and followers may leave at any time.
-            done.send(seq).ok();
+            tickets.push((seq, done));
             if followed {
                 let records = report.counts.accepted;
                 let stored = Stored { seq, body: report.body, records };
                 drop(self.shared.follow.send(Arc::new(stored)));
             }
+        }
+        // After the followers: whoever learns that a report is on disk may stop them at once.
+        self.shared.durable.send_replace(Seq(last));
+        for (seq, done) in tickets {
+            // Nobody has to hold on to a ticket.
+            done.send(seq).ok();
         }
     }
 

@@ -67,31 +67,17 @@ impl Site {
 
     /// Runs a command to its end; exit code, stdout, stderr.
     fn talaia(&self, words: &[&str]) -> (i32, String, String) {
-        #[expect(clippy::disallowed_methods, reason = "the program under test leaves no grandchild")]
         let output = self.command(words).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
 
     fn start(&mut self) -> u32 {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.path("agent.log"))
-            .unwrap();
-        let agent = self
-            .command(&["run"])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let log = File::options().create(true).append(true).open(self.path("agent.log")).unwrap();
+        let agent = self.command(&["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let pid = agent.id();
         self.agents.push(agent);
         pid
-    }
-
-    fn signal(&self, pid: u32, signal: Signal) {
-        kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
     }
 
     /// Waits for the newest agent's end.
@@ -140,6 +126,10 @@ impl Drop for Site {
             drop(agent.wait());
         }
     }
+}
+
+fn send(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
 }
 
 /// A hub that keeps what it gets in memory, by stream, as the wire says.
@@ -275,7 +265,7 @@ fn a_script_becomes_a_delivered_metric() {
         of("good") >= 3 && of("mixed") >= 3
     });
     balances(&status);
-    site.signal(pid, Signal::TERM);
+    send(pid, Signal::TERM);
     assert!(site.wait().success(), "{}", site.log());
 
     let ledger = site.ledger();
@@ -312,7 +302,10 @@ fn every_report_matches_its_schema() {
         + &plugin("killed", interval);
     let mut site = Site::new(&config);
     site.write("key", "secret\n", 0o600);
-    site.script("good", "echo '[{\"name\":\"a\",\"value\":1,\"tags\":{\"k\":\"v\"},\"warn\":\"10:20\"}] oops'");
+    site.script(
+        "good",
+        "echo '[{\"name\":\"a\",\"value\":1,\"tags\":{\"k\":\"v\"},\"warn\":\"10:20\"}] oops'",
+    );
     site.script("slow", "echo '{\"a\":1}'; sleep 5");
     site.script("quiet", "exit 0");
     site.script("killed", "kill -9 $$");
@@ -343,14 +336,20 @@ fn every_report_matches_its_schema() {
 fn a_reload_touches_only_what_changed() {
     let (_hub, port) = FakeHub::start();
     let keep = plugin("keep", "interval = \"300ms\"");
-    let before = output(port) + &keep + &plugin("change", "interval = \"300ms\"") + &plugin("go", "");
+    let before = output(port)
+        + &keep
+        + &plugin("change", "interval = \"300ms\"")
+        + &plugin("go", "interval = \"300ms\"");
     let mut site = Site::new(&before);
     site.write("key", "secret\n", 0o600);
     for name in ["keep", "change", "go", "come"] {
         site.script(name, "echo '{\"a\":1}'");
     }
     let pid = site.start();
-    site.until("first runs", |s| s["plugins"]["keep"]["runs"].as_u64().unwrap_or(0) >= 2);
+    site.until("first runs", |s| {
+        let of = |name: &str| s["plugins"][name]["runs"].as_u64().unwrap_or(0);
+        of("keep") >= 2 && of("go") >= 1
+    });
 
     site.configure(
         &(output(port)
@@ -361,9 +360,8 @@ fn a_reload_touches_only_what_changed() {
     let (code, _, said) = site.talaia(&["reload"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("added come; changed change; removed go; 1 untouched"), "{said}");
-    let status = site.until("the new one", |s| {
-        s["plugins"]["come"]["runs"].as_u64().unwrap_or(0) >= 1
-    });
+    let status =
+        site.until("the new one", |s| s["plugins"]["come"]["runs"].as_u64().unwrap_or(0) >= 1);
     assert_eq!(status["plugins"]["go"]["state"], "gone");
 
     // A configuration that does not load changes nothing.
@@ -371,7 +369,7 @@ fn a_reload_touches_only_what_changed() {
     let (code, _, said) = site.talaia(&["reload", "-q"]);
     assert_eq!(code, 78, "{said}");
     assert!(said.contains("intervall") && said.contains("interval"), "{said}");
-    site.signal(pid, Signal::HUP);
+    send(pid, Signal::HUP);
     let runs = |s: &Value| s["plugins"]["come"]["runs"].as_u64().unwrap();
     let now = runs(&site.status().unwrap());
     site.until("more runs of the old configuration", |s| runs(s) > now + 1);
@@ -433,9 +431,35 @@ fn stop_ends_every_process_of_every_plugin() {
         assert!(start.elapsed() < PATIENCE, "{}", site.log());
         std::thread::sleep(Duration::from_millis(10));
     }
-    site.signal(pid, Signal::TERM);
+    send(pid, Signal::TERM);
     assert!(site.wait().success(), "{}", site.log());
     assert_dead(&pids);
+}
+
+#[test]
+fn who_escapes_its_run_is_killed_and_counted() {
+    let mut site = Site::new(&format!(
+        "[hub]\nenabled = false\n{}[outputs.f]\ntype = \"file\"\npath = \"out\"\nstart = \"oldest\"\n",
+        plugin("escapee", "interval = \"500ms\"\ntimeout = \"400ms\"")
+    ));
+    let pids = site.path("pids");
+    // A double fork into another session; the parent exits at once.
+    site.script(
+        "escapee",
+        &format!(
+            "[ -e {0} ] || setsid sh -c 'trap \"\" TERM; (echo $$ >> {0}; exec sleep 300) &'\nexit 0",
+            pids.display()
+        ),
+    );
+    site.start();
+    site.until("several runs", |s| s["plugins"]["escapee"]["runs"].as_u64().unwrap_or(0) >= 6);
+    assert_dead(&pids);
+    let reports = fs::read_to_string(site.path("out")).unwrap();
+    let leftovers: u64 = reports
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["leftovers"].as_u64().unwrap())
+        .sum();
+    assert!(leftovers >= 1, "{reports}");
 }
 
 fn assert_dead(pids: &Path) {
@@ -462,7 +486,7 @@ fn what_a_killed_agent_leaves_behind_dies_at_the_next_start() {
         assert!(start.elapsed() < PATIENCE, "{}", site.log());
         std::thread::sleep(Duration::from_millis(10));
     }
-    site.signal(pid, Signal::KILL);
+    send(pid, Signal::KILL);
     site.wait();
     site.configure("[hub]\nenabled = false\n");
     site.start();
@@ -491,10 +515,11 @@ fn kill_dash_nine_loses_nothing_and_delivers_nothing_twice() {
     let mut state = seed;
     for _ in 0..rounds {
         // A linear congruential step is random enough to spread the moments.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let pid = site.start();
         std::thread::sleep(Duration::from_millis(20 + (state >> 33) % 400));
-        site.signal(pid, Signal::KILL);
+        send(pid, Signal::KILL);
         site.wait();
     }
     let pid = site.start();
@@ -502,7 +527,7 @@ fn kill_dash_nine_loses_nothing_and_delivers_nothing_twice() {
         s["outputs"]["main"]["delivered"].as_u64().unwrap_or(0) > 0
             && s["outputs"]["main"]["state"] == "ok"
     });
-    site.signal(pid, Signal::TERM);
+    send(pid, Signal::TERM);
     assert!(site.wait().success(), "{}", site.log());
 
     let ledger = site.ledger();

@@ -1,5 +1,8 @@
 //! The spool from outside: what is acknowledged stays, and the counts add up.
 
+#![expect(clippy::disallowed_methods, reason = "a test started again learns its part so")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -246,7 +249,7 @@ fn a_spool_of_another_machine_takes_a_new_identity() {
 fn a_full_queue_is_pressure_first_and_an_error_then() {
     let dir = TempDir::new().unwrap();
     let mut options = options(dir.path());
-    options.commit_interval = Duration::from_secs(3600);
+    options.commit_interval = Duration::from_hours(1);
     options.queue_bytes = 100_000;
     let (spool, _) = Spool::open(options).unwrap();
     assert_eq!(spool.pressure(), Pressure::Low);

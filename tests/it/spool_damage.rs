@@ -1,5 +1,8 @@
 //! Whatever was done to the file, the agent starts, says so, and goes on counting.
 
+#![expect(clippy::disallowed_methods, reason = "damage is written as it comes")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -142,7 +145,17 @@ fn pages_of_rubbish_in_a_large_file_are_found_when_they_are_read() {
         if let Some(last) = reports.last() {
             spool.settle(receipt("main", last.seq.0, &[])).wait().ok();
         }
-        balanced(&spool).outputs["main"].spooled == 0
+        // While the file is being replaced there is none to read.
+        match spool.ledger() {
+            Ok(ledger) => {
+                assert!(ledger.balances(), "{ledger:?}");
+                ledger.outputs["main"].spooled == 0
+            }
+            Err(error) => {
+                println!("for now: {error:?}");
+                false
+            }
+        }
     });
     let main = &balanced(&spool).outputs["main"];
     assert_eq!(main.accepted, 60);

@@ -131,7 +131,7 @@ proptest! {
                 }
                 Step::Reopen => {
                     let (id, agent) = (now.id(), now.agent_id());
-                    spool = None;
+                    drop(spool.take());
                     let (again, opened) = Spool::open(options_of(&dir)).unwrap();
                     prop_assert!(opened.notices.is_empty());
                     prop_assert_eq!((again.id(), again.agent_id()), (id, agent));

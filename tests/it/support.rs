@@ -245,7 +245,6 @@ impl Drop for Site {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "only whether it still runs is asked")]
 fn is_alive(child: &mut Child) -> bool {
     matches!(child.try_wait(), Ok(None))
 }
@@ -270,7 +269,6 @@ fn finish(mut command: Command, stdin: &[u8]) -> Done {
         // A command that does not read its input is no failure.
         drop(pipe.write_all(&bytes));
     });
-    #[expect(clippy::disallowed_methods, reason = "the program under test leaves no grandchild")]
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -305,7 +303,6 @@ fn sum(counts: &Value) -> u64 {
 #[expect(clippy::print_stdout, reason = "what was not tested must be seen")]
 pub(crate) fn skip(what: &str) {
     println!("SKIPPED: {what}");
-    #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
     let strict = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(!strict, "with CI=true nothing may be skipped: {what}");
 }

@@ -48,8 +48,11 @@ pub(crate) struct Writer {
     /// What waits for compaction.
     pub(super) raw_points: u64,
     pub(super) raw_rows: u64,
-    /// Runs and rejections of each monitor since they were last trimmed.
+    /// Batches with rejections of each monitor since those were last trimmed.
     pub(super) untrimmed: HashMap<i64, u32>,
+    /// Runs since the last sweep, and where it ended.
+    pub(super) unswept: u64,
+    pub(super) swept: i64,
 }
 
 #[derive(Clone, Copy)]
@@ -62,7 +65,9 @@ struct KnownSeries {
 /// What one batch adds to a monitor.
 #[derive(Default)]
 struct Added {
-    last_run: i64,
+    last_run: Option<i64>,
+    last_bad: Option<i64>,
+    /// Of all batches.
     reports: i64,
     metrics: i64,
     rejected: i64,
@@ -86,6 +91,8 @@ impl Writer {
             raw_points,
             raw_rows,
             untrimmed: HashMap::new(),
+            unswept: 0,
+            swept: 0,
         })
     }
 
@@ -119,6 +126,7 @@ impl Writer {
             Ok(appended) => {
                 self.raw_points += appended.points;
                 self.raw_rows += appended.blocks;
+                self.unswept += appended.reply.accepted;
                 Ok(appended.reply)
             }
             Err(error) => {
@@ -177,15 +185,17 @@ impl Writer {
             }
             reply.accepted += 1;
             let monitor = self.monitor(account, &report, now)?;
-            let run = insert_run(&self.conn, monitor, &report)?;
+            let entry = match added.entry(monitor) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(first) => first.insert(so_far(&self.conn, monitor)?),
+            };
+            entry.reports += 1;
+            insert_run(&self.conn, monitor, entry, &report)?;
             for metric in &report.metrics {
                 let series = self.series(monitor, metric)?;
                 let ms = metric.time.unwrap_or(report.started).millis();
                 self.block.push(series, ms, metric.value.scalar());
             }
-            let entry = added.entry(monitor).or_default();
-            entry.last_run = run;
-            entry.reports += 1;
             entry.metrics += report.metrics.len() as i64;
             entry.rejected = entry.rejected.saturating_add_unsigned(report.counts.rejected_total());
             entry.skipped = entry.skipped.saturating_add_unsigned(report.skipped);
@@ -199,13 +209,15 @@ impl Writer {
             blocks += 1;
         }
         for (monitor, added) in added {
-            let untrimmed = self.untrimmed.entry(monitor).or_default();
-            *untrimmed = untrimmed.saturating_add(added.reports as u32);
+            if added.rejected > 0 {
+                let untrimmed = self.untrimmed.entry(monitor).or_default();
+                *untrimmed = untrimmed.saturating_add(1);
+            }
             self.conn
                 .prepare_cached(
-                    "UPDATE monitors SET received_ms = ?2, last_run = ?3, reports = reports + ?4,
-                     metrics = metrics + ?5, rejected = rejected + ?6, skipped = skipped + ?7
-                     WHERE id = ?1",
+                    "UPDATE monitors SET received_ms = ?2, last_run = ?3, reports = ?4,
+                     metrics = metrics + ?5, rejected = rejected + ?6, skipped = skipped + ?7,
+                     last_bad = ?8 WHERE id = ?1",
                 )?
                 .execute(params![
                     monitor,
@@ -214,7 +226,8 @@ impl Writer {
                     added.reports,
                     added.metrics,
                     added.rejected,
-                    added.skipped
+                    added.skipped,
+                    added.last_bad
                 ])?;
         }
         reply.through = Seq(through);
@@ -401,7 +414,26 @@ fn upsert_series(conn: &Connection, monitor: i64, metric: &Metric<'_>) -> Result
         )?)
 }
 
-fn insert_run(conn: &Connection, monitor: i64, report: &Report<'_>) -> Result<i64, AppendError> {
+/// Where the monitor's chain of runs ends, and how many there were.
+fn so_far(conn: &Connection, monitor: i64) -> Result<Added, AppendError> {
+    Ok(conn
+        .prepare_cached("SELECT last_run, last_bad, reports FROM monitors WHERE id = ?1")?
+        .query_row([monitor], |row| {
+            Ok(Added {
+                last_run: row.get(0)?,
+                last_bad: row.get(1)?,
+                reports: row.get(2)?,
+                ..Added::default()
+            })
+        })?)
+}
+
+fn insert_run(
+    conn: &Connection,
+    monitor: i64,
+    chain: &mut Added,
+    report: &Report<'_>,
+) -> Result<(), AppendError> {
     let run = report.run.to_string();
     let started = report.started.millis();
     let counts = &report.counts;
@@ -410,9 +442,9 @@ fn insert_run(conn: &Connection, monitor: i64, report: &Report<'_>) -> Result<i6
     conn.prepare_cached(
         "INSERT INTO runs (monitor_id, run, started_ms, duration, interval, good, outcome, status,
          message, warnings, produced, accepted, rejected, skipped, leftovers, cpu, max_rss, stdout,
-         stderr, tail)
+         stderr, tail, before, bad_before, nth)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-         ?19, ?20)",
+         ?19, ?20, ?21, ?22, ?23)",
     )?
     .execute(params![
         monitor,
@@ -435,8 +467,15 @@ fn insert_run(conn: &Connection, monitor: i64, report: &Report<'_>) -> Result<i6
         clamp(report.usage.stdout),
         clamp(report.usage.stderr),
         report.stderr.as_deref(),
+        chain.last_run,
+        chain.last_bad,
+        chain.reports,
     ])?;
     let id = conn.last_insert_rowid();
+    chain.last_run = Some(id);
+    if !good {
+        chain.last_bad = Some(id);
+    }
     for rejection in &report.rejected {
         conn.prepare_cached(
             "INSERT INTO rejections (monitor_id, run, started_ms, code, path, line, col, value,
@@ -456,7 +495,7 @@ fn insert_run(conn: &Connection, monitor: i64, report: &Report<'_>) -> Result<i6
             rejection.hint
         ])?;
     }
-    Ok(id)
+    Ok(())
 }
 
 /// SQLite's whole numbers end at 2^63−1.

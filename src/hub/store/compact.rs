@@ -19,15 +19,18 @@ const RAW_ROWS: u64 = 4096;
 const PASS_POINTS: u64 = 65_536;
 /// Most points in a chunk.
 const CHUNK_POINTS: usize = 1024;
-/// Runs of a monitor that are kept, and of those that went badly.
-const RUNS_KEPT: u32 = 500;
-const BAD_RUNS_KEPT: u32 = 200;
+/// A monitor keeps its last so many runs, and what went badly among the last so many.
+const RUNS_KEPT: u32 = 400;
+const BAD_RUNS_KEPT: u32 = 1000;
+/// New runs after which old ones are swept, and runs looked at then: more, to catch up.
+const SWEEP_AFTER: u64 = 1000;
+const SWEEP: i64 = 2500;
 /// Rejections of a monitor that are kept.
 const REJECTIONS_KEPT: u32 = 200;
-/// Runs after which a monitor is trimmed.
-const TRIM_AFTER: u32 = 100;
-/// Chunks dropped in one transaction.
-const DROP_CHUNKS: i64 = 512;
+/// Batches with rejections after which a monitor is trimmed.
+const TRIM_AFTER: u32 = 10;
+/// Chunks, and runs, dropped in one transaction.
+const DROP: i64 = 512;
 
 impl Writer {
     /// Does what is due. What fails is said and tried again after the next job.
@@ -54,10 +57,36 @@ impl Writer {
                 self.untrimmed.remove(&monitor);
             }
         }
+        if self.unswept >= SWEEP_AFTER {
+            self.sweep()?;
+            self.shrink()?;
+        }
         if self.raw_points >= RAW_POINTS || self.raw_rows >= RAW_ROWS {
             self.compact()?;
             self.shrink()?;
         }
+        Ok(())
+    }
+
+    /// Looks at the next stretch of old runs and drops those that their monitors do not keep. Goes
+    /// round and round, so that each run is looked at now and then.
+    fn sweep(&mut self) -> rusqlite::Result<()> {
+        let newest: i64 =
+            self.conn.query_row("SELECT coalesce(max(id), 0) FROM runs", (), |row| row.get(0))?;
+        let end: Option<i64> = self.conn.query_row(
+            "SELECT max(id) FROM (SELECT id FROM runs WHERE id > ?1 ORDER BY id LIMIT ?2)",
+            params![self.swept, SWEEP],
+            |row| row.get(0),
+        )?;
+        let end = end.unwrap_or(newest);
+        self.conn.execute(
+            "DELETE FROM runs WHERE id > ?1 AND id <= ?2 AND nth +
+             CASE good WHEN 1 THEN ?3 ELSE ?4 END <=
+             (SELECT reports FROM monitors WHERE monitors.id = runs.monitor_id)",
+            params![self.swept, end, RUNS_KEPT, BAD_RUNS_KEPT],
+        )?;
+        self.swept = if end >= newest { 0 } else { end };
+        self.unswept = 0;
         Ok(())
     }
 
@@ -91,14 +120,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops the oldest chunks while the database is over its size.
+    /// Drops the oldest chunks and runs while the database is over its size.
     fn shrink(&mut self) -> rusqlite::Result<()> {
         let mut dropped = 0;
         while live_bytes(&self.conn)? > self.limits.max_size {
             let transaction = self.conn.transaction()?;
-            let gone = transaction.execute(
+            let mut gone = transaction.execute(
                 "DELETE FROM chunks WHERE id IN (SELECT id FROM chunks ORDER BY id LIMIT ?1)",
-                [DROP_CHUNKS],
+                [DROP],
+            )?;
+            gone += transaction.execute(
+                "DELETE FROM runs WHERE id IN (SELECT id FROM runs ORDER BY id LIMIT ?1)
+                 AND id NOT IN (SELECT last_run FROM monitors WHERE last_run IS NOT NULL)",
+                [DROP],
             )?;
             transaction.commit()?;
             dropped += gone;
@@ -109,10 +143,7 @@ impl Writer {
         if dropped == 0 {
             return Ok(());
         }
-        tracing::info!(
-            chunks = dropped,
-            "the hub's database reached its size: oldest points dropped"
-        );
+        tracing::info!(dropped, "the hub's database reached its size: the oldest of it went");
         // Series without points are forgotten, so that names that never come back do not pile up.
         self.conn.execute(
             "DELETE FROM series WHERE last_ms IS NOT NULL
@@ -195,20 +226,8 @@ fn compact_pass(conn: &Connection, range: std::ops::RangeInclusive<i64>) -> rusq
     Ok(())
 }
 
-/// Leaves a monitor its newest runs, a stock of bad ones, and its newest rejections.
+/// Leaves a monitor its newest rejections.
 fn trim(conn: &Connection, monitor: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached(
-        "DELETE FROM runs WHERE monitor_id = ?1 AND good = 1 AND id <
-         (SELECT id FROM runs WHERE monitor_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-    )?
-    .execute(params![monitor, RUNS_KEPT - 1])?;
-    conn.prepare_cached(
-        "DELETE FROM runs WHERE monitor_id = ?1 AND good = 0 AND id <
-         (SELECT id FROM runs WHERE monitor_id = ?1 AND good = 0
-          ORDER BY id DESC LIMIT 1 OFFSET ?2)
-         AND id < (SELECT max(id) FROM runs WHERE monitor_id = ?1)",
-    )?
-    .execute(params![monitor, BAD_RUNS_KEPT - 1])?;
     conn.prepare_cached(
         "DELETE FROM rejections WHERE monitor_id = ?1 AND id <
          (SELECT id FROM rejections WHERE monitor_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",

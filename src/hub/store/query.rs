@@ -252,14 +252,21 @@ pub(crate) fn runs(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<R
     rows.collect()
 }
 
-/// The newest runs of one monitor, through its index.
+/// The newest runs of one monitor, along its chain. Where good runs were swept the chain goes on
+/// with the bad ones that stay.
 pub(crate) fn runs_of(
     conn: &Connection,
     plugin: &PluginRow,
     limit: usize,
 ) -> rusqlite::Result<Vec<RunRow>> {
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {RUN_COLUMNS} FROM runs r WHERE r.monitor_id = ?1 ORDER BY r.id DESC LIMIT ?2"
+        "WITH RECURSIVE chain(id, steps) AS (
+             SELECT last_run, 1 FROM monitors WHERE id = ?1
+             UNION ALL
+             SELECT coalesce((SELECT id FROM runs WHERE id = b.before), b.bad_before), steps + 1
+             FROM chain JOIN runs b ON b.id = chain.id WHERE steps < ?2
+         )
+         SELECT {RUN_COLUMNS} FROM chain JOIN runs r ON r.id = chain.id ORDER BY r.id DESC"
     ))?;
     let rows = statement.query_map(params![plugin.id, limit as i64], |row| {
         run(row, 0, plugin.host.clone(), plugin.plugin.clone())

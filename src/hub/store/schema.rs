@@ -46,7 +46,7 @@ CREATE TABLE streams (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE monitors (
     id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, host TEXT NOT NULL, plugin TEXT NOT NULL,
-    created_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, last_run INTEGER,
+    created_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, last_run INTEGER, last_bad INTEGER,
     reports INTEGER NOT NULL DEFAULT 0, metrics INTEGER NOT NULL DEFAULT 0,
     rejected INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0,
     UNIQUE (account_id, host, plugin)
@@ -66,16 +66,17 @@ CREATE TABLE chunks (
     from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, points INTEGER NOT NULL, body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX chunks_of_series ON chunks (series_id, from_ms, to_ms);
+-- Appended only: an index by monitor would cost more than all the rest. Instead each run names the
+-- one before it and the last bad one before it, and how many runs the monitor had by then.
 CREATE TABLE runs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run TEXT NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, before INTEGER,
+    bad_before INTEGER, nth INTEGER NOT NULL, run TEXT NOT NULL,
     started_ms INTEGER NOT NULL, duration REAL NOT NULL, interval REAL, good INTEGER NOT NULL,
     outcome TEXT NOT NULL, status TEXT NOT NULL, message TEXT, warnings TEXT, produced INTEGER NOT NULL,
     accepted INTEGER NOT NULL, rejected TEXT, skipped INTEGER NOT NULL, leftovers INTEGER NOT NULL,
     cpu REAL NOT NULL, max_rss INTEGER NOT NULL, stdout INTEGER NOT NULL, stderr INTEGER NOT NULL,
     tail TEXT
 ) STRICT;
-CREATE INDEX runs_of_monitor ON runs (monitor_id);
-CREATE INDEX bad_runs_of_monitor ON runs (monitor_id) WHERE good = 0;
 CREATE TABLE rejections (
     id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run TEXT NOT NULL,
     started_ms INTEGER NOT NULL, code TEXT NOT NULL, path TEXT NOT NULL, line INTEGER NOT NULL,

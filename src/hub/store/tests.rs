@@ -81,14 +81,26 @@ fn runs_and_rejections_of_a_plugin_are_bounded_and_bad_runs_stay_longer() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = writer(limits(folder.path()));
     let spool = SpoolId::new();
-    for nth in 0..20 {
+    for nth in 0..60 {
         writer.append(1, &batch(spool, nth * 100 + 1, 100, 0), NOW).unwrap();
         writer.maintain();
     }
-    assert_eq!(count(&writer.conn, "SELECT count(*) FROM rejections"), 200);
+    let held = count(&writer.conn, "SELECT count(*) FROM rejections");
+    assert!((200..=200 + 10 * 100).contains(&held), "{held} rejections");
     // Every run of these has a rejection, so every one is bad.
-    assert_eq!(count(&writer.conn, "SELECT count(*) FROM runs"), 200);
-    assert_eq!(count(&writer.conn, "SELECT reports FROM monitors"), 2000, "the count goes on");
+    let held = count(&writer.conn, "SELECT count(*) FROM runs");
+    assert!((1000..=3000).contains(&held), "{held} runs");
+    assert_eq!(count(&writer.conn, "SELECT reports FROM monitors"), 6000, "the count goes on");
+    let filter = Filter { account: 1, limit: 1, ..Filter::default() };
+    let plugin = plugins(&writer.conn, &filter).unwrap().remove(0);
+    assert_eq!(runs_of(&writer.conn, &plugin, 40).unwrap().len(), 40);
+    let all = runs_of(&writer.conn, &plugin, 9999).unwrap().len();
+    assert!(all >= 1000, "{all} runs in the chain");
+    // A hole in the chain leads on to the bad run before it.
+    writer.conn.execute("DELETE FROM runs WHERE id = (SELECT max(id) - 1 FROM runs)", ()).unwrap();
+    let leap = "UPDATE runs SET bad_before = id - 3 WHERE id = (SELECT max(id) FROM runs)";
+    writer.conn.execute(leap, ()).unwrap();
+    assert_eq!(runs_of(&writer.conn, &plugin, 9999).unwrap().len(), all - 2);
     let newest = "SELECT m.last_run = (SELECT max(id) FROM runs) FROM monitors m";
     assert_eq!(count(&writer.conn, newest), 1);
 }

@@ -198,7 +198,7 @@ fn a_short_file_system_shrinks_the_spool_to_its_least_and_no_further() {
 
 #[test]
 fn age_is_measured_on_the_spools_own_clock() {
-    let mut bench = Bench::new(|o| o.max_age = Some(Duration::from_secs(3600)));
+    let mut bench = Bench::new(|o| o.max_age = Some(Duration::from_hours(1)));
     bench.queue(10).wait_in(&mut bench);
     // Half an hour of being open passes, a report comes, and half an hour again.
     bench.writer.db.as_mut().unwrap().clock_then += 1_800_000;
@@ -234,7 +234,7 @@ fn what_is_delivered_is_deleted_in_chunks_and_space_given_back() {
 fn closing_commits_what_is_queued() {
     let dir = TempDir::new().unwrap();
     let mut options = Options::new(dir.path());
-    options.commit_interval = Duration::from_secs(3600);
+    options.commit_interval = Duration::from_hours(1);
     let (spool, opened) = Spool::open(options.clone()).unwrap();
     assert_eq!(opened, Opened::default());
     let counts = Counts { produced: 2, accepted: 2, rejected: [].into() };

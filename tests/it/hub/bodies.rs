@@ -148,6 +148,8 @@ async fn bombs_and_giants_cost_little() {
     hub.stop().await;
 }
 
+type Change = fn(&mut Value);
+
 /// Changes one thing in the second of two reports.
 fn broken(change: impl FnOnce(&mut Value)) -> Value {
     let mut bad = report(8, NOW, used(2.0));
@@ -159,7 +161,6 @@ fn broken(change: impl FnOnce(&mut Value)) -> Value {
 async fn a_wrong_report_is_named_and_nothing_of_its_batch_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
-    type Change = fn(&mut Value);
     let cases: Vec<(&str, Change)> = vec![
         ("/reports/1/metrics/0/value", |r| r["metrics"][0]["value"] = json!({"a": 1})),
         ("/reports/1/metrics/0/value", |r| r["metrics"][0]["value"] = json!("many")),

@@ -1,5 +1,6 @@
 //! Once in the hub, whatever is sent twice or dies in between.
 
+use std::io::Write;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
@@ -96,8 +97,8 @@ async fn a_new_database_keeps_the_old_key() {
     let hub = start(folder.path()).await;
     let key = hub.credentials.key.clone();
     hub.stop().await;
-    std::fs::write(folder.path().join("hub.db"), b"this is not a database, and never was one")
-        .unwrap();
+    let mut file = std::fs::File::create(folder.path().join("hub.db")).unwrap();
+    file.write_all(b"this is not a database, and never was one").unwrap();
     let hub = start(folder.path()).await;
     assert_eq!(hub.credentials.key, key);
     assert_eq!(hub.get("/api/v1/plugins").await.status, 200);

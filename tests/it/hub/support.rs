@@ -1,5 +1,8 @@
 //! A hub of its own for each test, and a client that sees every byte.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::needless_pass_by_value, reason = "reads better where they are called")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
