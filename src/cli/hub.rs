@@ -13,7 +13,7 @@ use crate::model::Secret;
 
 use super::args::{ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubServeArgs};
 use super::exit::{Exit, Failure, chain};
-use super::print::{self, BAD, STRONG, paint};
+use super::print::{self, BAD, FAINT, STRONG, paint};
 use super::{client, load};
 
 /// How long until a taken port is tried again.
@@ -85,8 +85,9 @@ fn announce(hub: &Hub) {
     }
     match hub.login_link() {
         Ok(link) => print::talk(format!(
-            "log in   {} (once, within 10 minutes; `talaia hub login` makes a new link)",
-            paint(STRONG, link)
+            "log in   {}\n         {}",
+            paint(STRONG, link),
+            paint(FAINT, "works once, within 10 minutes; `talaia hub login` makes a new one")
         )),
         Err(error) => print::talk(format!("no login link: {}", chain(&error))),
     }

@@ -155,6 +155,19 @@ fn run_lines(talk: &Talk) -> Box<dyn Fn(&Report) + Send> {
     })
 }
 
+/// The time of day in UTC, as run lines have it: a journal adds its own date.
+struct Clock;
+
+impl tracing_subscriber::fmt::time::FormatTime for Clock {
+    fn format_time(
+        &self,
+        out: &mut tracing_subscriber::fmt::format::Writer<'_>,
+    ) -> std::fmt::Result {
+        let now = crate::model::Timestamp::from(std::time::SystemTime::now()).to_string();
+        out.write_str(now.get(11..19).unwrap_or(&now))
+    }
+}
+
 /// Sets up the log on stderr.
 pub(crate) fn init_log(talk: &Talk) {
     use tracing::level_filters::LevelFilter;
@@ -179,7 +192,7 @@ pub(crate) fn init_log(talk: &Talk) {
     let done = match talk.log_format {
         LogFormat::Text => {
             let ansi = load::color() == Color::Always;
-            registry.with(layer.with_ansi(ansi)).try_init()
+            registry.with(layer.with_timer(Clock).with_ansi(ansi)).try_init()
         }
         LogFormat::Json => registry.with(layer.json()).try_init(),
     };
