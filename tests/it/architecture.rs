@@ -77,24 +77,24 @@ fn used(code: &str) -> BTreeSet<String> {
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
         if let Some(group) = rest.strip_prefix('{') {
-            let mut depth = 0;
-            let mut word = String::new();
+            // The first word of each part at the outermost level of the braces.
+            let (mut depth, mut word, mut named) = (0, String::new(), false);
             for c in group.chars() {
                 match c {
                     '{' => depth += 1,
-                    '}' if depth == 0 => break,
-                    '}' => depth -= 1,
-                    c if depth == 0 && (c.is_alphanumeric() || c == '_') => word.push(c),
+                    '}' if depth > 0 => depth -= 1,
                     ',' if depth == 0 => {
                         used.insert(std::mem::take(&mut word));
+                        named = false;
                     }
-                    ':' if depth == 0 && !word.is_empty() => {
-                        used.insert(std::mem::take(&mut word));
-                    }
+                    '}' => break,
+                    ':' => named = true,
+                    c if depth == 0 && !named && (c.is_alphanumeric() || c == '_') => word.push(c),
                     _ => {}
                 }
             }
             used.insert(word);
+            used.remove("");
         } else {
             used.insert(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
         }

@@ -88,7 +88,13 @@ pub(super) struct Tape {
     stack: Vec<usize>,
     /// Whether reading stopped right after a value, with nothing that closes it.
     loose: bool,
+    /// Bytes looked at in vain for the end of what is nested too deep, in the whole text so far.
+    vain: usize,
 }
+
+/// How often a text may be looked through in vain before the rest of it is given up, so that the
+/// time for it stays in proportion to its length.
+const VAIN: usize = 8;
 
 enum Next {
     Value,
@@ -137,6 +143,22 @@ impl Tape {
         Stop { at: node.start, why: Why::NoValue }
     }
 
+    /// Passes over what is nested too deep. Where it is never closed, reading stops so that it can
+    /// resume at the next document: past the run of `[` that it began with, at most.
+    fn pass_over(&mut self, bytes: &[u8], at: usize) -> Result<usize, Stop> {
+        match skip_nested(bytes, at) {
+            Err(Stop { why: Why::Deep, .. }) if self.vain <= VAIN * bytes.len() => {
+                self.vain += bytes.len() - at;
+                let opens = |b: &u8| matches!(b, b'[' | b' ' | b'\n' | b'\r' | b'\t');
+                let run = bytes[at..].iter().take_while(|b| opens(b)).count();
+                // The line feed before a document belongs to the document.
+                let resume = (at + run).max(at + 1) - 1;
+                Err(Stop { at: if run == 0 { at } else { resume }, why: Why::Deep })
+            }
+            other => other,
+        }
+    }
+
     fn values(&mut self, source: &Source<'_>, start: usize) -> Result<usize, Stop> {
         let bytes = source.bytes();
         let mut at = start;
@@ -165,7 +187,7 @@ impl Tape {
                         next = Next::After;
                     }
                     b'{' | b'[' if self.stack.len() >= limits::DEPTH => {
-                        let end = skip_nested(bytes, at)?;
+                        let end = self.pass_over(bytes, at)?;
                         self.flawed.push(self.nodes.len());
                         let kind = if byte == b'{' { Kind::Object } else { Kind::Array };
                         self.push(kind, State::Flawed(Flaw::TooDeep), at, end);
