@@ -280,7 +280,7 @@ fn depth_is_bounded_and_costs_one_record() {
     assert_eq!(tell(&run(&"[\n".repeat(100_000))).len(), 1, "and takes linear time");
     // What is never closed does not swallow the document after it.
     let judged = run(&format!("{}\n{{\"fine\": 1}}\n", "[".repeat(100_000)));
-    assert_eq!((judged.metrics.len(), tell(&judged).len()), (1, 1), "{judged:?}");
+    assert_eq!((judged.counts.accepted, judged.counts.rejected_total()), (1, 1));
     let judged = run(&format!("{}{{\"fine\": 1}}\n", "{\"a\":\n".repeat(100_000)));
     assert!(judged.counts.produced > 0, "and takes linear time");
 }
