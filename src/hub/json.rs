@@ -86,11 +86,13 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// The first byte of the next token.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
         loop {
             match self.byte() {
@@ -101,6 +103,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What the next value is.
+    #[inline]
     pub(crate) fn kind(&mut self) -> Read<JsonKind> {
         Ok(match self.peek() {
             Some(b'"') => JsonKind::String,
@@ -148,6 +151,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether there is more before `close`.
+    #[inline]
     fn more(&mut self, open: &mut Open, close: u8) -> Read<bool> {
         let next = self.peek();
         if next == Some(close) {
@@ -206,6 +210,7 @@ impl<'a> Reader<'a> {
         Ok(key)
     }
 
+    #[inline]
     fn colon(&mut self) -> Read<()> {
         if self.peek() != Some(b':') {
             return Err(self.syntax("expected `:`"));
@@ -217,6 +222,7 @@ impl<'a> Reader<'a> {
     /// Which of `names` (at most 32) the next member has; an empty text for any other name. No name
     /// may come twice. After the last member the object is left, which must then have had the first
     /// `required` of the names.
+    #[inline]
     pub(crate) fn member(
         &mut self,
         open: &mut Open,
@@ -224,7 +230,8 @@ impl<'a> Reader<'a> {
         required: usize,
     ) -> Read<Option<&'static str>> {
         if !self.more(open, b'}')? {
-            let missing = names[..required].iter().enumerate().find(|(n, _)| open.seen >> n & 1 == 0);
+            let missing =
+                names[..required].iter().enumerate().find(|(n, _)| open.seen >> n & 1 == 0);
             return match missing {
                 None => Ok(None),
                 Some((_, name)) => Err(wrong(open.start, format!("member `{name}` is missing"))),
@@ -249,6 +256,7 @@ impl<'a> Reader<'a> {
 
     /// Members mostly come in the same order: whether one of the names from the `next`th on is
     /// written here, without escapes.
+    #[inline]
     fn guessed(&mut self, names: &[&str], next: usize) -> Option<usize> {
         let rest = self.text.as_bytes().get(self.at..)?.strip_prefix(b"\"")?;
         for (nth, name) in names.iter().enumerate().skip(next) {
@@ -261,6 +269,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A text.
+    #[inline]
     pub(crate) fn string(&mut self, what: &str) -> Read<Cow<'a, str>> {
         if self.peek() != Some(b'"') {
             return Err(self.expected(what));
@@ -278,6 +287,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The end of the bytes from `at` on that stand for themselves.
+    #[inline]
     fn plain(&self, at: usize) -> usize {
         let bytes = &self.text.as_bytes()[at..];
         let length = bytes.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f));
@@ -348,6 +358,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The digits from here on, added to `mantissa`, and how many there are: at least one.
+    #[inline]
     fn digits(&mut self, mantissa: &mut u64) -> Read<usize> {
         let start = self.at;
         while let Some(digit @ b'0'..=b'9') = self.byte() {
@@ -391,6 +402,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn scan(&mut self) -> Read<(Scanned, bool)> {
         let negative = self.byte() == Some(b'-');
         self.at += usize::from(negative);
@@ -576,16 +588,76 @@ mod tests {
     #[test]
     fn every_corner_reads_as_serde_json_reads_it() {
         for text in [
-            "", " ", "null", "nul", "nulll", "true", "falsee", "[]", "[1,]", "[,1]", "[1 2]", "[",
-            "]", "{}", "{\"a\":1,}", "{\"a\"}", "{\"a\":}", "{a:1}", "{\"a\":1 \"b\":2}", "{\"\\u0061\":1}",
-            "0", "-0", "00", "01", "-", "+1", "1.", ".5", "1e", "1e+", "1e5", "1E-5", "-0.0", "1.5e308",
-            "1e309", "-1e309", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
-            "-9223372036854775809", "18446744073709551615", "18446744073709551616", "99999999999999999999",
-            "0.1", "0.30000000000000004", "123456789012345.6", "1234567890123456789012345",
-            "0.000000000000000000000000000001", "\"\"", "\"a", "\"\\\"", "\"\\x\"", "\"\\u12\"",
-            "\"\\u00e9\"", "\"\\ud83d\\ude00\"", "\"\\ud83d\"", "\"\\ude00\"", "\"\\ud83d\\u0041\"",
-            "\"\\ud83dx\"", "\"a\nb\"", "\"a\u{7f}\u{80}b\"", "\"\\b\\f\\n\\r\\t\\/\\\\\"", "1 x", "\u{feff}1",
-            "\u{a0}1", "{\"a\":1,\"a\":2}", "[[[]]]", "nan", "NaN", "Infinity",
+            "",
+            " ",
+            "null",
+            "nul",
+            "nulll",
+            "true",
+            "falsee",
+            "[]",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[",
+            "]",
+            "{}",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{a:1}",
+            "{\"a\":1 \"b\":2}",
+            "{\"\\u0061\":1}",
+            "0",
+            "-0",
+            "00",
+            "01",
+            "-",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "1e+",
+            "1e5",
+            "1E-5",
+            "-0.0",
+            "1.5e308",
+            "1e309",
+            "-1e309",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551615",
+            "18446744073709551616",
+            "99999999999999999999",
+            "0.1",
+            "0.30000000000000004",
+            "123456789012345.6",
+            "1234567890123456789012345",
+            "0.000000000000000000000000000001",
+            "\"\"",
+            "\"a",
+            "\"\\\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u00e9\"",
+            "\"\\ud83d\\ude00\"",
+            "\"\\ud83d\"",
+            "\"\\ude00\"",
+            "\"\\ud83d\\u0041\"",
+            "\"\\ud83dx\"",
+            "\"a\nb\"",
+            "\"a\u{7f}\u{80}b\"",
+            "\"\\b\\f\\n\\r\\t\\/\\\\\"",
+            "1 x",
+            "\u{feff}1",
+            "\u{a0}1",
+            "{\"a\":1,\"a\":2}",
+            "[[[]]]",
+            "nan",
+            "NaN",
+            "Infinity",
         ] {
             agrees(text);
         }
@@ -615,7 +687,10 @@ mod tests {
             Ok(names)
         };
         assert_eq!(read(r#"{"a":1,"b":2}"#).unwrap(), ["a", "b"]);
-        assert_eq!(read(r#"{"c":1,"\u0062":2,"x":3, "a" : 4,"x":5}"#).unwrap(), ["c", "b", "", "a", ""]);
+        assert_eq!(
+            read(r#"{"c":1,"\u0062":2,"x":3, "a" : 4,"x":5}"#).unwrap(),
+            ["c", "b", "", "a", ""]
+        );
         assert!(read(r#"{"a":1,"c":2}"#).unwrap_err().message.contains("`b` is missing"));
         let twice = read(r#"{"a":1,"b":2,"a":3}"#).unwrap_err();
         assert!(twice.message.contains("`a` comes twice"), "{twice:?}");

@@ -186,29 +186,27 @@ fn remember(
     through: u64,
     now: i64,
 ) -> Result<(), AppendError> {
-    conn
-        .prepare_cached(
-            "INSERT INTO streams (account_id, spool, output, through, received_ms)
+    conn.prepare_cached(
+        "INSERT INTO streams (account_id, spool, output, through, received_ms)
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET through = ?4, received_ms = ?5",
-        )?
-        .execute(params![account, spool, &*batch.output, through as i64, now])?;
-    conn
-        .prepare_cached(
-            "INSERT INTO agents (account_id, agent, host, version, spool, received_ms, skew_ms)
+    )?
+    .execute(params![account, spool, &*batch.output, through as i64, now])?;
+    conn.prepare_cached(
+        "INSERT INTO agents (account_id, agent, host, version, spool, received_ms, skew_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT DO UPDATE SET host = ?3, version = ?4, spool = ?5,
              received_ms = ?6, skew_ms = ?7",
-        )?
-        .execute(params![
-            account,
-            batch.agent.id.to_string(),
-            &*batch.agent.host,
-            &*batch.agent.version,
-            spool,
-            now,
-            batch.sent.millis().saturating_sub(now)
-        ])?;
+    )?
+    .execute(params![
+        account,
+        batch.agent.id.to_string(),
+        &*batch.agent.host,
+        &*batch.agent.version,
+        spool,
+        now,
+        batch.sent.millis().saturating_sub(now)
+    ])?;
     Ok(())
 }
 

@@ -213,10 +213,7 @@ fn write_chunk<'a>(bytes: &mut Vec<u8>, points: impl IntoIterator<Item = (i64, S
 }
 
 /// Calls `each` with time and value of every point of a chunk.
-fn read_chunk<'a>(
-    bytes: &'a [u8],
-    mut each: impl FnMut(i64, Scalar<'a>),
-) -> Result<(), Damaged> {
+fn read_chunk<'a>(bytes: &'a [u8], mut each: impl FnMut(i64, Scalar<'a>)) -> Result<(), Damaged> {
     let mut at = Cursor(bytes);
     let (mut ms, mut step, mut last) = (0_i64, 0_i64, None);
     while !at.0.is_empty() {

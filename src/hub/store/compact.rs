@@ -234,8 +234,7 @@ fn compact_pass(conn: &Connection, series: &[(i64, usize)]) -> rusqlite::Result<
         }
         let (bucket, place) = codec::bucket(*id);
         for chunk in of_series.chunks(CHUNK_POINTS) {
-            if row.points > 0
-                && (row.bucket != bucket || row.points + chunk.len() > SEGMENT_POINTS)
+            if row.points > 0 && (row.bucket != bucket || row.points + chunk.len() > SEGMENT_POINTS)
             {
                 row.write(conn)?;
             }

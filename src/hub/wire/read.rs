@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::hub::json::{Number, Open, Read, Reader, Sort, Wrong, wrong};
 use crate::hub::store::Scalar;
 use crate::model::{
-    Counts, MetricType, Outcome, RejectionCode, Rung, Seq, JsonKind, Status, Stream, Timestamp, Usage, limits,
+    Counts, JsonKind, MetricType, Outcome, RejectionCode, Rung, Seq, Status, Stream, Timestamp,
+    Usage, limits,
 };
 
 use super::text::{self, Checked};
@@ -31,15 +32,29 @@ pub(super) fn too_many(at: usize) -> Box<Wrong> {
 const BATCH: &[&str] = &["agent", "output", "sent", "reports"];
 const AGENT: &[&str] = &["id", "host", "version", "spool"];
 const REPORT: &[&str] = &[
-    "seq", "plugin", "key", "host", "run", "started", "duration", "interval", "outcome", "status",
-    "message", "metrics", "rejected", "warnings", "counts", "skipped", "leftovers", "usage",
+    "seq",
+    "plugin",
+    "key",
+    "host",
+    "run",
+    "started",
+    "duration",
+    "interval",
+    "outcome",
+    "status",
+    "message",
+    "metrics",
+    "rejected",
+    "warnings",
+    "counts",
+    "skipped",
+    "leftovers",
+    "usage",
     "stderr",
 ];
-const METRIC: &[&str] = &[
-    "name", "value", "type", "unit", "label", "tags", "time", "warn", "crit", "min", "max",
-];
-const REJECTION: &[&str] =
-    &["code", "path", "line", "column", "value", "message", "hint", "rule"];
+const METRIC: &[&str] =
+    &["name", "value", "type", "unit", "label", "tags", "time", "warn", "crit", "min", "max"];
+const REJECTION: &[&str] = &["code", "path", "line", "column", "value", "message", "hint", "rule"];
 const COUNTS: &[&str] = &["produced", "accepted", "rejected"];
 const USAGE: &[&str] = &["cpu", "max_rss", "stdout", "stderr"];
 const OUTCOME: &[&str] = &["kind", "code", "signal", "reached", "stream", "limit", "error"];
@@ -47,7 +62,10 @@ const OUTCOME: &[&str] = &["kind", "code", "signal", "reached", "stream", "limit
 /// What follows once the reports are read.
 pub(super) enum Rest {
     /// In the array; after it, the rest of the batch.
-    Whole { array: Open, batch: Open },
+    Whole {
+        array: Open,
+        batch: Open,
+    },
     /// In the array; what is around it was read before.
     Array(Open),
     Done,
@@ -197,8 +215,7 @@ pub(super) fn report<'a>(reader: &mut Reader<'a>, report: &mut Report<'a>) -> Re
                 report.status = word(reader, "a status", Status::from_word)?;
             }
             "message" => {
-                report.message =
-                    nullable(reader, |r| checked(r, |t| text::at_most(t, MESSAGE)))?;
+                report.message = nullable(reader, |r| checked(r, |t| text::at_most(t, MESSAGE)))?;
             }
             "metrics" => {
                 let Report { metrics, tags, .. } = report;
@@ -501,11 +518,7 @@ fn checked<'a>(reader: &mut Reader<'a>, check: impl FnOnce(&str) -> Checked) -> 
 }
 
 /// A text that `known` knows.
-fn word<T>(
-    reader: &mut Reader<'_>,
-    what: &str,
-    known: impl FnOnce(&str) -> Option<T>,
-) -> Read<T> {
+fn word<T>(reader: &mut Reader<'_>, what: &str, known: impl FnOnce(&str) -> Option<T>) -> Read<T> {
     let at = reader.here();
     let text = reader.string("a string")?;
     known(&text).ok_or_else(|| wrong(at, format!("not {what} that this hub knows")))

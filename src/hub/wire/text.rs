@@ -50,9 +50,10 @@ pub(super) fn uuid(text: &str) -> Option<Uuid> {
 pub(super) fn time(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let number = |from: usize, to: usize| -> Option<i64> {
-        bytes.get(from..to)?.iter().try_fold(0, |sum, b| {
-            b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0'))
-        })
+        bytes
+            .get(from..to)?
+            .iter()
+            .try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0')))
     };
     let (fixed, rest) = bytes.split_at_checked(19)?;
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
@@ -109,11 +110,26 @@ mod tests {
     #[test]
     fn times_that_are_none_of_ours_are_not_read() {
         for text in [
-            "", "2026-11-22", "2026-11-22T20:42:10", "2026-11-22T20:42:10z", "2026-11-22t20:42:10Z",
-            "2026-11-22 20:42:10Z", "2026-11-22T20:42:10.Z", "2026-11-22T20:42:10,1Z", "2026-13-01T00:00:00Z",
-            "2026-00-01T00:00:00Z", "2026-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2026-04-31T00:00:00Z",
-            "2026-11-22T24:00:00Z", "2026-11-22T20:60:00Z", "2026-11-22T20:42:61Z", "2026-11-22T20:42:10+00:00",
-            "+026-11-22T20:42:10Z", "2026-11-22T20:42:10.1Z ", "9999-12-31T23:00:00Z",
+            "",
+            "2026-11-22",
+            "2026-11-22T20:42:10",
+            "2026-11-22T20:42:10z",
+            "2026-11-22t20:42:10Z",
+            "2026-11-22 20:42:10Z",
+            "2026-11-22T20:42:10.Z",
+            "2026-11-22T20:42:10,1Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2100-02-29T00:00:00Z",
+            "2026-04-31T00:00:00Z",
+            "2026-11-22T24:00:00Z",
+            "2026-11-22T20:60:00Z",
+            "2026-11-22T20:42:61Z",
+            "2026-11-22T20:42:10+00:00",
+            "+026-11-22T20:42:10Z",
+            "2026-11-22T20:42:10.1Z ",
+            "9999-12-31T23:00:00Z",
         ] {
             assert_eq!(time(text), None, "{text}");
         }
@@ -128,7 +144,9 @@ mod tests {
     fn identifiers_are_written_one_way() {
         let id = "0192f0c1-7c1e-7d58-a3a6-5a2f4c1b9e01";
         assert_eq!(uuid(id).map(|id| id.to_string()).as_deref(), Some(id));
-        for text in [&id.to_uppercase(), &id.replace('-', ""), &format!("{{{id}}}"), &id.replace('c', "g")] {
+        for text in
+            [&id.to_uppercase(), &id.replace('-', ""), &format!("{{{id}}}"), &id.replace('c', "g")]
+        {
             assert_eq!(uuid(text), None, "{text}");
         }
     }
