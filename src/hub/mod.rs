@@ -18,6 +18,7 @@ mod accounts;
 mod api;
 mod credentials;
 mod ingest;
+mod json;
 mod problem;
 mod server;
 mod session;

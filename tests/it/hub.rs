@@ -4,4 +4,5 @@ mod api;
 mod bodies;
 mod durability;
 mod pages;
+mod schema;
 mod support;

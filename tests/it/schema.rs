@@ -13,7 +13,7 @@ use talaia::model::{
 
 use crate::decode::{moment, open_judge, run};
 
-fn validator(name: &str) -> jsonschema::Validator {
+pub(crate) fn validator(name: &str) -> jsonschema::Validator {
     let schema = serde_json::from_str(schemas::get(name).unwrap().text).unwrap();
     jsonschema::options()
         .with_pattern_options(jsonschema::PatternOptions::regex())

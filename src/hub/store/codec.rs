@@ -3,7 +3,9 @@
 //! A **raw block** holds the points of one batch as they came: each is the difference to the
 //! previous series id, the difference to the previous time, and a value. A **chunk** holds points
 //! of one series in order of time: by how much the step in time differs from the one before, and a
-//! value that may lean on the one before. Both start with a format byte. Numbers are LEB128, signed ones in zigzag. A value is a
+//! value that may lean on the one before. A **segment** holds chunks of one bucket, which is sixteen
+//! series with ids next to each other: each chunk behind its series' place in the bucket and its
+//! length. Blocks and segments start with a format byte. Numbers are LEB128, signed ones in zigzag. A value is a
 //! mark and what the mark asks for; a float with at most four decimals is kept as a whole number
 //! and its scale, wherever that gives back the same bits.
 
@@ -71,6 +73,9 @@ mod mark {
     pub(super) const SAME: u8 = 13;
 }
 
+/// Bytes of a raw block's buffer that are kept for the next one.
+const KEPT: usize = 32 << 10;
+
 const TENS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 
 /// Writes a raw block.
@@ -103,6 +108,11 @@ impl RawBlock {
         &self.bytes
     }
 
+    /// Gives back the memory that a large batch took.
+    pub(crate) fn shrink(&mut self) {
+        self.bytes.shrink_to(KEPT);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.points = 0;
@@ -127,33 +137,84 @@ pub(crate) fn read_raw<'a>(
     Ok(())
 }
 
-/// Writes the points of one series, in order of time.
-pub(crate) fn write_chunk<'a>(points: impl IntoIterator<Item = (i64, Scalar<'a>)>) -> Vec<u8> {
-    let mut bytes = vec![FORMAT];
+/// The bucket of a series, and its place in there.
+pub(crate) const fn bucket(series: i64) -> (i64, u64) {
+    (series >> 4, (series & 15) as u64)
+}
+
+/// Writes a segment.
+#[derive(Default)]
+pub(crate) struct Segment {
+    bytes: Vec<u8>,
+    chunk: Vec<u8>,
+}
+
+impl Segment {
+    /// Adds points of the series at `place` in the bucket, in order of time.
+    pub(crate) fn push<'a>(
+        &mut self,
+        place: u64,
+        points: impl IntoIterator<Item = (i64, Scalar<'a>)>,
+    ) {
+        if self.bytes.is_empty() {
+            self.bytes.push(FORMAT);
+        }
+        self.chunk.clear();
+        write_chunk(&mut self.chunk, points);
+        put_unsigned(&mut self.bytes, place);
+        put_unsigned(&mut self.bytes, self.chunk.len() as u64);
+        self.bytes.extend_from_slice(&self.chunk);
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+}
+
+/// Calls `each` with place, time and value of every point of a segment, at places that are
+/// `wanted`.
+pub(crate) fn read_segment<'a>(
+    bytes: &'a [u8],
+    wanted: impl Fn(u64) -> bool,
+    mut each: impl FnMut(u64, i64, Scalar<'a>),
+) -> Result<(), Damaged> {
+    let mut at = Cursor::open(bytes)?;
+    while !at.0.is_empty() {
+        let place = at.unsigned()?;
+        let length = usize::try_from(at.unsigned()?).map_err(|_| Damaged)?;
+        let chunk = at.take(length)?;
+        if wanted(place) {
+            read_chunk(chunk, |ms, value| each(place, ms, value))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_chunk<'a>(bytes: &mut Vec<u8>, points: impl IntoIterator<Item = (i64, Scalar<'a>)>) {
     let (mut last_ms, mut last_step, mut last) = (0_i64, 0_i64, None);
     for (ms, value) in points {
         let step = ms.wrapping_sub(last_ms);
-        put_signed(&mut bytes, step.wrapping_sub(last_step));
+        put_signed(bytes, step.wrapping_sub(last_step));
         match (last, value) {
             (Some(before), now) if same(before, now) => bytes.push(mark::SAME),
             (Some(Scalar::Signed(before)), Scalar::Signed(now)) => {
                 bytes.push(mark::STEP);
-                put_signed(&mut bytes, now.wrapping_sub(before));
+                put_signed(bytes, now.wrapping_sub(before));
             }
-            _ => put_value(&mut bytes, value),
+            _ => put_value(bytes, value),
         }
         (last_ms, last_step) = (ms, step);
         last = Some(value);
     }
-    bytes
 }
 
 /// Calls `each` with time and value of every point of a chunk.
-pub(crate) fn read_chunk<'a>(
-    bytes: &'a [u8],
-    mut each: impl FnMut(i64, Scalar<'a>),
-) -> Result<(), Damaged> {
-    let mut at = Cursor::open(bytes)?;
+fn read_chunk<'a>(bytes: &'a [u8], mut each: impl FnMut(i64, Scalar<'a>)) -> Result<(), Damaged> {
+    let mut at = Cursor(bytes);
     let (mut ms, mut step, mut last) = (0_i64, 0_i64, None);
     while !at.0.is_empty() {
         step = step.wrapping_add(at.signed()?);
@@ -341,11 +402,16 @@ mod tests {
                 let want: Vec<_> = points.iter().map(|(s, ms, v)| (*s, *ms, bits(v))).collect();
                 prop_assert_eq!(back, want);
             }
-            let chunk = write_chunk(points.iter().map(|(_, ms, v)| (*ms, v.into())));
+            let mut segment = Segment::default();
+            segment.push(3, points.iter().map(|(_, ms, v)| (*ms, v.into())));
+            segment.push(9, [(7, Scalar::Gap)]);
             let mut back = Vec::new();
-            read_chunk(&chunk, |ms, v| back.push((ms, bits(&v.to_value())))).unwrap();
-            let want: Vec<_> = points.iter().map(|(_, ms, v)| (*ms, bits(v))).collect();
+            read_segment(segment.bytes(), |p| p == 3, |p, ms, v| back.push((p, ms, bits(&v.to_value())))).unwrap();
+            let want: Vec<_> = points.iter().map(|(_, ms, v)| (3, *ms, bits(v))).collect();
             prop_assert_eq!(back, want);
+            let mut others = 0;
+            read_segment(segment.bytes(), |p| p != 3, |p, ms, _| { assert_eq!((p, ms), (9, 7)); others += 1; }).unwrap();
+            prop_assert_eq!(others, 1);
         }
 
         #[test]
@@ -354,7 +420,8 @@ mod tests {
             let mut count = 0_usize;
             let _either = read_raw(&bytes, |_, _, _| count += 1);
             let _either = read_chunk(&bytes, |_, _| count += 1);
-            prop_assert!(count <= 2 * bytes.len());
+            let _either = read_segment(&bytes, |_| true, |_, _, _| count += 1);
+            prop_assert!(count <= 3 * bytes.len());
         }
     }
 
@@ -363,7 +430,8 @@ mod tests {
         let points = (0..120).map(|i| {
             (1_795_380_130_000 + i * 10_000, Scalar::Float(70.0 + f64::from(i as i32 % 7) / 10.0))
         });
-        let chunk = write_chunk(points);
+        let mut chunk = Vec::new();
+        write_chunk(&mut chunk, points);
         assert!(chunk.len() <= 120 * 4 + 20, "{} bytes for 120 points", chunk.len());
     }
 }

@@ -1,22 +1,24 @@
-//! Keeping the store in shape, on the writing thread after each job: raw blocks become chunks, old
+//! Keeping the store in shape, on the writing thread after each job: raw blocks become segments, old
 //! runs and rejections go, and so do the oldest points when the store is over its size.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
+use foldhash::fast::RandomState;
+
 use crate::model::Value;
 
 use super::StoreError;
 use super::append::Writer;
-use super::codec::{self, Scalar};
+use super::codec::{self, Scalar, Segment};
 
 /// Raw points, bytes or blocks that make a compaction due. Readers look through all raw blocks, so
 /// this is also what a read costs at least.
 const RAW_POINTS: u64 = 262_144;
 const RAW_ROWS: u64 = 4096;
 /// Points sorted in memory at a time; a compaction makes as many passes as it takes.
-const PASS_POINTS: u64 = 65_536;
+const PASS_POINTS: usize = 65_536;
 /// Most points in a chunk.
 const CHUNK_POINTS: usize = 1024;
 /// A monitor keeps its last so many runs, and what went badly among the last so many.
@@ -29,8 +31,11 @@ const SWEEP: i64 = 2500;
 const REJECTIONS_KEPT: u32 = 200;
 /// Batches with rejections after which a monitor is trimmed.
 const TRIM_AFTER: u32 = 10;
-/// Chunks, and runs, dropped in one transaction.
-const DROP: i64 = 512;
+/// Points after which a segment is full.
+const SEGMENT_POINTS: usize = 4096;
+/// Segments, and runs, dropped in one transaction.
+const DROP_SEGMENTS: i64 = 64;
+const DROP_RUNS: i64 = 512;
 
 impl Writer {
     /// Does what is due. What fails is said and tried again after the next job.
@@ -90,15 +95,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Turns all raw blocks into chunks, in one transaction.
+    /// Turns all raw blocks into segments, in one transaction.
     pub(super) fn compact(&mut self) -> rusqlite::Result<()> {
         let transaction = self.conn.transaction()?;
-        let mut points_of: HashMap<i64, u64> = HashMap::new();
+        let mut points_of: HashMap<i64, usize, RandomState> = HashMap::default();
         each_raw(&transaction, |series, _, _| *points_of.entry(series).or_default() += 1)?;
-        let mut series: Vec<(i64, u64)> = points_of.into_iter().collect();
+        let mut series: Vec<(i64, usize)> = points_of.drain().collect();
         series.sort_unstable();
         let mut rest = series.as_slice();
-        while let Some((first, _)) = rest.first() {
+        while !rest.is_empty() {
             let mut sum = 0;
             let taken = rest
                 .iter()
@@ -109,8 +114,7 @@ impl Writer {
                 })
                 .count();
             let (pass, later) = rest.split_at(taken);
-            let last = pass.last().map_or(*first, |(id, _)| *id);
-            compact_pass(&transaction, *first..=last)?;
+            compact_pass(&transaction, pass)?;
             rest = later;
         }
         transaction.execute("DELETE FROM raw", ())?;
@@ -120,19 +124,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops the oldest chunks and runs while the database is over its size.
+    /// Drops the oldest segments and runs while the database is over its size.
     fn shrink(&mut self) -> rusqlite::Result<()> {
         let mut dropped = 0;
         while live_bytes(&self.conn)? > self.limits.max_size {
             let transaction = self.conn.transaction()?;
             let mut gone = transaction.execute(
-                "DELETE FROM chunks WHERE id IN (SELECT id FROM chunks ORDER BY id LIMIT ?1)",
-                [DROP],
+                "DELETE FROM segments WHERE id IN (SELECT id FROM segments ORDER BY id LIMIT ?1)",
+                [DROP_SEGMENTS],
             )?;
             gone += transaction.execute(
                 "DELETE FROM runs WHERE id IN (SELECT id FROM runs ORDER BY id LIMIT ?1)
                  AND id NOT IN (SELECT last_run FROM monitors WHERE last_run IS NOT NULL)",
-                [DROP],
+                [DROP_RUNS],
             )?;
             transaction.commit()?;
             dropped += gone;
@@ -144,12 +148,14 @@ impl Writer {
             return Ok(());
         }
         tracing::info!(dropped, "the hub's database reached its size: the oldest of it went");
-        // Series without points are forgotten, so that names that never come back do not pile up.
-        self.conn.execute(
-            "DELETE FROM series WHERE last_ms IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM chunks WHERE series_id = series.id)",
-            (),
-        )?;
+        if self.raw_rows == 0 {
+            // Series without points are forgotten, so that names that never come back do not pile
+            // up. What is raw may have points of any series.
+            self.conn.execute(
+                "DELETE FROM series WHERE last_ms < (SELECT min(from_ms) FROM segments)",
+                (),
+            )?;
+        }
         self.forget();
         self.conn.execute_batch("PRAGMA incremental_vacuum(4096)")
     }
@@ -194,36 +200,94 @@ pub(super) fn each_raw(
     Ok(())
 }
 
-/// Makes chunks of the points of the series in `range`.
-fn compact_pass(conn: &Connection, range: std::ops::RangeInclusive<i64>) -> rusqlite::Result<()> {
-    let mut points: Vec<(i64, i64, Value)> = Vec::new();
+/// Makes segments of the points of these series, which are in the order of their ids and come with
+/// how many points each has.
+fn compact_pass(conn: &Connection, series: &[(i64, usize)]) -> rusqlite::Result<()> {
+    // Every series has a place for its points, so that there is nothing to sort.
+    let mut next_of: HashMap<i64, usize, RandomState> = HashMap::default();
+    let mut total = 0;
+    for (id, points) in series {
+        next_of.insert(*id, total);
+        total += points;
+    }
+    let mut points: Vec<(i64, Value)> = vec![(0, Value::Gap); total];
     each_raw(conn, |series, ms, value| {
-        if range.contains(&series) {
-            points.push((series, ms, value.to_value()));
+        if let Some(next) = next_of.get_mut(&series)
+            && let Some(point) = points.get_mut(*next)
+        {
+            *point = (ms, value.to_value());
+            *next += 1;
         }
     })?;
-    // Stable, so that of two values at one time the later stays the later.
-    points.sort_by_key(|(series, ms, _)| (*series, *ms));
-    for of_series in points.chunk_by(|a, b| a.0 == b.0) {
-        for chunk in of_series.chunks(CHUNK_POINTS) {
-            let (Some((series, from, _)), Some((_, to, _))) = (chunk.first(), chunk.last()) else {
-                continue;
-            };
-            let body = codec::write_chunk(chunk.iter().map(|(_, ms, value)| (*ms, value.into())));
-            conn.prepare_cached(
-                "INSERT INTO chunks (series_id, from_ms, to_ms, points, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![series, from, to, chunk.len() as i64, body])?;
+    let mut update = conn.prepare_cached(
+        "UPDATE series SET last_ms = ?2, last_value = ?3
+         WHERE id = ?1 AND (last_ms IS NULL OR last_ms <= ?2)",
+    )?;
+    let mut row = SegmentRow::default();
+    let mut rest = points.as_mut_slice();
+    for (id, count) in series {
+        let (of_series, after) = std::mem::take(&mut rest).split_at_mut(*count);
+        rest = after;
+        if !of_series.is_sorted_by_key(|(ms, _)| *ms) {
+            // Stable, so that of two values at one time the later stays the later.
+            of_series.sort_by_key(|(ms, _)| *ms);
         }
-        let Some((series, ms, value)) = of_series.last() else { continue };
-        conn.prepare_cached(
-            "UPDATE series SET last_ms = ?2, last_value = ?3
-             WHERE id = ?1 AND (last_ms IS NULL OR last_ms <= ?2)",
-        )?
-        .execute(params![series, ms, super::json(value)])?;
+        let (bucket, place) = codec::bucket(*id);
+        for chunk in of_series.chunks(CHUNK_POINTS) {
+            if row.points > 0 && (row.bucket != bucket || row.points + chunk.len() > SEGMENT_POINTS)
+            {
+                row.write(conn)?;
+            }
+            row.push(bucket, place, chunk);
+        }
+        if let Some((ms, value)) = of_series.last() {
+            update.execute(params![id, ms, super::json(value)])?;
+        }
     }
-    Ok(())
+    row.write(conn)
+}
+
+/// A segment on its way into the table.
+#[derive(Default)]
+struct SegmentRow {
+    bucket: i64,
+    from: i64,
+    to: i64,
+    points: usize,
+    segment: Segment,
+}
+
+impl SegmentRow {
+    fn push(&mut self, bucket: i64, place: u64, chunk: &[(i64, Value)]) {
+        let (Some((from, _)), Some((to, _))) = (chunk.first(), chunk.last()) else { return };
+        if self.points == 0 {
+            (self.bucket, self.from, self.to) = (bucket, *from, *to);
+        }
+        self.from = self.from.min(*from);
+        self.to = self.to.max(*to);
+        self.points += chunk.len();
+        self.segment.push(place, chunk.iter().map(|(ms, value)| (*ms, value.into())));
+    }
+
+    fn write(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        if self.points == 0 {
+            return Ok(());
+        }
+        conn.prepare_cached(
+            "INSERT INTO segments (bucket, from_ms, to_ms, points, body)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            self.bucket,
+            self.from,
+            self.to,
+            self.points as i64,
+            self.segment.bytes()
+        ])?;
+        self.segment.clear();
+        self.points = 0;
+        Ok(())
+    }
 }
 
 /// Leaves a monitor its newest rejections.

@@ -2,7 +2,7 @@
 //!
 //! Promises: what [`Store::append`] has acknowledged is on disk, with the stream's mark, in one
 //! transaction; a batch is taken whole or not at all; memory stays flat however much is stored.
-//! Points are raw blocks first and per-series chunks later ([`compact`]); readers see both, and
+//! Points are raw blocks first and segments of a few series later ([`compact`]); readers see both, and
 //! cannot tell which is which. Does not know HTTP, tokens or pages.
 //!
 //! Two threads own the two connections: one writes, one reads what is committed. Everything else
@@ -11,6 +11,7 @@
 mod append;
 mod codec;
 mod compact;
+mod known;
 mod query;
 mod schema;
 

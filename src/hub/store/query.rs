@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, Row, named_params, params};
 use serde::{Serialize, Serializer};
 
-use crate::model::{Outcome, Status, Tags, Timestamp, Usage, Value};
+use crate::model::{Outcome, RunId, Status, Tags, Timestamp, Usage, Value};
 
 use super::codec::{self, Scalar};
 use super::compact::each_raw;
@@ -47,7 +48,7 @@ pub(crate) struct RunRow {
     pub(crate) id: i64,
     pub(crate) host: String,
     pub(crate) plugin: String,
-    pub(crate) run: String,
+    pub(crate) run: RunId,
     #[serde(rename = "started", serialize_with = "time")]
     pub(crate) started_ms: i64,
     pub(crate) duration: f64,
@@ -97,7 +98,7 @@ pub(crate) struct RejectionRow {
     pub(crate) id: i64,
     pub(crate) host: String,
     pub(crate) plugin: String,
-    pub(crate) run: String,
+    pub(crate) run: RunId,
     #[serde(rename = "started", serialize_with = "time")]
     pub(crate) started_ms: i64,
     pub(crate) code: String,
@@ -163,17 +164,19 @@ const RUN_COLUMNS: &str = "r.id, r.run, r.started_ms, r.duration, r.interval, r.
 /// Reads a run whose columns start at `at`.
 fn run(row: &Row<'_>, at: usize, host: String, plugin: String) -> rusqlite::Result<RunRow> {
     let parsed = |column: usize| -> rusqlite::Result<Option<String>> { row.get(at + column) };
-    let outcome: String = row.get(at + 5)?;
+    let outcome: Option<String> = row.get(at + 5)?;
     let status: String = row.get(at + 6)?;
     Ok(RunRow {
         id: row.get(at)?,
         host,
         plugin,
-        run: row.get(at + 1)?,
+        run: run_id(row, at + 1)?,
         started_ms: row.get(at + 2)?,
         duration: row.get(at + 3)?,
         interval: row.get(at + 4)?,
-        outcome: serde_json::from_str(&outcome).unwrap_or(Outcome::Stopped),
+        outcome: outcome.map_or(Outcome::Exited { code: 0 }, |outcome| {
+            serde_json::from_str(&outcome).unwrap_or(Outcome::Stopped)
+        }),
         status: Status::from_word(&status).unwrap_or(Status::Unknown),
         message: row.get(at + 7)?,
         warnings: from_json(parsed(8)?),
@@ -192,6 +195,10 @@ fn run(row: &Row<'_>, at: usize, host: String, plugin: String) -> rusqlite::Resu
         },
         stderr: row.get(at + 18)?,
     })
+}
+
+fn run_id(row: &Row<'_>, column: usize) -> rusqlite::Result<RunId> {
+    Ok(RunId::from(uuid::Uuid::from_bytes(row.get(column)?)))
 }
 
 fn from_json<T: Default + serde::de::DeserializeOwned>(text: Option<String>) -> T {
@@ -297,7 +304,7 @@ pub(crate) fn rejections(
                 id: row.get(0)?,
                 host: row.get(1)?,
                 plugin: row.get(2)?,
-                run: row.get(3)?,
+                run: run_id(row, 3)?,
                 started_ms: row.get(4)?,
                 code: row.get(5)?,
                 path: row.get(6)?,
@@ -358,7 +365,7 @@ fn bare_series(
 /// Series with their last values, in the order in which the hub met them.
 pub(crate) fn series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<SeriesRow>> {
     let mut found = bare_series(conn, filter, None)?;
-    let mut newest: HashMap<i64, (i64, Value)> =
+    let mut newest: HashMap<i64, (i64, Value), RandomState> =
         found.iter_mut().map(|s| (s.id, s.last.take().unwrap_or((i64::MIN, Value::Gap)))).collect();
     each_raw(conn, |series, ms, value| {
         if let Some(last) = newest.get_mut(&series)
@@ -385,7 +392,7 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
         (candidates.len() == SERIES_A_PAGE).then(|| candidates.last().map(|s| s.id)).flatten();
     candidates
         .retain(|s| query.tags.iter().all(|(key, value)| s.tags.get(key) == Some(value.as_str())));
-    let mut raw: HashMap<i64, Vec<(i64, Value)>> =
+    let mut raw: HashMap<i64, Vec<(i64, Value)>, RandomState> =
         candidates.iter().map(|s| (s.id, Vec::new())).collect();
     each_raw(conn, |series, ms, value| {
         if (query.from..=query.to).contains(&ms)
@@ -434,18 +441,19 @@ fn of_series(
     need: usize,
     mut points: Vec<(i64, Value)>,
 ) -> rusqlite::Result<Vec<(i64, Value)>> {
-    // What is raw came after what is in chunks, and of two values at one time the later comes last:
-    // so chunks first, and a stable sort.
+    // What is raw came after what is in segments, and of two values at one time the later comes
+    // last: so segments first, and a stable sort.
     let fresh = std::mem::take(&mut points);
     let mut statement = conn.prepare_cached(
-        "SELECT id, from_ms, body FROM chunks WHERE series_id = ?1 AND from_ms <= ?3 AND to_ms >= ?2
-         ORDER BY from_ms, id",
+        "SELECT id, from_ms, body FROM segments
+         WHERE bucket = ?1 AND from_ms <= ?3 AND to_ms >= ?2 ORDER BY from_ms, id",
     )?;
-    let mut rows = statement.query(params![series, range.start(), range.end()])?;
+    let (bucket, place) = codec::bucket(series);
+    let mut rows = statement.query(params![bucket, range.start(), range.end()])?;
     let mut checked = 0;
     while let Some(row) = rows.next()? {
         let from_ms: i64 = row.get(1)?;
-        // Chunks of late points may overlap; all that start later than the last point needed are
+        // Segments of late points may overlap; all that start later than the last point needed are
         // of no use any more.
         if points.len() >= need && points.len() >= 2 * checked {
             points.sort_by_key(|(ms, _)| *ms);
@@ -455,13 +463,14 @@ fn of_series(
             }
         }
         let body = row.get_ref(2)?.as_blob()?;
-        let read = codec::read_chunk(body, |ms, value| {
+        let mine = |at| at == place;
+        let read = codec::read_segment(body, mine, |_, ms, value| {
             if range.contains(&ms) {
                 points.push((ms, value.to_value()));
             }
         });
         if read.is_err() {
-            tracing::error!(chunk = row.get::<_, i64>(0)?, "a chunk of points is damaged");
+            tracing::error!(segment = row.get::<_, i64>(0)?, "a segment of points is damaged");
         }
     }
     points.extend(fresh.into_iter().filter(|(ms, _)| range.contains(ms)));
@@ -470,7 +479,7 @@ fn of_series(
     Ok(points)
 }
 
-/// Calls `each` with series, time and value of every point of `wanted` in `range`: series after
+/// Calls `each` with series, time and value of every point of `wanted` in `range`: those of one
 /// series in order of time, but for late points, and then what is not compacted yet, as it came.
 pub(crate) fn visit(
     conn: &Connection,
@@ -479,24 +488,33 @@ pub(crate) fn visit(
     mut each: impl FnMut(i64, i64, Scalar<'_>),
 ) -> rusqlite::Result<()> {
     let mut statement = conn.prepare_cached(
-        "SELECT body FROM chunks WHERE series_id = ?1 AND from_ms <= ?3 AND to_ms >= ?2
+        "SELECT id, body FROM segments WHERE bucket = ?1 AND from_ms <= ?3 AND to_ms >= ?2
          ORDER BY from_ms, id",
     )?;
+    let mut by_bucket: BTreeMap<i64, [Option<i64>; 16]> = BTreeMap::new();
     for series in wanted {
-        let mut rows = statement.query(params![series, range.start(), range.end()])?;
+        let (bucket, place) = codec::bucket(*series);
+        by_bucket.entry(bucket).or_default()[place as usize] = Some(*series);
+    }
+    for (bucket, places) in by_bucket {
+        let series_at = |place: u64| places.get(place as usize).copied().flatten();
+        let mut rows = statement.query(params![bucket, range.start(), range.end()])?;
         while let Some(row) = rows.next()? {
-            let body = row.get_ref(0)?.as_blob()?;
-            let read = codec::read_chunk(body, |ms, value| {
-                if range.contains(&ms) {
-                    each(*series, ms, value);
+            let body = row.get_ref(1)?.as_blob()?;
+            let is_wanted = |place| series_at(place).is_some();
+            let read = codec::read_segment(body, is_wanted, |place, ms, value| {
+                if let Some(series) = series_at(place)
+                    && range.contains(&ms)
+                {
+                    each(series, ms, value);
                 }
             });
             if read.is_err() {
-                tracing::error!(series, "a chunk of points is damaged");
+                tracing::error!(segment = row.get::<_, i64>(0)?, "a segment of points is damaged");
             }
         }
     }
-    let wanted: std::collections::HashSet<i64> = wanted.iter().copied().collect();
+    let wanted: std::collections::HashSet<i64, RandomState> = wanted.iter().copied().collect();
     each_raw(conn, |series, ms, value| {
         if range.contains(&ms) && wanted.contains(&series) {
             each(series, ms, value);

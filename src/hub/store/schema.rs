@@ -60,25 +60,27 @@ CREATE TABLE series (
 ) STRICT;
 -- Points of one batch each, as they came.
 CREATE TABLE raw (id INTEGER PRIMARY KEY AUTOINCREMENT, points INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
--- Points of one series each, in order of time; made from `raw` by compaction.
-CREATE TABLE chunks (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, series_id INTEGER NOT NULL,
+-- Points of up to sixteen series each, one chunk or more a series; made from `raw` by compaction.
+-- Rows of one series each would cost ten times as much to write.
+CREATE TABLE segments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, bucket INTEGER NOT NULL,
     from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, points INTEGER NOT NULL, body BLOB NOT NULL
 ) STRICT;
-CREATE INDEX chunks_of_series ON chunks (series_id, from_ms, to_ms);
+CREATE INDEX segments_of_bucket ON segments (bucket, from_ms, to_ms);
 -- Appended only: an index by monitor would cost more than all the rest. Instead each run names the
 -- one before it and the last bad one before it, and how many runs the monitor had by then.
+-- No outcome means exit code 0.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, before INTEGER,
-    bad_before INTEGER, nth INTEGER NOT NULL, run TEXT NOT NULL,
+    bad_before INTEGER, nth INTEGER NOT NULL, run BLOB NOT NULL,
     started_ms INTEGER NOT NULL, duration REAL NOT NULL, interval REAL, good INTEGER NOT NULL,
-    outcome TEXT NOT NULL, status TEXT NOT NULL, message TEXT, warnings TEXT, produced INTEGER NOT NULL,
+    outcome TEXT, status TEXT NOT NULL, message TEXT, warnings TEXT, produced INTEGER NOT NULL,
     accepted INTEGER NOT NULL, rejected TEXT, skipped INTEGER NOT NULL, leftovers INTEGER NOT NULL,
     cpu REAL NOT NULL, max_rss INTEGER NOT NULL, stdout INTEGER NOT NULL, stderr INTEGER NOT NULL,
     tail TEXT
 ) STRICT;
 CREATE TABLE rejections (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run TEXT NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run BLOB NOT NULL,
     started_ms INTEGER NOT NULL, code TEXT NOT NULL, path TEXT NOT NULL, line INTEGER NOT NULL,
     col INTEGER NOT NULL, value TEXT NOT NULL, rule TEXT, message TEXT NOT NULL, hint TEXT NOT NULL
 ) STRICT;

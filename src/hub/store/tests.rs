@@ -115,7 +115,7 @@ fn the_oldest_points_go_when_the_database_is_over_its_size() {
         writer.append(1, &batch(spool, nth * 5 + 1, 5, 2000), NOW).unwrap();
         writer.maintain();
     }
-    let oldest = count(&writer.conn, "SELECT min(id) FROM chunks");
+    let oldest = count(&writer.conn, "SELECT min(id) FROM segments");
     assert!(oldest > 1, "nothing was dropped");
     let live = "SELECT (SELECT page_count FROM pragma_page_count)
         - (SELECT freelist_count FROM pragma_freelist_count)";
@@ -134,20 +134,25 @@ fn a_damaged_block_costs_itself() {
     let mut writer = writer(limits(folder.path()));
     let spool = SpoolId::new();
     for nth in 0..3 {
-        writer.append(1, &batch(spool, nth + 1, 1, 4), NOW).unwrap();
+        writer.append(1, &batch(spool, nth + 1, 1, 20), NOW).unwrap();
     }
     writer.conn.execute("UPDATE raw SET body = x'01ff' WHERE id = 2", ()).unwrap();
     writer.compact().unwrap();
-    assert_eq!(count(&writer.conn, "SELECT sum(points) FROM chunks"), 8);
-    writer.conn.execute("UPDATE chunks SET body = x'77' WHERE id = 1", ()).unwrap();
-    let filter = Filter {
-        account: 1,
-        host: Some("h".to_owned()),
-        plugin: Some("p".to_owned()),
-        limit: 100,
-        ..Filter::default()
+    assert_eq!(count(&writer.conn, "SELECT sum(points) FROM segments"), 40);
+    let held = |writer: &Writer| {
+        let filter = Filter {
+            account: 1,
+            host: Some("h".to_owned()),
+            plugin: Some("p".to_owned()),
+            limit: 100,
+            ..Filter::default()
+        };
+        let query = PointsQuery { filter, from: 0, to: i64::MAX, ..PointsQuery::default() };
+        let page = points(&writer.conn, &query).unwrap();
+        page.series.iter().map(|(_, points)| points.len()).collect::<Vec<_>>()
     };
-    let query = PointsQuery { filter, from: 0, to: i64::MAX, ..PointsQuery::default() };
-    let page = points(&writer.conn, &query).unwrap();
-    assert_eq!(page.series.len(), 3, "the series of the damaged chunk has no points left");
+    assert_eq!(held(&writer), [2; 20]);
+    // Series 1 to 15 are one bucket, 16 to 20 the next.
+    writer.conn.execute("UPDATE segments SET body = x'77' WHERE bucket = 0", ()).unwrap();
+    assert_eq!(held(&writer), [2; 5], "series of the damaged segment have no points left");
 }

@@ -164,9 +164,9 @@ async fn points_read_the_same_after_compaction() {
     hub.stop().await;
     let conn = rusqlite::Connection::open(folder.path().join("hub.db")).unwrap();
     let count = |sql: &str| conn.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
-    assert!(count("SELECT count(*) FROM chunks") >= 1000, "a compaction took place");
-    let points =
-        count("SELECT sum(points) FROM chunks") + count("SELECT coalesce(sum(points), 0) FROM raw");
+    assert!(count("SELECT count(*) FROM segments") >= 63, "a compaction took place");
+    let points = count("SELECT sum(points) FROM segments")
+        + count("SELECT coalesce(sum(points), 0) FROM raw");
     assert_eq!(points, 270_002);
     // Runs are bounded.
     assert!(count("SELECT count(*) FROM runs") <= 700);
