@@ -13,7 +13,7 @@
 //! spool keeps it, and who runs these futures. Nothing here starts a task, reads the environment
 //! or prints; reads of the spool and writes of files go through the runtime's blocking pool.
 //!
-//! One file per kind of output: [`talaia`] (a hub), [`file`], [`stdout`].
+//! One file per kind of output: [`talaia`] (a hub), [`mod@file`], [`stdout`].
 
 pub mod client;
 pub mod encode;
