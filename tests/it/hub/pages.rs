@@ -82,7 +82,7 @@ async fn every_page_has_the_headers_that_protect_it() {
         let policy = page.header("content-security-policy");
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}");
         assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(page.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(page.header("referrer-policy"), "same-origin", "{path}");
         assert_eq!(page.header("x-frame-options"), "DENY", "{path}");
         assert!(page.header("cache-control").starts_with("no-"), "{path}");
         if page.header("content-type").starts_with("text/html") {
