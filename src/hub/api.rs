@@ -83,9 +83,17 @@ pub(super) async fn points(
     let account = server::reader_account(&hall, &headers).await?;
     let now = hall.clock.now();
     let query = points_query(account, query.as_deref().unwrap_or_default(), now)?;
-    let page = hall.store.read(move |conn| store::points(conn, &query)).await?;
-    let series = page.series.into_iter().map(|(series, points)| with_points(series, points));
-    Ok(answer(Points { series: series.collect(), next: page.next.map(written) }))
+    // Written on the reading thread as well: a long answer must not hold up what else is served.
+    let body = hall
+        .store
+        .read(move |conn| {
+            let page = store::points(conn, &query)?;
+            let series =
+                page.series.into_iter().map(|(series, points)| with_points(series, points));
+            Ok(json(&Points { series: series.collect(), next: page.next.map(written) }))
+        })
+        .await?;
+    Ok(as_json(body))
 }
 
 fn with_points(series: SeriesRow, points: Vec<(i64, Value)>) -> SeriesPoints {
@@ -101,7 +109,11 @@ fn with_points(series: SeriesRow, points: Vec<(i64, Value)>) -> SeriesPoints {
 }
 
 fn answer<T: Serialize>(body: T) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], json(&body)).into_response()
+    as_json(json(&body))
+}
+
+fn as_json(body: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// One more than `limit` was asked for, to know whether there is more.

@@ -8,9 +8,13 @@ use std::borrow::Cow;
 
 use crate::model::{JsonKind, limits};
 
-/// What is wrong, and where in the text.
+/// What is wrong, and where in the text. Boxed, so that what is right stays small.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wrong {
+pub(crate) struct Wrong(pub(crate) Box<Detail>);
+
+/// See [`Wrong`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Detail {
     /// In bytes from the start.
     pub(crate) at: usize,
     pub(crate) sort: Sort,
@@ -29,8 +33,7 @@ pub(crate) enum Sort {
     TooMany,
 }
 
-/// Boxed, so that what is right stays small.
-pub(crate) type Read<T> = Result<T, Box<Wrong>>;
+pub(crate) type Read<T> = Result<T, Wrong>;
 
 /// A number as it was written: whole, or not.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,12 +120,12 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn syntax(&self, message: &'static str) -> Box<Wrong> {
-        Box::new(Wrong { at: self.at, sort: Sort::Syntax, message: message.into() })
+    fn syntax(&self, message: &'static str) -> Wrong {
+        Wrong(Box::new(Detail { at: self.at, sort: Sort::Syntax, message: message.into() }))
     }
 
     /// The next value is not `what`.
-    pub(crate) fn expected(&mut self, what: &str) -> Box<Wrong> {
+    pub(crate) fn expected(&mut self, what: &str) -> Wrong {
         match self.kind() {
             Ok(kind) => wrong(self.at, format!("expected {what}, got {kind}")),
             Err(syntax) => syntax,
@@ -501,8 +504,8 @@ const TENS: [f64; 16] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 /// JSON, but not what it should be.
-pub(crate) fn wrong(at: usize, message: impl Into<Cow<'static, str>>) -> Box<Wrong> {
-    Box::new(Wrong { at, sort: Sort::Shape, message: message.into() })
+pub(crate) fn wrong(at: usize, message: impl Into<Cow<'static, str>>) -> Wrong {
+    Wrong(Box::new(Detail { at, sort: Sort::Shape, message: message.into() }))
 }
 
 #[cfg(test)]
@@ -691,10 +694,10 @@ mod tests {
             read(r#"{"c":1,"\u0062":2,"x":3, "a" : 4,"x":5}"#).unwrap(),
             ["c", "b", "", "a", ""]
         );
-        assert!(read(r#"{"a":1,"c":2}"#).unwrap_err().message.contains("`b` is missing"));
+        assert!(read(r#"{"a":1,"c":2}"#).unwrap_err().0.message.contains("`b` is missing"));
         let twice = read(r#"{"a":1,"b":2,"a":3}"#).unwrap_err();
-        assert!(twice.message.contains("`a` comes twice"), "{twice:?}");
-        assert_eq!(twice.at, 13);
+        assert!(twice.0.message.contains("`a` comes twice"), "{twice:?}");
+        assert_eq!(twice.0.at, 13);
     }
 
     fn tree() -> impl Strategy<Value = Value> {

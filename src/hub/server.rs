@@ -199,8 +199,12 @@ fn admit(hall: &Shared, request: &Request) -> Result<(), Problem> {
 
 fn own_page(headers: &HeaderMap, host: Option<&str>) -> bool {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-    if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
-        return false;
+    match text("sec-fetch-site") {
+        // No page can set this header. The origin may be `null` all the same, as it is where a
+        // page lets no referrer out.
+        Some("same-origin") => return true,
+        None | Some("none") => {}
+        Some(_) => return false,
     }
     match text("origin") {
         None => true,
@@ -216,7 +220,8 @@ fn with_headers(mut answer: Response) -> Response {
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Not `no-referrer`: browsers would send our own forms with `Origin: null`.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     let headers = answer.headers_mut();

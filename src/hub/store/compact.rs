@@ -18,7 +18,7 @@ use super::codec::{self, Scalar, Segment};
 const RAW_POINTS: u64 = 262_144;
 const RAW_ROWS: u64 = 4096;
 /// Points sorted in memory at a time; a compaction makes as many passes as it takes.
-const PASS_POINTS: usize = 65_536;
+const PASS_POINTS: usize = 32_768;
 /// Most points in a chunk.
 const CHUNK_POINTS: usize = 1024;
 /// A monitor keeps its last so many runs, and what went badly among the last so many.

@@ -74,15 +74,14 @@ impl Known {
         self.key.extend_from_slice(&account.to_le_bytes());
         put(&mut self.key, &report.host);
         put(&mut self.key, &report.plugin);
-        let place = match self.places.get(self.key.as_slice()) {
-            Some(place) => *place,
-            None => {
-                let monitor = upsert_monitor(conn, account, report, now)?;
-                self.monitors.push(monitor);
-                let place = self.monitors.len() - 1;
-                self.places.insert(self.key.as_slice().into(), place);
-                place
-            }
+        let place = if let Some(place) = self.places.get(self.key.as_slice()) {
+            *place
+        } else {
+            let monitor = upsert_monitor(conn, account, report, now)?;
+            self.monitors.push(monitor);
+            let place = self.monitors.len() - 1;
+            self.places.insert(self.key.as_slice().into(), place);
+            place
         };
         let monitor = &mut self.monitors[place];
         if !monitor.touched {

@@ -102,7 +102,7 @@ fn line(standing: Standing, plugin: &PluginRow, series: &[&SeriesRow], now: i64)
                 @if series.is_empty() { span.faint { "no metrics yet" } }
                 @for one in series.iter().take(VALUES) {
                     span.value {
-                        span.faint { (name(one)) } " "
+                        span.faint { (name(one, series)) } " "
                         @match &one.last { Some((_, last)) => b { (value(last, one)) }, None => "–" }
                     }
                 }
@@ -123,10 +123,12 @@ fn line(standing: Standing, plugin: &PluginRow, series: &[&SeriesRow], now: i64)
     }
 }
 
-/// Name and tags, in short.
-fn name(series: &SeriesRow) -> String {
+/// Name and tags, in short. Tags that all series of the plugin share tell nothing here.
+fn name(series: &SeriesRow, all: &[&SeriesRow]) -> String {
+    let shared = |key, tag| all.iter().all(|other| other.tags.get(key) == Some(tag));
     let mut text = series.name.clone();
-    for (at, (_, tag)) in series.tags.iter().enumerate() {
+    let telling = series.tags.iter().filter(|(key, tag)| !shared(key, tag));
+    for (at, (_, tag)) in telling.enumerate() {
         text.push_str(if at == 0 { " " } else { ", " });
         text.push_str(tag);
     }

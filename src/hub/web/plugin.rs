@@ -177,13 +177,13 @@ fn values(series: &[SeriesRow], now: i64) -> Markup {
             h2 #values { "Last values" }
             div.scroll tabindex="0" role="region" aria-labelledby="values" {
                 table.values {
-                    thead { tr { th scope="col" { "Metric" } th scope="col" { "Tags" } th.num scope="col" { "Value" } th scope="col" { "Type" } th.num scope="col" { "Seen" } } }
+                    thead { tr { th scope="col" { "Metric" } th.num scope="col" { "Value" } th scope="col" { "Tags" } th scope="col" { "Type" } th.num scope="col" { "Seen" } } }
                     tbody {
                         @for one in series {
                             tr {
                                 th scope="row" { code { (one.name) } @if let Some(label) = &one.label { " " span.faint { (label) } } }
-                                td.tags { @for (key, tag) in one.tags.iter() { span.tag { (key) "=" (tag) } } }
                                 td.num { @if let Some((_, last)) = &one.last { (value(last, one)) } }
+                                td.tags { @for (key, tag) in one.tags.iter() { span.tag { (key) "=" (tag) } } }
                                 td.faint { (one.kind) }
                                 td.num { @if let Some((ms, _)) = &one.last { (time(*ms, now)) } }
                             }

@@ -188,7 +188,7 @@ impl<'a> Reports<'a> {
     }
 
     /// Fails with where the report starts, when it is inside of one.
-    fn read(&mut self) -> Result<bool, (Box<Wrong>, Option<usize>)> {
+    fn read(&mut self) -> Result<bool, (Wrong, Option<usize>)> {
         let more = self.rest.element(&mut self.reader).map_err(|wrong| (wrong, None))?;
         if !more {
             return Ok(false);
@@ -213,7 +213,7 @@ fn whole(kind: FaultKind, message: String, pointer: &str) -> Fault {
     Fault { kind, message, pointer: pointer.to_owned(), line: 0, column: 0, report: None }
 }
 
-fn fault(body: &str, wrong: &Wrong) -> Fault {
+fn fault(body: &str, Wrong(wrong): &Wrong) -> Fault {
     let kind = match wrong.sort {
         Sort::Syntax => FaultKind::Syntax,
         Sort::Shape => FaultKind::Shape,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::hub::json::{Number, Open, Read, Reader, Sort, Wrong, wrong};
+use crate::hub::json::{Detail, Number, Open, Read, Reader, Sort, Wrong, wrong};
 use crate::hub::store::Scalar;
 use crate::model::{
     Counts, JsonKind, MetricType, Outcome, RejectionCode, Rung, Seq, Status, Stream, Timestamp,
@@ -24,9 +24,9 @@ const STDERR: usize = 3 * 4096;
 /// Longest duration or interval, in seconds: three hundred years.
 const SECONDS: f64 = 1e10;
 
-pub(super) fn too_many(at: usize) -> Box<Wrong> {
+pub(super) fn too_many(at: usize) -> Wrong {
     let message = format!("over {REPORTS} reports in one batch; send fewer at a time");
-    Box::new(Wrong { at, sort: Sort::TooMany, message: message.into() })
+    Wrong(Box::new(Detail { at, sort: Sort::TooMany, message: message.into() }))
 }
 
 const BATCH: &[&str] = &["agent", "output", "sent", "reports"];
@@ -479,7 +479,7 @@ fn signal_number(reader: &mut Reader<'_>) -> Read<i32> {
 }
 
 /// The member whose name was just read is not one of those there are.
-fn unknown(reader: &mut Reader<'_>) -> Box<Wrong> {
+fn unknown(reader: &mut Reader<'_>) -> Wrong {
     wrong(reader.here(), "a member that this hub does not know")
 }
 

@@ -36,6 +36,17 @@ async fn a_session_begins_with_the_button_and_ends_with_log_out() {
     let foreign = hub.request("POST", &path).header("sec-fetch-site", "cross-site");
     assert_eq!(answer(foreign).await.status, 403);
 
+    for path in [path.as_str(), "/logout"] {
+        // As a browser sends a form of our own from a page that lets no referrer out.
+        let own = hub.request("POST", path).header("sec-fetch-site", "same-origin");
+        let own = answer(own.header("origin", "null").body("")).await;
+        assert_ne!(own.status, 403, "{path}: {}", own.body);
+        let unknown = hub.request("POST", path).header("origin", "null");
+        assert_eq!(answer(unknown.body("")).await.status, 403, "{path}");
+    }
+    hub.stop().await;
+
+    let hub = start(folder.path()).await;
     let cookie = hub.log_in().await;
     let page = hub.page(&cookie, "/").await;
     assert_eq!(page.status, 200);
@@ -82,7 +93,7 @@ async fn every_page_has_the_headers_that_protect_it() {
         let policy = page.header("content-security-policy");
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}");
         assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(page.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(page.header("referrer-policy"), "same-origin", "{path}");
         assert_eq!(page.header("x-frame-options"), "DENY", "{path}");
         assert!(page.header("cache-control").starts_with("no-"), "{path}");
         if page.header("content-type").starts_with("text/html") {

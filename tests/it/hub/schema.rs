@@ -371,30 +371,31 @@ async fn what_the_schema_cannot_say() {
     hub.stop().await;
 }
 
+/// serde_json sorts members; whatever comes first there comes last here.
+fn backwards(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let all: Vec<_> = members
+                .iter()
+                .rev()
+                .map(|(key, value)| format!("\r\n\t{} : {} ", json!(key), backwards(value)))
+                .collect();
+            format!(" {{{}}}", all.join(","))
+        }
+        Value::Array(elements) => {
+            let all: Vec<_> = elements.iter().map(backwards).collect();
+            format!("[ {} ]", all.join(" , "))
+        }
+        other => other.to_string(),
+    }
+}
+
 #[tokio::test]
 async fn members_come_in_any_order_and_with_any_white_space() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
     let good = Stream::new().batch(vec![report(1, NOW, used(1.0)), report(2, NOW, used(1.0))]);
     let text = good.to_string();
-    // serde_json sorts members; whatever comes last here came first there.
-    fn backwards(value: &Value) -> String {
-        match value {
-            Value::Object(members) => {
-                let all: Vec<_> = members
-                    .iter()
-                    .rev()
-                    .map(|(key, value)| format!("\r\n\t{} : {} ", json!(key), backwards(value)))
-                    .collect();
-                format!(" {{{}}}", all.join(","))
-            }
-            Value::Array(elements) => {
-                let all: Vec<_> = elements.iter().map(backwards).collect();
-                format!("[ {} ]", all.join(" , "))
-            }
-            other => other.to_string(),
-        }
-    }
     let reply = answer(hub.upload().body(backwards(&good))).await;
     assert_eq!((reply.status, reply.json()["accepted"].as_u64()), (200, Some(2)), "{}", reply.body);
     assert_eq!(hub.take(&good).await.duplicates, 2, "{text}");
