@@ -209,6 +209,11 @@ impl Plan {
         self.entries.get(name).map(|entry| &entry.spec)
     }
 
+    /// Whether a run has been let go and has not ended.
+    pub(super) fn is_live(&self, token: Token) -> bool {
+        self.live.contains_key(&token)
+    }
+
     /// How many runs are live.
     pub(super) fn live(&self) -> usize {
         self.live.len()

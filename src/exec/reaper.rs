@@ -54,6 +54,8 @@ pub(super) struct Reaper {
     /// May hold times that no longer count; a child knows its own.
     timers: BinaryHeap<Reverse<(Instant, Token)>>,
     sweep_at: Option<Instant>,
+    /// Runs to be stopped whose child is still being spawned.
+    stop_at_birth: HashSet<Token>,
     scratch: Vec<u8>,
 }
 
@@ -71,6 +73,7 @@ impl Reaper {
             young: VecDeque::new(),
             timers: BinaryHeap::new(),
             sweep_at: None,
+            stop_at_birth: HashSet::new(),
             scratch: vec![0; 64 * 1024],
         })
     }
@@ -144,7 +147,7 @@ impl Reaper {
             let token = child.opening.token;
             if child.is_late() {
                 child.end_now(Outcome::TimedOut { reached: Rung::Kill }, now);
-            } else if self.shared.is_stopping() {
+            } else if self.shared.is_stopping() || self.stop_at_birth.remove(&token) {
                 child.end(Outcome::Stopped, now);
                 self.arm(&child);
             }
@@ -156,7 +159,11 @@ impl Reaper {
             on_run(run);
         }
         for token in stops {
-            self.stop_one(token, Stop::Gently, now);
+            if self.children.contains_key(&token) {
+                self.stop_one(token, Stop::Gently, now);
+            } else if self.shared.plan().is_live(token) {
+                self.stop_at_birth.insert(token);
+            }
         }
         if let Some(stop) = stop_all {
             let tokens: Vec<Token> = self.children.keys().copied().collect();
@@ -244,7 +251,8 @@ impl Reaper {
         }
     }
 
-    fn ended(&self, token: Token, timed_out: bool) {
+    fn ended(&mut self, token: Token, timed_out: bool) {
+        self.stop_at_birth.remove(&token);
         if self.shared.plan().ended(token, timed_out) {
             self.shared.changed.notify_one();
         }

@@ -331,7 +331,7 @@ fn a_port_in_use() {
     let pid = site.start_agent();
     let waiting = site.until("spooled records", |site| {
         let output = site.status()?["outputs"]["embedded"].clone();
-        (output["spooled"].as_u64()? >= 3).then_some(output)
+        (output["spooled"].as_u64()? >= 3 && output["error"].is_string()).then_some(output)
     });
     assert!(waiting["error"].as_str().unwrap().contains(&address), "{waiting}");
     let log = site.read("agent.log");

@@ -401,6 +401,21 @@ fn a_removed_plugin_is_stopped_and_stop_ends_all() {
     }
 }
 
+/// Stopped while it is being spawned, a run must not live on to its deadline.
+#[test]
+fn a_run_removed_at_birth_is_stopped() {
+    let bench = Bench::new();
+    let spec = bench.script("a", "exec sleep 60");
+    for _ in 0..30 {
+        bench.exec.set(Arc::new(spec.clone()), Box::new(Once));
+        while bench.exec.live() == 0 {
+            std::thread::yield_now();
+        }
+        bench.exec.remove(&spec.plugin);
+        assert_eq!(bench.next().outcome, Outcome::Stopped);
+    }
+}
+
 #[test]
 fn arguments_reach_the_program_as_they_are() {
     let bench = Bench::new();
