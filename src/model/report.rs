@@ -60,9 +60,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// All refused records.
+    /// All refused records. Who sends counts may send any: the sum does not overflow.
     pub fn rejected_total(&self) -> u64 {
-        self.rejected.values().sum()
+        self.rejected.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 }
 

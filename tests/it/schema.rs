@@ -252,7 +252,7 @@ fn by_key() -> impl Strategy<Value = Value> {
         .prop_map(|m| m.into_iter().collect::<Map<_, _>>().into())
 }
 
-fn document() -> impl Strategy<Value = Value> {
+pub(crate) fn document() -> impl Strategy<Value = Value> {
     let elements = || prop::collection::vec(prop_oneof![8 => metric(), 1 => any_value()], 0..4);
     let with_head = |key: &'static str, value: Value, head: Vec<(&str, Value)>| {
         let mut object: Map<String, Value> =

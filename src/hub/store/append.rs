@@ -219,7 +219,9 @@ fn write_monitors(
 ) -> Result<(), AppendError> {
     let mut update = conn.prepare_cached(
         "UPDATE monitors SET received_ms = ?2, last_run = ?3, reports = ?4,
-         metrics = metrics + ?5, rejected = rejected + ?6, skipped = skipped + ?7,
+         metrics = metrics + ?5,
+         rejected = CASE WHEN rejected > ?9 - ?6 THEN ?9 ELSE rejected + ?6 END,
+         skipped = CASE WHEN skipped > ?9 - ?7 THEN ?9 ELSE skipped + ?7 END,
          last_bad = ?8 WHERE id = ?1",
     )?;
     for monitor in known.touched() {
@@ -235,7 +237,9 @@ fn write_monitors(
             monitor.metrics,
             monitor.rejected,
             monitor.skipped,
-            monitor.last_bad
+            monitor.last_bad,
+            // An agent may say any number; the sums stay whole ones.
+            i64::MAX
         ])?;
         (monitor.metrics, monitor.rejected, monitor.skipped) = (0, 0, 0);
     }

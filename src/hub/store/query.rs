@@ -531,7 +531,7 @@ pub(crate) fn totals(conn: &Connection, account: i64) -> rusqlite::Result<Totals
     )?;
     conn.query_row(
         "SELECT count(*), coalesce(sum(reports), 0), coalesce(sum(metrics), 0),
-         coalesce(sum(rejected), 0) FROM monitors WHERE account_id = ?1",
+         CAST(min(total(rejected), 9e18) AS INTEGER) FROM monitors WHERE account_id = ?1",
         [account],
         |row| {
             Ok(Totals {

@@ -218,7 +218,7 @@ fn runs(runs: &[RunRow], now: i64) -> Markup {
 }
 
 fn run_line(run: &RunRow, now: i64) -> Markup {
-    let refused: u64 = run.counts.rejected.values().sum();
+    let refused = run.counts.rejected.values().fold(0_u64, |sum, n| sum.saturating_add(*n));
     let noted = run.stderr.is_some()
         || run.message.is_some()
         || !run.warnings.is_empty()

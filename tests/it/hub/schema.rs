@@ -9,10 +9,12 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
-use talaia::model::SpoolId;
+use talaia::decode::{End, Format};
+use talaia::model::{Outcome, Report, RunId, SpoolId, Status, Usage};
 
 use super::support::*;
-use crate::schema::validator;
+use crate::decode::{moment, open_judge};
+use crate::schema::{document, validator};
 
 const UUID: &str = "0192f0c1-7c1e-7d58-a3a6-5a2f4c1b9e01";
 
@@ -174,9 +176,14 @@ fn report_with(seq: u64) -> impl Strategy<Value = Value> {
             ("warnings", json!(["w", ""])),
             ("status", json!("critical")),
             ("later", json!({"a": [{"b": null}]})),
+            ("skipped", json!(u64::MAX)),
+            (
+                "counts",
+                json!({"produced": u64::MAX, "accepted": u64::MAX, "rejected": {"schema": u64::MAX, "too-deep": 1}}),
+            ),
             ("counts", json!({"produced": 3, "accepted": 1, "rejected": {"schema": 2}})),
         ],
-        0..=8,
+        0..=10,
     );
     (prop::collection::vec(metric(), 0..4), outcome, refused, optional).prop_map(
         move |(metrics, outcome, refused, optional)| {
@@ -327,6 +334,59 @@ fn hub_and_schema_accept_the_same() {
     // Both verdicts must be common, or the comparison says little.
     let (taken, refused) = (taken.get(), refused.get());
     assert!(taken > 400 && refused > 400, "{taken} taken, {refused} refused");
+}
+
+/// What an agent makes of anything that a plugin may print, in the model's own types.
+fn judged(document: &Value, seq: u64) -> Value {
+    let text = document.to_string();
+    let judged = open_judge()
+        .run(moment(), |records| Format::Json.decode(text.as_bytes(), End::Whole, records));
+    let made = Report {
+        plugin: "p".parse().unwrap(),
+        key: None,
+        host: "web-1".to_owned(),
+        run: RunId::new(),
+        started: moment().started,
+        duration: 1e-9 * seq as f64,
+        interval: seq.is_multiple_of(2).then_some(0.1),
+        outcome: Outcome::Exited { code: 3 },
+        status: Status::Unknown,
+        message: judged.message,
+        metrics: judged.metrics,
+        rejected: judged.rejected,
+        warnings: judged.warnings,
+        counts: judged.counts,
+        skipped: u64::MAX,
+        leftovers: 0,
+        usage: Usage { cpu: 0.1 + 0.2, ..Usage::default() },
+        stderr: "\u{fffd}".repeat(4096),
+    };
+    let mut written = serde_json::to_value(made).unwrap();
+    written["seq"] = json!(seq);
+    written
+}
+
+#[test]
+fn whatever_an_agent_reports_is_taken() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let hub = runtime.block_on(start(folder.path()));
+    let schema = validator("batch");
+    let config =
+        ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
+    let documents = prop::collection::vec(document(), 20);
+    let checked = TestRunner::new(config).run(&documents, |documents| {
+        let reports = documents.iter().zip(1..).map(|(document, seq)| judged(document, seq));
+        let batch = Stream::new().batch(reports.collect());
+        let errors: Vec<String> = schema.iter_errors(&batch).map(|e| e.to_string()).collect();
+        prop_assert!(errors.is_empty(), "{:?}", errors);
+        let answer = runtime.block_on(hub.post(&batch));
+        prop_assert_eq!(answer.status, 200, "{}", answer.body);
+        prop_assert_eq!(answer.json()["accepted"].as_u64(), Some(20));
+        Ok(())
+    });
+    runtime.block_on(hub.stop());
+    checked.unwrap();
 }
 
 #[tokio::test]
