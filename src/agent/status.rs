@@ -119,6 +119,7 @@ impl Status {
         ledger: &Ledger,
         mut plugins: BTreeMap<String, PluginStatus>,
         mut outputs: BTreeMap<String, OutputStatus>,
+        leaks: u64,
     ) -> Self {
         for (name, totals) in &ledger.plugins {
             let gone = || PluginStatus { state: "gone".to_owned(), ..PluginStatus::default() };
@@ -143,6 +144,6 @@ impl Status {
                 .map(|(reason, count)| (reason.as_str().to_owned(), *count))
                 .collect();
         }
-        Self { agent, plugins, outputs, leaks: 0 }
+        Self { agent, plugins, outputs, leaks }
     }
 }

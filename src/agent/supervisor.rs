@@ -22,6 +22,9 @@ use super::prepare::{self, Common};
 use super::reload::Changes;
 use super::status::{AgentStatus, PluginStatus, Status};
 
+/// How long a KILL may take, and the flush after it.
+const KILL_TAKES: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// What an agent is given besides its configuration.
 pub struct Surroundings {
     /// Reads the configuration again, for a reload. The error is for a person.
@@ -234,7 +237,7 @@ impl Agent {
             running: self.exec.live(),
             spool_error,
         };
-        Ok(Status::new(agent, &ledger, plugins, self.outputs.status()))
+        Ok(Status::new(agent, &ledger, plugins, self.outputs.status(), self.exec.leaks()))
     }
 
     fn reload_and_say(&mut self, tasks: &mut JoinSet<&'static str>) {
@@ -311,15 +314,20 @@ impl Agent {
         };
         if !in_time {
             self.exec.stop_now();
-            let _panicked = joined.await;
+            // A process in uninterruptible sleep dies when it wakes, and that may be never.
+            if tokio::time::timeout(KILL_TAKES, joined).await.is_err() {
+                tracing::error!("some processes do not die; the agent ends without them");
+            }
         }
         // Everything reported is in the queue now; once it is on disk the outputs may have it.
         let flush = self.spool.flush();
         let flushed = tokio::task::spawn_blocking(move || flush.wait());
+        let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
         tokio::select! {
             outcome = flushed => if let Ok(Err(error)) = outcome {
                 tracing::error!(error = chain(&error), "the last reports may not be on disk");
             },
+            () = signals.stop(), if !in_time => {}
             () = tokio::time::sleep_until(deadline) => {
                 tracing::error!("the disk did not take the last reports in time");
             }

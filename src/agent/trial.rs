@@ -50,7 +50,7 @@ pub struct Trial {
 
 /// Several runs of one plugin, one after the other, judged as one plugin's runs are.
 pub struct Trials {
-    exec: Exec,
+    exec: Arc<Exec>,
     runs: mpsc::Receiver<crate::exec::Run>,
     spec: Arc<crate::exec::Spec>,
     judge: Judge,
@@ -85,7 +85,14 @@ impl Trials {
             Exec::start(settings, move |run| drop(send.send(run))).map_err(TrialError::Exec)?;
         let judge = Judge::new(Arc::new(contract), plugin.tags.clone());
         let facts = facts(plugin, agent);
+        let exec = Arc::new(exec);
         Ok(Self { exec, runs, spec, judge, facts, _scratch: scratch })
+    }
+
+    /// What ends the run at hand from another thread: it is reported as stopped.
+    pub fn stopper(&self) -> impl FnOnce() + Send + use<> {
+        let exec = Arc::clone(&self.exec);
+        move || exec.stop_now()
     }
 
     /// Runs it once.

@@ -78,6 +78,15 @@ fn typed(name: &str, text: &str, kind: Option<MetricType>) -> Result<Value, Stri
         Some(MetricType::Float | MetricType::Percent | MetricType::Counter) => {
             number().ok_or_else(|| wrong("a number; write 0.5 rather than .5, 10 rather than 010"))
         }
+        None if matches!(
+            text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str(),
+            "nan" | "inf" | "infinity"
+        ) =>
+        {
+            Err(format!(
+                "{name}: `{text}` is no number in JSON; leave the metric out, write null for a gap, or say --type string"
+            ))
+        }
         None => Ok(match text {
             "true" => json!(true),
             "false" => json!(false),
@@ -120,7 +129,9 @@ mod tests {
 
     #[test]
     fn what_would_be_refused_later_is_refused_here() {
-        for line in ["a-b=1", "a", "a=x -t integer", "a=.5 -t float", "a=1 --status bad"] {
+        for line in
+            ["a-b=1", "a", "a=NaN", "a=-inf", "a=x -t integer", "a=.5 -t float", "a=1 --status bad"]
+        {
             assert!(emit(line).is_err(), "{line}");
         }
     }

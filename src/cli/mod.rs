@@ -32,8 +32,17 @@ use print::{BAD, paint};
 /// Parses the command line, does what it says, and gives the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    run::init_log(&cli.talk);
-    match dispatch(&cli) {
+    let stderr = match print::Background::start() {
+        Ok(stderr) => stderr,
+        Err(error) => {
+            print::talk(format!("{} no thread to be had: {error}", paint(BAD, "error:")));
+            return Exit::Internal.into();
+        }
+    };
+    run::init_log(&cli.talk, &stderr);
+    let outcome = dispatch(&cli, &stderr);
+    stderr.flush();
+    match outcome {
         Ok(exit) => exit.into(),
         Err(Failure { exit, text }) => {
             // What begins with a label of its own (a rendered config) needs no other.
@@ -48,9 +57,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
+fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
     match &cli.command {
-        Command::Run(args) => run::run(args, &cli.talk),
+        Command::Run(args) => run::run(args, &cli.talk, stderr),
         Command::Test(args) => test::run(args),
         Command::Trigger { config, plugin } => running::trigger(config, plugin),
         Command::Decode(args) => decode::run(args),

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
@@ -21,6 +24,79 @@ pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
 /// A line of talk on stderr. Nothing can be done about a stderr that is gone.
 pub(crate) fn talk(line: impl fmt::Display) {
     let _closed = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Lines that may wait for a slow reader of stderr; further ones are dropped, because nobody who
+/// reads slowly, or not at all, may hold up the agent.
+const WAITING: usize = 4096;
+
+/// Writes to stderr from a thread of its own. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Background(SyncSender<Item>);
+
+enum Item {
+    Text(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+impl Background {
+    pub(crate) fn start() -> io::Result<Self> {
+        let (send, waiting) = sync_channel(WAITING);
+        thread::Builder::new().name("stderr".to_owned()).spawn(move || {
+            for item in waiting {
+                match item {
+                    Item::Text(text) => {
+                        let _closed = anstream::stderr().write_all(&text);
+                    }
+                    // Who asked may have stopped waiting.
+                    Item::Flush(done) => drop(done.try_send(())),
+                }
+            }
+        })?;
+        Ok(Self(send))
+    }
+
+    /// One line.
+    pub(crate) fn line(&self, mut line: String) {
+        line.push('\n');
+        let _full = self.0.try_send(Item::Text(line.into_bytes()));
+    }
+
+    /// Waits until what was said is written, but not for ever.
+    pub(crate) fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.0.try_send(Item::Flush(done)).is_ok() {
+            let _slow = wait.recv_timeout(Duration::from_millis(500));
+        }
+    }
+}
+
+/// One event of the log, written as a whole.
+pub(crate) struct Entry(Vec<u8>, Background);
+
+impl Write for Entry {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let _full = self.1.0.try_send(Item::Text(std::mem::take(&mut self.0)));
+    }
+}
+
+impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Background {
+    type Writer = Entry;
+
+    fn make_writer(&'a self) -> Entry {
+        Entry(Vec::new(), self.clone())
+    }
 }
 
 /// Whether a person reads stderr.

@@ -1,6 +1,4 @@
 use std::io::Write;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
 
 use crate::agent::{Agent, AgentError, Embedded, Surroundings};
 use crate::config::{Color, Env, Loaded, Scripts, Source};
@@ -14,12 +12,12 @@ use super::exit::{Exit, Failure};
 use super::load::{self, Place};
 use super::{print, report};
 
-/// Run lines that may wait for a slow terminal; further ones are dropped, because a terminal must
-/// not hold up the agent.
-const LINES: usize = 1024;
-
 /// Runs the agent in the foreground until a signal ends it.
-pub(crate) fn run(args: &RunArgs, talk: &Talk) -> Result<Exit, Failure> {
+pub(crate) fn run(
+    args: &RunArgs,
+    talk: &Talk,
+    stderr: &print::Background,
+) -> Result<Exit, Failure> {
     let env = Env::system();
     let place = Place::from(&args.config);
     let source = if args.scripts.is_empty() {
@@ -53,7 +51,7 @@ pub(crate) fn run(args: &RunArgs, talk: &Talk) -> Result<Exit, Failure> {
     };
     let surroundings = Surroundings {
         load: Box::new(reload),
-        on_report: run_lines(talk),
+        on_report: run_lines(talk, stderr),
         embedded: hub.enabled.then_some(Embedded { endpoint: endpoint_seen }),
         stdout: || -> Box<dyn Write + Send> { Box::new(std::io::stdout()) },
     };
@@ -63,24 +61,28 @@ pub(crate) fn run(args: &RunArgs, talk: &Talk) -> Result<Exit, Failure> {
         .max_blocking_threads(8)
         .build()
         .map_err(|e| Failure::new(Exit::Internal, format!("no runtime: {e}")))?;
-    let _entered = runtime.enter();
-    let agent = Agent::new(loaded.config, surroundings).map_err(|e| failure(&e))?;
-    runtime
-        .block_on(async move {
-            let (stop, stopped) = tokio::sync::watch::channel(false);
-            let agent = async move {
-                let ended = agent.run().await;
-                stop.send_replace(true);
-                ended
-            };
-            if hub.enabled {
-                let (ended, ()) = tokio::join!(agent, embedded(hub, hub_dir, endpoint, stopped));
-                ended
-            } else {
-                agent.await
-            }
-        })
-        .map_err(|e| failure(&e))?;
+    let agent = {
+        let _entered = runtime.enter();
+        Agent::new(loaded.config, surroundings).map_err(|e| failure(&e))?
+    };
+    let ended = runtime.block_on(async move {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let agent = async move {
+            let ended = agent.run().await;
+            stop.send_replace(true);
+            ended
+        };
+        if hub.enabled {
+            let (ended, ()) = tokio::join!(agent, embedded(hub, hub_dir, endpoint, stopped));
+            ended
+        } else {
+            agent.await
+        }
+    });
+    // A write that nobody reads (a full pipe behind an output of type `stdout`) must not keep the
+    // process alive.
+    runtime.shutdown_background();
+    ended.map_err(|e| failure(&e))?;
     Ok(Exit::Ok)
 }
 
@@ -122,9 +124,8 @@ fn failure(error: &AgentError) -> Failure {
     failure
 }
 
-/// What is done with each report for a person to see: a line on stderr, written by a thread of its
-/// own.
-fn run_lines(talk: &Talk) -> Box<dyn Fn(&Report) + Send> {
+/// What is done with each report for a person to see: a line on stderr.
+fn run_lines(talk: &Talk, stderr: &print::Background) -> Box<dyn Fn(&Report) + Send> {
     if talk.quiet {
         return Box::new(|_| {});
     }
@@ -143,16 +144,8 @@ fn run_lines(talk: &Talk) -> Box<dyn Fn(&Report) + Send> {
             );
         });
     }
-    let (lines, waiting): (SyncSender<String>, _) = sync_channel(LINES);
-    let printer = thread::Builder::new().name("run lines".to_owned());
-    let started = printer.spawn(move || waiting.iter().for_each(print::talk));
-    if started.is_err() {
-        return Box::new(|report| print::talk(report::line(report)));
-    }
-    Box::new(move |report| {
-        // Full: nobody reads fast enough, and the reports themselves are kept.
-        let _full = lines.try_send(report::line(report));
-    })
+    let stderr = stderr.clone();
+    Box::new(move |report| stderr.line(report::line(report)))
 }
 
 /// The time of day in UTC, as run lines have it: a journal adds its own date.
@@ -169,7 +162,7 @@ impl tracing_subscriber::fmt::time::FormatTime for Clock {
 }
 
 /// Sets up the log on stderr.
-pub(crate) fn init_log(talk: &Talk) {
+pub(crate) fn init_log(talk: &Talk, stderr: &print::Background) {
     use tracing::level_filters::LevelFilter;
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
@@ -187,7 +180,7 @@ pub(crate) fn init_log(talk: &Talk) {
         .with_target("plugin", level)
         .with_target("run", level)
         .with_default(others);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(stderr.clone()).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     let done = match talk.log_format {
         LogFormat::Text => {

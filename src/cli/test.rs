@@ -1,10 +1,12 @@
 use std::path::{Path, PathBuf};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::agent::prepare::owner_ids;
 use crate::agent::trial::{Scratch, Trials};
 use crate::config::{Config, Env, PluginConfig, PluginState, Scripts, Source};
 use crate::exec::trust;
-use crate::model::PluginName;
+use crate::model::{Outcome, PluginName};
 
 use super::args::TestArgs;
 use super::exit::{Exit, Failure, chain};
@@ -34,6 +36,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
         .map_err(|e| Failure::new(Exit::Disk, format!("no folder in {}: {e}", temp.display())))?;
     let mut trials = Trials::new(&plugin, &config.agent, &owners, scratch)
         .map_err(|e| Failure::from_error(Exit::Config, &e))?;
+    stop_on_signal(trials.stopper());
     let mut exit = Exit::Ok;
     for n in 1..=args.times {
         let trial = trials.run().map_err(|e| Failure::from_error(Exit::Internal, &e))?;
@@ -50,11 +53,36 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
             }
             text
         };
-        if print::data(text).is_err() {
+        let stopped = trial.report.outcome == Outcome::Stopped;
+        if print::data(text).is_err() || stopped {
             break;
         }
     }
     Ok(exit)
+}
+
+/// Ctrl-C and TERM end the plugin, which is in a process group of its own, and then this program in
+/// its usual way, so that nothing stays behind.
+fn stop_on_signal(stop: impl FnOnce() + Send + 'static) {
+    let wait = move || {
+        let work = async {
+            let mut term = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+            let mut int = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            stop();
+            Ok(())
+        };
+        if let Err(error) = super::client::block_on(work) {
+            print::talk(format!("note: signals are not caught: {error}"));
+        }
+    };
+    let started = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
+    if let Err(error) = started {
+        print::talk(format!("note: signals are not caught: {error}"));
+    }
 }
 
 /// The plugin that is meant: one of the configuration, or a program by its path.

@@ -51,6 +51,9 @@ pub enum TriggerError {
     /// No such plugin.
     #[error("there is no plugin `{0}`")]
     Unknown(PluginName),
+    /// What it would print could not be kept.
+    #[error("the disk does not take reports at the moment; see `talaia status`")]
+    Closed,
     /// It runs, or waits for its turn.
     #[error("`{0}` is already running or about to")]
     Busy(PluginName),
@@ -76,6 +79,8 @@ pub(super) struct Shared {
     /// A spawner with another number than this one has been superseded.
     pub(super) spawner: AtomicU64,
     pub(super) stopping: AtomicBool,
+    /// Orphans that outlived a kill, at the last look.
+    pub(super) leaks: AtomicU64,
     pub(super) open: Box<dyn Fn() -> bool + Send + Sync>,
     pub(super) reap_orphans_of: Option<String>,
     pub(super) nofile: Option<Rlimit>,
@@ -160,6 +165,7 @@ impl Exec {
             spawning: Mutex::new(None),
             spawner: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            leaks: AtomicU64::new(0),
             open: settings.open,
             reap_orphans_of: settings.reap_orphans_of,
             nofile,
@@ -170,7 +176,10 @@ impl Exec {
         let reaper = Reaper::new(Arc::clone(&shared)).map_err(no("epoll descriptor"))?;
         let reaper = thread::Builder::new()
             .name("reaper".to_owned())
-            .spawn(move || reaper.run(on_run))
+            .spawn(move || {
+                let _guard = AbortOnPanic;
+                reaper.run(on_run);
+            })
             .map_err(|source| ExecError::Start { what: "thread", source })?;
         Ok(Self { shared, reaper: Mutex::new(Some(reaper)) })
     }
@@ -192,6 +201,9 @@ impl Exec {
 
     /// Runs a plugin now, out of turn.
     pub fn trigger(&self, name: &PluginName) -> Result<(), TriggerError> {
+        if !(self.shared.open)() {
+            return Err(TriggerError::Closed);
+        }
         let known = self.shared.plan().trigger(name, Instant::now());
         match known {
             None => Err(TriggerError::Unknown(name.clone())),
@@ -205,8 +217,14 @@ impl Exec {
 
     /// Changes how much may run at once.
     pub fn set_limits(&self, limits: Limits) {
+        make_room(limits.max_running);
         self.shared.plan().set_limits(limits);
         self.shared.changed.notify_one();
+    }
+
+    /// How many processes that escaped their run were killed and are still there. Stays 0.
+    pub fn leaks(&self) -> u64 {
+        self.shared.leaks.load(Ordering::Relaxed)
     }
 
     /// How many runs are live.
@@ -253,6 +271,19 @@ impl Drop for Exec {
         if lock(&self.reaper).is_some() {
             self.stop_all(Stop::Now);
             self.join();
+        }
+    }
+}
+
+/// Without its reaper an agent would go on spawning, with nobody to end or report a run. It ends
+/// instead, for its supervisor to start it again; what is on disk stays, and the start-up sweep ends
+/// what runs.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Processes that left their run's group (`setsid`, a double fork) and were inherited by the agent.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 
@@ -20,29 +21,68 @@ pub(super) struct Marks {
     pub(super) run: String,
 }
 
-/// Looks at every orphan this process has inherited: reaps the dead ones, and kills those whose
-/// run is over according to `is_over`. Returns the plugin of each one killed.
+/// What is to become of an orphan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Live,
+    Die,
+}
+
+/// What a look at the orphans came to.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    /// The plugin of each one killed; empty where it said nothing of itself.
+    pub(super) killed: Vec<String>,
+    /// Those that are still there after an earlier kill.
+    pub(super) leaks: u64,
+    /// Whether any is left that is to live for now.
+    pub(super) some_live: bool,
+}
+
+/// Looks at every orphan this process has inherited: reaps the dead ones, and kills those that
+/// `fate` condemns. `fate` gets the marks in an orphan's environment, or `None` for one that has
+/// taken them off. `condemned` is who was killed at earlier looks.
 ///
 /// Orphans are inherited by the main thread; children of runs belong to a spawner thread. So the
 /// main thread's children are the orphans, as long as it starts no process itself.
-pub(super) fn sweep(agent: &str, mut is_over: impl FnMut(&Marks) -> bool) -> Vec<String> {
+pub(super) fn sweep(
+    condemned: &mut HashSet<i32>,
+    mut fate: impl FnMut(i32, Option<&Marks>) -> Fate,
+) -> Swept {
     let me = rustix::process::getpid().as_raw_nonzero();
+    let mut swept = Swept::default();
     let Ok(list) = fs::read_to_string(format!("/proc/self/task/{me}/children")) else {
-        return Vec::new();
+        return swept;
     };
-    let mut killed = Vec::new();
-    for pid in list.split_ascii_whitespace() {
-        let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) else { continue };
-        if let Some(marks) = kill_if(pid, |marks| marks.agent == agent && is_over(marks)) {
-            killed.push(marks.plugin);
+    let mut there = HashSet::new();
+    for number in list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+        let Some(pid) = Pid::from_raw(number) else { continue };
+        // Its own child, and of nobody else's concern: reaped when it is dead, so that until then
+        // its number stays its own.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        if let Ok(Some(_)) = rustix::process::waitid(WaitId::Pid(pid), options) {
+            continue;
         }
-        // Its own child, and of nobody else's concern: reaped when it is dead.
-        let _alive = rustix::process::waitid(
-            WaitId::Pid(pid),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        );
+        there.insert(number);
+        if condemned.contains(&number) {
+            swept.leaks += 1;
+            let _again = rustix::process::kill_process(pid, Signal::KILL);
+            continue;
+        }
+        let environ = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
+        let marks = marks(&environ);
+        match fate(number, marks.as_ref()) {
+            Fate::Live => swept.some_live = true,
+            Fate::Die => {
+                if rustix::process::kill_process(pid, Signal::KILL).is_ok() {
+                    condemned.insert(number);
+                    swept.killed.push(marks.map_or_else(String::new, |marks| marks.plugin));
+                }
+            }
+        }
     }
-    killed
+    condemned.retain(|pid| there.contains(pid));
+    swept
 }
 
 /// Kills what an earlier life of the agent with this id left behind, and returns how many. To be

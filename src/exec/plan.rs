@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::PluginName;
 
-use super::spec::{Next, Spec, Timetable};
+use super::spec::{Leftovers, Next, Spec, Timetable};
 
 /// Runs younger than this count against `concurrency`; older ones are waiting for something and
 /// only count against `max_running`.
@@ -27,7 +27,7 @@ pub(super) type Token = u64;
 enum State {
     Idle,
     Waiting { due: Instant },
-    Running { token: Token, suspect: bool },
+    Running { token: Token },
 }
 
 struct Entry {
@@ -51,7 +51,8 @@ pub(super) struct Plan {
     waiting: VecDeque<PluginName>,
     waiting_suspects: VecDeque<PluginName>,
     young: BTreeMap<Token, Instant>,
-    live: HashMap<Token, PluginName>,
+    /// Whose run it is, and whether it counts among the suspects'.
+    live: HashMap<Token, (PluginName, bool)>,
     live_suspects: usize,
     tokens: Token,
     generations: u64,
@@ -124,7 +125,7 @@ impl Plan {
                 entry.timetable = timetable;
                 entry.generation = generation;
                 match entry.state {
-                    State::Running { token, .. } => Some(token),
+                    State::Running { token } => Some(token),
                     State::Idle | State::Waiting { .. } => None,
                 }
             }
@@ -139,7 +140,7 @@ impl Plan {
         self.waiting.retain(|n| n != name);
         self.waiting_suspects.retain(|n| n != name);
         match entry.state {
-            State::Running { token, .. } => Some(token),
+            State::Running { token } => Some(token),
             State::Idle | State::Waiting { .. } => None,
         }
     }
@@ -183,15 +184,14 @@ impl Plan {
     /// A run is over. Returns whether somebody waits, so that the spawner should look again.
     pub(super) fn ended(&mut self, token: Token, timed_out: bool) -> bool {
         self.young.remove(&token);
-        if let Some(name) = self.live.remove(&token)
-            && let Some(entry) = self.entries.get_mut(&name)
-            && let State::Running { token: running, suspect } = entry.state
-            && running == token
-        {
-            entry.state = State::Idle;
-            entry.suspect = timed_out;
-            if suspect {
-                self.live_suspects -= 1;
+        if let Some((name, suspect)) = self.live.remove(&token) {
+            self.live_suspects -= usize::from(suspect);
+            if let Some(entry) = self.entries.get_mut(&name)
+                && let State::Running { token: running } = entry.state
+                && running == token
+            {
+                entry.state = State::Idle;
+                entry.suspect = timed_out;
             }
         }
         !self.waiting.is_empty() || !self.waiting_suspects.is_empty()
@@ -207,6 +207,11 @@ impl Plan {
     /// What a plugin runs.
     pub(super) fn spec(&self, name: &PluginName) -> Option<&Arc<Spec>> {
         self.entries.get(name).map(|entry| &entry.spec)
+    }
+
+    /// Whether any plugin may leave processes behind.
+    pub(super) fn anyone_keeps_leftovers(&self) -> bool {
+        self.entries.values().any(|entry| entry.spec.leftovers == Leftovers::Keep)
     }
 
     /// Whether a run has been let go and has not ended.
@@ -287,10 +292,10 @@ impl Plan {
             State::Waiting { due } => due,
             State::Idle | State::Running { .. } => now,
         };
-        entry.state = State::Running { token, suspect: entry.suspect };
+        entry.state = State::Running { token };
         self.live_suspects += usize::from(entry.suspect);
         self.young.insert(token, now);
-        self.live.insert(token, name.clone());
+        self.live.insert(token, (name.clone(), entry.suspect));
         Step::Start(Start {
             token,
             spec: Arc::clone(&entry.spec),
@@ -308,7 +313,7 @@ const ASK: u64 = 1 << 63;
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::spec::{Leftovers, Stdin};
+    use super::super::spec::Stdin;
     use super::super::trust::Trust;
     use super::*;
 
@@ -390,6 +395,22 @@ mod tests {
         let started: Vec<Start> = std::iter::from_fn(|| start(&mut plan, now)).collect();
         assert_eq!(started.len(), 3);
         assert_eq!(started.iter().filter(|s| s.spec.plugin.as_str() == "healthy").count(), 1);
+    }
+
+    #[test]
+    fn a_hung_plugin_that_is_removed_gives_its_place_back() {
+        let t0 = Instant::now();
+        let mut plan = Plan::new(Limits { concurrency: 100, max_running: 2 });
+        for n in 0..4_u32 {
+            let name = format!("hung{n}");
+            plan.set(spec(&name), Box::new(Steady(1000 * MS)), t0 + n * 2000 * MS);
+            let first = start(&mut plan, t0 + n * 2000 * MS).unwrap();
+            plan.ended(first.token, true);
+            // As a suspect it takes the one place that suspects have.
+            let second = start(&mut plan, t0 + n * 2000 * MS + 1000 * MS).unwrap();
+            assert_eq!(plan.remove(&name.parse().unwrap()), Some(second.token));
+            plan.ended(second.token, true);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::model::{Outcome, Rung, Stream};
 
 use super::child::{Child, Drained, Left};
 use super::engine::{SPAWN_LIMIT, Shared, Stop, lock};
-use super::orphans;
+use super::orphans::{self, Fate};
 use super::plan::Token;
 use super::spawner::{self, YOUTH};
 use super::spec::Run;
@@ -54,6 +54,10 @@ pub(super) struct Reaper {
     /// May hold times that no longer count; a child knows its own.
     timers: BinaryHeap<Reverse<(Instant, Token)>>,
     sweep_at: Option<Instant>,
+    /// Orphans that were killed and are not gone yet.
+    condemned: HashSet<i32>,
+    /// Orphans without marks, and the runs that one of them may belong to.
+    strangers: HashMap<i32, Vec<Token>>,
     /// Runs to be stopped whose child is still being spawned.
     stop_at_birth: HashSet<Token>,
     scratch: Vec<u8>,
@@ -73,6 +77,8 @@ impl Reaper {
             young: VecDeque::new(),
             timers: BinaryHeap::new(),
             sweep_at: None,
+            condemned: HashSet::new(),
+            strangers: HashMap::new(),
             stop_at_birth: HashSet::new(),
             scratch: vec![0; 64 * 1024],
         })
@@ -110,10 +116,16 @@ impl Reaper {
         let empty = inbox.children.is_empty() && inbox.failed.is_empty();
         drop(inbox);
         let done = !spawning && empty && self.children.is_empty();
-        if done && let Some(agent) = &self.shared.reap_orphans_of {
+        if done && self.shared.reap_orphans_of.is_some() {
             // Escapees of the last runs; they may have children of their own, inherited in turn.
-            for _ in 0..10 {
-                if orphans::sweep(agent, |_| true).is_empty() {
+            for _ in 0..20 {
+                let keep = self.shared.plan().anyone_keeps_leftovers();
+                let swept = orphans::sweep(&mut self.condemned, |_, marks| match marks {
+                    Some(marks) if self.shared.plan().keeps_leftovers(&marks.plugin) => Fate::Live,
+                    None if keep => Fate::Live,
+                    _ => Fate::Die,
+                });
+                if swept.killed.is_empty() && swept.leaks == 0 {
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(5));
@@ -313,18 +325,40 @@ impl Reaper {
         }
         self.sweep_at = None;
         let Some(agent) = &self.shared.reap_orphans_of else { return };
-        let live: HashSet<String> =
-            self.children.values().map(|child| child.opening.run.to_string()).collect();
+        let live: HashMap<String, Token> = self
+            .children
+            .iter()
+            .map(|(token, child)| (child.opening.run.to_string(), *token))
+            .collect();
         let mut plan = self.shared.plan();
-        let killed = orphans::sweep(agent, |marks| {
-            !live.contains(&marks.run) && !plan.keeps_leftovers(&marks.plugin)
+        let anyone_keeps = plan.anyone_keeps_leftovers();
+        let strangers = &mut self.strangers;
+        let swept = orphans::sweep(&mut self.condemned, |pid, marks| match marks {
+            Some(marks) if marks.agent != *agent => Fate::Live,
+            Some(marks) if live.contains_key(&marks.run) => Fate::Live,
+            Some(marks) if plan.keeps_leftovers(&marks.plugin) => Fate::Live,
+            Some(_) => Fate::Die,
+            // It took its marks off. It belongs to one of the runs that were live when it was first
+            // seen; when all of those are over, it is left over, whoever's it was.
+            None if anyone_keeps => Fate::Live,
+            None => {
+                let suspects =
+                    strangers.entry(pid).or_insert_with(|| live.values().copied().collect());
+                suspects.retain(|token| live.values().any(|t| t == token));
+                if suspects.is_empty() { Fate::Die } else { Fate::Live }
+            }
         });
-        for plugin in &killed {
+        for plugin in &swept.killed {
             plan.add_leftover(plugin);
         }
-        if !killed.is_empty() {
+        drop(plan);
+        self.strangers.retain(|pid, _| !self.condemned.contains(pid) && swept.some_live);
+        self.shared.leaks.store(swept.leaks, Ordering::Relaxed);
+        if !swept.killed.is_empty() || swept.leaks > 0 {
             // They die a moment later, and their own children are inherited then.
             self.sweep_at = Some(now + Duration::from_millis(10));
+        } else if swept.some_live {
+            self.sweep_at = Some(now + SWEEP_AFTER);
         }
     }
 }

@@ -462,6 +462,56 @@ fn who_escapes_its_run_is_killed_and_counted() {
     assert!(leftovers >= 1, "{reports}");
 }
 
+#[test]
+fn who_takes_its_marks_off_does_not_survive_either() {
+    let mut site = Site::new(&format!(
+        "[hub]\nenabled = false\n{}",
+        plugin("stranger", "interval = \"500ms\"\ntimeout = \"400ms\"")
+    ));
+    let pids = site.path("pids");
+    site.script(
+        "stranger",
+        &format!(
+            "[ -e {0} ] || setsid env -i /bin/sh -c '(echo $$ >> {0}; exec sleep 300) &'\nexit 0",
+            pids.display()
+        ),
+    );
+    let pid = site.start();
+    site.until("several runs", |s| s["plugins"]["stranger"]["runs"].as_u64().unwrap_or(0) >= 8);
+    assert_dead(&pids);
+    assert_eq!(site.status().unwrap()["leaks"], 0);
+    send(pid, Signal::TERM);
+    assert!(site.wait().success());
+}
+
+/// Nobody reads what it says, on either stream: it goes on, and it stops.
+#[test]
+fn a_full_pipe_on_stderr_or_stdout_does_not_hold_the_agent_up() {
+    let mut site = Site::new(&format!(
+        "[hub]\nenabled = false\n[outputs.out]\ntype = \"stdout\"\n{}",
+        plugin("talker", "interval = \"50ms\"\ntimeout = \"45ms\"")
+    ));
+    let long = "x".repeat(3000);
+    site.script("talker", &format!("echo '{{\"a\":\"{long}\"}}'; echo '{long}' >&2"));
+    let mut command = site.command(&["run", "-v"]);
+    let agent = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = agent.id();
+    site.agents.push(agent);
+    // Far more than both pipes hold.
+    site.until("many runs", |s| s["plugins"]["talker"]["runs"].as_u64().unwrap_or(0) >= 60);
+    send(pid, Signal::TERM);
+    let start = Instant::now();
+    let mut agent = site.agents.pop().unwrap();
+    while rustix::process::test_kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap())
+        .is_ok()
+        && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+    {
+        assert!(start.elapsed() < PATIENCE, "it does not stop");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(agent.wait().unwrap().success());
+}
+
 fn assert_dead(pids: &Path) {
     for pid in fs::read_to_string(pids).unwrap().lines() {
         let start = Instant::now();
