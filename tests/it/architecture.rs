@@ -164,3 +164,23 @@ fn a_file_is_read_in_one_sitting() {
         assert!(lines <= LONGEST_FILE, "{} has {lines} lines", path.display());
     }
 }
+
+#[test]
+fn banned_crates_stay_out() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let deny: toml::Value =
+        toml::from_str(&fs::read_to_string(root.join("deny.toml")).unwrap()).unwrap();
+    let lock: toml::Value =
+        toml::from_str(&fs::read_to_string(root.join("Cargo.lock")).unwrap()).unwrap();
+    let locked: BTreeSet<&str> = lock["package"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
+    assert!(locked.contains("talaia"));
+    for ban in deny["bans"]["deny"].as_array().unwrap() {
+        let name = ban["crate"].as_str().unwrap();
+        assert!(!locked.contains(name), "{name}: {}", ban["reason"]);
+    }
+}
