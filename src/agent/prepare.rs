@@ -105,20 +105,24 @@ pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders) -> Sp
             config::Leftovers::Kill => Leftovers::Kill,
             config::Leftovers::Keep => Leftovers::Keep,
         },
-        trust: Trust { paths: trusted_paths(plugin), owners: common.owners.to_vec() },
+        trust: Trust {
+            paths: vec![plugin.command.program.clone()],
+            arguments: file_arguments(plugin),
+            owners: common.owners.to_vec(),
+        },
     }
 }
 
-/// The program, and every argument that is an existing file.
-fn trusted_paths(plugin: &PluginConfig) -> Vec<PathBuf> {
-    let arguments = plugin
+/// Every argument that may be a file. Which ones are is seen when a run is due: a script may come
+/// later than the configuration.
+fn file_arguments(plugin: &PluginConfig) -> Vec<PathBuf> {
+    plugin
         .command
         .args
         .iter()
-        .filter(|arg| !arg.starts_with('-'))
+        .filter(|arg| !arg.is_empty() && !arg.starts_with('-'))
         .map(|arg| plugin.command.dir.join(arg))
-        .filter(|path| path.is_file());
-    std::iter::once(plugin.command.program.clone()).chain(arguments).collect()
+        .collect()
 }
 
 /// User ids of the names (or numbers) in `trusted_owners`; the names that do not exist are in
