@@ -155,12 +155,12 @@ pub fn check_path(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     let me = rustix::process::geteuid().as_raw();
     let (real, meta) = follow(path, me, owners)?;
     let kind = meta.file_type();
-    // Folders were judged on the way. Devices and sockets hold nothing that could be run, and
-    // others may write to most of them.
-    if kind.is_dir() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+    // Devices and sockets hold nothing that could be run, and others may write to most of them.
+    if kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
         return Ok(());
     }
-    judge(&real, &meta, Part::File, me, owners)
+    let part = if kind.is_dir() { Part::Folder } else { Part::File };
+    judge(&real, &meta, part, me, owners)
 }
 
 /// Checks the folder that an agent keeps its data in, and the way to it. Where it does not exist
@@ -194,7 +194,7 @@ pub fn check_data_dir(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
 const MOST_LINKS: usize = 40;
 
 /// Goes the way of `path` as the kernel would and judges every folder and link on it. What is at
-/// its end, with a path that has no links; a folder there has been judged as well.
+/// its end, not judged, with a path that has no links.
 fn follow(path: &Path, me: u32, owners: &[u32]) -> Result<(PathBuf, Metadata), Untrusted> {
     let whole = std::path::absolute(path).map_err(|source| unseen(path, source))?;
     let mut at = PathBuf::from("/");
@@ -212,7 +212,7 @@ fn follow(path: &Path, me: u32, owners: &[u32]) -> Result<(PathBuf, Metadata), U
         meta = look(&next)?;
         if !meta.is_symlink() {
             at = next;
-            if meta.is_dir() {
+            if !ahead.is_empty() {
                 judge(&at, &meta, Part::Folder, me, owners)?;
             }
             continue;
