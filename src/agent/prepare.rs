@@ -4,11 +4,11 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, PluginConfig};
-use crate::exec::trust::Trust;
+use crate::exec::trust::{self, Trust, Untrusted};
 use crate::exec::{Leftovers, Spec, Stdin};
 use crate::model::AgentId;
 
@@ -17,11 +17,48 @@ const STDERR_CAP: u64 = 1 << 20;
 
 /// Why a plugin's folder could not be made ready.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write `{path}`")]
-pub struct PrepareError {
-    path: PathBuf,
-    #[source]
-    source: io::Error,
+pub enum PrepareError {
+    /// Something cannot be written.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// In a folder's place is something that somebody else put there or could change.
+    #[error("`{path}` is not a folder of the agent's own; remove it")]
+    NotOurs {
+        /// What.
+        path: PathBuf,
+    },
+}
+
+/// Makes the agent's data folder and checks that nobody else can change what is in it or which
+/// folder it is. One that cannot be made is left for the spool to say.
+pub fn data_dir(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+    trust::check_data_dir(path, owners)?;
+    if DirBuilder::new().recursive(true).mode(0o700).create(path).is_err() {
+        return Ok(());
+    }
+    // Again, because somebody may have been faster.
+    trust::check_data_dir(path, owners)
+}
+
+/// Makes a folder in a folder of the agent's own. What is there already must be one, too: a link
+/// would have the agent write where it leads.
+fn own_folder(path: &Path) -> Result<(), PrepareError> {
+    let failed = |source| PrepareError::Write { path: path.to_owned(), source };
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
+    let found = path.symlink_metadata().map_err(failed)?;
+    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(PrepareError::NotOurs { path: path.to_owned() });
+    }
+    Ok(())
 }
 
 /// The folders of one plugin under the agent's data folder.
@@ -41,12 +78,11 @@ impl Folders {
 
     /// Makes them and writes the settings anew.
     pub fn write(&self, settings: &str) -> Result<(), PrepareError> {
-        let failed = |path: &Path, source| PrepareError { path: path.to_owned(), source };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.state)
-            .map_err(|e| failed(&self.state, e))?;
+        let failed = |path: &Path, source| PrepareError::Write { path: path.to_owned(), source };
+        let base = self.state.parent().unwrap_or(&self.state);
+        for folder in [base.parent().unwrap_or(base), base, &self.state] {
+            own_folder(folder)?;
+        }
         // Under another name and then moved: a run that starts meanwhile reads one or the other.
         let draft = self.config.with_extension("json.new");
         match fs::remove_file(&draft) {
@@ -105,20 +141,24 @@ pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders) -> Sp
             config::Leftovers::Kill => Leftovers::Kill,
             config::Leftovers::Keep => Leftovers::Keep,
         },
-        trust: Trust { paths: trusted_paths(plugin), owners: common.owners.to_vec() },
+        trust: Trust {
+            paths: vec![plugin.command.program.clone()],
+            arguments: file_arguments(plugin),
+            owners: common.owners.to_vec(),
+        },
     }
 }
 
-/// The program, and every argument that is an existing file.
-fn trusted_paths(plugin: &PluginConfig) -> Vec<PathBuf> {
-    let arguments = plugin
+/// Every argument that may be a file. Which ones are is seen when a run is due: a script may come
+/// later than the configuration.
+fn file_arguments(plugin: &PluginConfig) -> Vec<PathBuf> {
+    plugin
         .command
         .args
         .iter()
-        .filter(|arg| !arg.starts_with('-'))
+        .filter(|arg| !arg.is_empty() && !arg.starts_with('-'))
         .map(|arg| plugin.command.dir.join(arg))
-        .filter(|path| path.is_file());
-    std::iter::once(plugin.command.program.clone()).chain(arguments).collect()
+        .collect()
 }
 
 /// User ids of the names (or numbers) in `trusted_owners`; the names that do not exist are in
@@ -127,10 +167,45 @@ pub fn owner_ids(names: &[String]) -> Result<Vec<u32>, Vec<String>> {
     let mut unknown = Vec::new();
     let mut ids = Vec::new();
     for name in names {
-        match name.parse().ok().or_else(|| crate::exec::trust::user_id(name)) {
+        match name.parse().ok().or_else(|| trust::user_id(name)) {
             Some(id) => ids.push(id),
             None => unknown.push(name.clone()),
         }
     }
     if unknown.is_empty() { Ok(ids) } else { Err(unknown) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, create_dir, remove_file, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_plugins_folder_is_never_a_link_to_another() {
+        let data = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let folders = Folders::of(data.path(), "cpu");
+        create_dir(data.path().join("plugins")).unwrap();
+        symlink(elsewhere.path(), data.path().join("plugins/cpu")).unwrap();
+        let error = folders.write("{}").unwrap_err();
+        assert!(matches!(error, PrepareError::NotOurs { .. }), "{error}");
+        assert_eq!(elsewhere.path().read_dir().unwrap().count(), 0);
+
+        remove_file(data.path().join("plugins/cpu")).unwrap();
+        folders.write("{}").unwrap();
+        folders.write("{}").unwrap();
+        assert_eq!(fs::read_to_string(&folders.config).unwrap(), "{}");
+    }
+
+    #[test]
+    fn the_data_folder_is_made_for_the_agent_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("a/b");
+        data_dir(&data, &[]).unwrap();
+        assert_eq!(data.metadata().unwrap().mode() & 0o777, 0o700);
+        set_permissions(dir.path().join("a"), Permissions::from_mode(0o777)).unwrap();
+        assert!(data_dir(&data, &[]).is_err());
+    }
 }

@@ -73,6 +73,8 @@ impl Agent {
     pub fn new(config: Config, mut surroundings: Surroundings) -> Result<Self, AgentError> {
         let owners =
             prepare::owner_ids(&config.agent.trusted_owners).map_err(AgentError::UnknownOwners)?;
+        prepare::data_dir(&config.agent.data_dir, &owners)
+            .map_err(|error| AgentError::Spool(SpoolError::Untrusted(Box::new(error))))?;
         let (spool, opened) =
             Spool::open(spool_options(&config.agent)).map_err(AgentError::Spool)?;
         for notice in opened.notices {

@@ -31,6 +31,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             Vec::new()
         }
     };
+    if let Err(error) = trust::check_data_dir(&config.agent.data_dir, &owners) {
+        say(false, "[agent] data_dir", &format!(": {}", chain(&error)));
+    }
     for (name, plugin) in &config.plugins {
         let what = format!("plugin {name}");
         match &plugin.state {

@@ -104,10 +104,11 @@ section! {
     /// One plugin: an executable and how to run it.
     #[schemars(title = "Plugin", rename = "Plugin")]
     RawPlugin {
-        /// The program and its arguments. A program with a `/` is relative to this file and runs in
-        /// its own folder; one without is looked up on the search path and runs in the folder of
-        /// this file. A single string needs `shell = true`. In a sidecar the default is the
-        /// executable it belongs to.
+        /// The program and its arguments. A program with a `/` is relative to this file, one without
+        /// is looked up on the search path. It runs in its own folder where that is the folder of
+        /// this file or below it, else in the folder of this file; relative arguments are relative to
+        /// that. A single string needs `shell = true`. In a sidecar the default is the executable it
+        /// belongs to.
         #[schemars(title = "Command", example = ["plugins/disk.sh"])]
         command: RawCommand,
         /// Whether `command` is a string for `/bin/sh -c`. Default: false.

@@ -1,7 +1,7 @@
 //! From what is written about a plugin to how it will be run.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::agent::{AgentConfig, size};
@@ -345,7 +345,8 @@ fn command(
         if let Err(fault) = inspect(&program, path) {
             fail(fault, &first.place);
         }
-        let dir = program.parent().map(Path::to_path_buf).unwrap_or_default();
+        // An interpreter from elsewhere is not the plugin: its arguments are beside the config.
+        let dir = folder_below(&base, &program).unwrap_or(base);
         return Some(Command { program, args, dir });
     }
     let program = match look_up(&first.value, path, &base) {
@@ -361,6 +362,27 @@ fn command(
         }
     };
     Some(Command { program, args, dir: base })
+}
+
+/// The folder of `file` where that is `base` or somewhere below it, as the paths are written.
+fn folder_below(base: &Path, file: &Path) -> Option<PathBuf> {
+    let folder = file.parent()?;
+    without_dots(folder).starts_with(without_dots(base)).then(|| folder.to_owned())
+}
+
+/// `path` with each `..` taken together with the name before it.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// `path` without its `.` components, for messages.

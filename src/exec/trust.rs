@@ -1,13 +1,16 @@
 //! Whether what is about to run could have been changed by somebody who may not.
 //!
-//! A file is trusted when it and every folder above it are owned by root, by the agent's user or by
-//! a trusted owner, and nobody else may write to them. Sticky folders (`/tmp`) pass: there only a
-//! file's owner can replace it.
+//! A file is trusted when it and every folder on the way to it are owned by root, by the agent's
+//! user or by a trusted owner, and nobody else may write to them. The way is the one the system
+//! takes: through every link as written, its folders and where it leads, not only the folders of the
+//! file at its end. So nobody else can turn the path to another file between the check and the run.
+//! Sticky folders (`/tmp`) pass: there only a file's owner can replace it.
 
+use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a verdict on the folders above a file holds while the file itself is unchanged.
@@ -16,8 +19,11 @@ const RECHECK: Duration = Duration::from_secs(60);
 /// What is checked before a run, and who is trusted besides root and the agent's user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trust {
-    /// The program and every argument that is an existing file.
+    /// The program, and whatever else must be there.
     pub paths: Vec<PathBuf>,
+    /// What is checked where it is there when a run is due, and ignored where it is not: arguments
+    /// that may be files.
+    pub arguments: Vec<PathBuf>,
     /// Further user ids, from `trusted_owners`.
     pub owners: Vec<u32>,
 }
@@ -52,6 +58,36 @@ pub enum Untrusted {
         /// The group's number.
         group: u32,
     },
+    /// The agent's data would be where others can put something in its place.
+    #[error(
+        "the data folder `{path}` can be written by others than its owner; run \
+         `chmod go-w {path}`"
+    )]
+    DataWritable {
+        /// The folder, links resolved.
+        path: PathBuf,
+    },
+    /// The agent's data folder is somebody else's.
+    #[error(
+        "the data folder `{path}` is owned by {owner}, who is neither root nor the agent's user; \
+         run `chown -R {me} {path}`, or set another `[agent] data_dir`"
+    )]
+    DataOwner {
+        /// The folder, links resolved.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Whose it should be.
+        me: String,
+    },
+    /// The agent's data folder is something else.
+    #[error(
+        "the data folder `{path}` is not a folder; remove it, or set another `[agent] data_dir`"
+    )]
+    DataNotFolder {
+        /// What it is said to be.
+        path: PathBuf,
+    },
     /// It cannot be looked at.
     #[error("cannot look at `{path}`")]
     Stat {
@@ -66,7 +102,8 @@ pub enum Untrusted {
 /// Remembers what was found trustworthy, so that an unchanged file costs one `stat` a run.
 #[derive(Debug, Default)]
 pub struct Memory {
-    seen: Vec<Seen>,
+    /// One for each path and argument; `None` where there was nothing.
+    seen: Vec<Option<Seen>>,
     checked: Option<Instant>,
 }
 
@@ -87,10 +124,14 @@ impl Trust {
     /// Checks every path, or only that none changed since the last check within a minute.
     pub fn check(&self, memory: &mut Memory, now: Instant) -> Result<(), Untrusted> {
         let fresh = memory.checked.is_some_and(|at| now.duration_since(at) < RECHECK);
-        let mut seen = Vec::with_capacity(self.paths.len());
+        let mut seen = Vec::with_capacity(self.paths.len() + self.arguments.len());
         for path in &self.paths {
-            seen.push(Seen::of(&stat(path)?));
+            let meta = path.metadata().map_err(|source| unseen(path, source))?;
+            seen.push(Some(Seen::of(&meta)));
         }
+        // An argument that cannot be looked at is a word that is not a path, or a file that the
+        // plugin cannot open either.
+        seen.extend(self.arguments.iter().map(|path| path.metadata().ok().map(|m| Seen::of(&m))));
         if fresh && seen == memory.seen {
             return Ok(());
         }
@@ -98,27 +139,115 @@ impl Trust {
         for path in &self.paths {
             check_path(path, &self.owners)?;
         }
+        for (path, seen) in self.arguments.iter().zip(&seen[self.paths.len()..]) {
+            if seen.is_some() {
+                check_path(path, &self.owners)?;
+            }
+        }
         memory.seen = seen;
         memory.checked = Some(now);
         Ok(())
     }
 }
 
-/// Checks one file and every folder above it, links resolved.
+/// Checks one file, every folder and every link on the way to it.
 pub fn check_path(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     let me = rustix::process::geteuid().as_raw();
-    let real =
-        path.canonicalize().map_err(|source| Untrusted::Stat { path: path.to_owned(), source })?;
-    for (depth, part) in real.ancestors().enumerate() {
-        judge(part, &stat(part)?, depth, me, owners)?;
+    let (real, meta) = follow(path, me, owners)?;
+    let kind = meta.file_type();
+    // Devices and sockets hold nothing that could be run, and others may write to most of them.
+    if kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+        return Ok(());
+    }
+    let part = if kind.is_dir() { Part::Folder } else { Part::File };
+    judge(&real, &meta, part, me, owners)
+}
+
+/// Checks the folder that an agent keeps its data in, and the way to it. Where it does not exist
+/// yet, the way as far as it does.
+pub fn check_data_dir(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+    let me = rustix::process::geteuid().as_raw();
+    let (real, meta) = match follow(path, me, owners) {
+        Ok(found) => found,
+        // A link that leads nowhere would be followed by whoever makes the folder.
+        Err(Untrusted::Stat { source, .. })
+            if source.kind() == io::ErrorKind::NotFound && !path.is_symlink() =>
+        {
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    if !meta.is_dir() {
+        return Err(Untrusted::DataNotFolder { path: path.to_owned() });
+    }
+    let name = |uid| user_name(uid).unwrap_or_else(|| uid.to_string());
+    if meta.uid() != me && meta.uid() != 0 {
+        return Err(Untrusted::DataOwner { path: real, owner: name(meta.uid()), me: name(me) });
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(Untrusted::DataWritable { path: real });
     }
     Ok(())
+}
+
+/// Most links on the way to one file, as in the kernel.
+const MOST_LINKS: usize = 40;
+
+/// Goes the way of `path` as the kernel would and judges every folder and link on it. What is at
+/// its end, not judged, with a path that has no links.
+fn follow(path: &Path, me: u32, owners: &[u32]) -> Result<(PathBuf, Metadata), Untrusted> {
+    let whole = std::path::absolute(path).map_err(|source| unseen(path, source))?;
+    let mut at = PathBuf::from("/");
+    let mut meta = look(&at)?;
+    judge(&at, &meta, Part::Folder, me, owners)?;
+    let mut ahead = words(&whole);
+    let mut links = 0;
+    while let Some(word) = ahead.pop() {
+        let next = if word == ".." {
+            at.parent().unwrap_or(&at).to_owned()
+        } else {
+            // An absolute link starts again at the root.
+            at.join(&word)
+        };
+        meta = look(&next)?;
+        if !meta.is_symlink() {
+            at = next;
+            if !ahead.is_empty() {
+                judge(&at, &meta, Part::Folder, me, owners)?;
+            }
+            continue;
+        }
+        judge(&next, &meta, Part::Link, me, owners)?;
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(unseen(path, rustix::io::Errno::LOOP.into()));
+        }
+        let target = next.read_link().map_err(|source| unseen(&next, source))?;
+        ahead.extend(words(&target));
+    }
+    Ok((at, meta))
+}
+
+/// The names that a path is made of, the last one first.
+fn words(path: &Path) -> Vec<OsString> {
+    path.components()
+        .rev()
+        .filter(|part| *part != Component::CurDir)
+        .map(|part| part.as_os_str().to_owned())
+        .collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    File,
+    Folder,
+    Link,
 }
 
 fn judge(
     path: &Path,
     meta: &Metadata,
-    depth: usize,
+    part: Part,
     me: u32,
     owners: &[u32],
 ) -> Result<(), Untrusted> {
@@ -128,8 +257,9 @@ fn judge(
         return Err(Untrusted::Owner { path: path.to_owned(), owner });
     }
     let mode = meta.mode();
-    let sticky_folder = depth > 0 && mode & 0o1000 != 0;
-    if sticky_folder {
+    let sticky_folder = part == Part::Folder && mode & 0o1000 != 0;
+    // A link's mode means nothing; who may replace it is said by its folder.
+    if sticky_folder || part == Part::Link {
         return Ok(());
     }
     if mode & 0o002 != 0 {
@@ -141,8 +271,12 @@ fn judge(
     Ok(())
 }
 
-fn stat(path: &Path) -> Result<Metadata, Untrusted> {
-    path.metadata().map_err(|source| Untrusted::Stat { path: path.to_owned(), source })
+fn look(path: &Path) -> Result<Metadata, Untrusted> {
+    path.symlink_metadata().map_err(|source| unseen(path, source))
+}
+
+fn unseen(path: &Path, source: io::Error) -> Untrusted {
+    Untrusted::Stat { path: path.to_owned(), source }
 }
 
 /// The name of a user, from `/etc/passwd`.
@@ -168,7 +302,7 @@ fn passwd(wanted: impl Fn(&[&str]) -> bool) -> Option<(String, u32)> {
 #[cfg(test)]
 mod tests {
     use std::fs::{Permissions, set_permissions};
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -178,7 +312,7 @@ mod tests {
         let script = dir.path().join("p.sh");
         std::fs::copy("/bin/true", &script).unwrap();
         set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
-        let trust = Trust { paths: vec![script.clone()], owners: vec![] };
+        let trust = Trust { paths: vec![script.clone()], ..Trust::default() };
         let mut memory = Memory::default();
         let now = Instant::now();
         trust.check(&mut memory, now).unwrap();
@@ -196,14 +330,94 @@ mod tests {
     fn the_owner_must_be_trusted() {
         let meta = Path::new("/bin/true").metadata().unwrap();
         // Root owns it, so whoever asks, it is trusted.
-        judge(Path::new("/bin/true"), &meta, 0, 12345, &[]).unwrap();
+        judge(Path::new("/bin/true"), &meta, Part::File, 12345, &[]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let mine = dir.path().metadata().unwrap();
         if mine.uid() != 0 {
-            let error = judge(dir.path(), &mine, 1, mine.uid() + 1, &[]).unwrap_err();
+            let error = judge(dir.path(), &mine, Part::Folder, mine.uid() + 1, &[]).unwrap_err();
             assert!(error.to_string().contains("trusted_owners"), "{error}");
-            judge(dir.path(), &mine, 1, mine.uid() + 1, &[mine.uid()]).unwrap();
+            judge(dir.path(), &mine, Part::Folder, mine.uid() + 1, &[mine.uid()]).unwrap();
         }
+    }
+
+    #[test]
+    fn a_link_is_only_as_good_as_the_folder_that_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("open")).unwrap();
+        std::fs::create_dir(at("closed")).unwrap();
+        symlink("/bin/true", at("open/link")).unwrap();
+        symlink("../open/link", at("closed/hop")).unwrap();
+        symlink("open", at("folder")).unwrap();
+        symlink("turn", at("turn")).unwrap();
+        let paths = ["open/link", "closed/hop", "folder/link", "closed/../folder/./link"];
+        for path in paths {
+            check_path(&at(path), &[]).unwrap();
+        }
+        set_permissions(at("open"), Permissions::from_mode(0o777)).unwrap();
+        for path in paths {
+            let error = check_path(&at(path), &[]).unwrap_err();
+            let folder = matches!(&error, Untrusted::WorldWritable { path } if *path == at("open"));
+            assert!(folder, "{path}: {error}");
+        }
+        // Where only the owner of the link can replace it.
+        set_permissions(at("open"), Permissions::from_mode(0o1777)).unwrap();
+        check_path(&at("closed/hop"), &[]).unwrap();
+        assert!(matches!(check_path(&at("turn"), &[]), Err(Untrusted::Stat { .. })));
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::lchown(at("open/link"), Some(65534), None).unwrap();
+            assert!(matches!(check_path(&at("closed/hop"), &[]), Err(Untrusted::Owner { .. })));
+            check_path(&at("closed/hop"), &[65534]).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_argument_is_checked_from_when_it_exists() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("later.sh");
+        let trust = Trust {
+            paths: vec!["/bin/sh".into()],
+            arguments: vec![script.clone(), "/dev/null".into(), "/tmp".into()],
+            owners: vec![],
+        };
+        let mut memory = Memory::default();
+        let now = Instant::now();
+        trust.check(&mut memory, now).unwrap();
+        std::fs::File::create(&script).unwrap();
+        set_permissions(&script, Permissions::from_mode(0o666)).unwrap();
+        let error = trust.check(&mut memory, now).unwrap_err();
+        assert!(matches!(error, Untrusted::WorldWritable { path } if path == script));
+        std::fs::remove_file(&script).unwrap();
+        std::fs::create_dir(&script).unwrap();
+        set_permissions(&script, Permissions::from_mode(0o777)).unwrap();
+        assert!(trust.check(&mut memory, now).is_err());
+    }
+
+    #[test]
+    fn the_data_folder_is_the_agents_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        check_data_dir(&data.join("not/yet"), &[]).unwrap();
+        symlink("nowhere", &data).unwrap();
+        assert!(check_data_dir(&data, &[]).is_err());
+        std::fs::remove_file(&data).unwrap();
+        std::fs::create_dir(&data).unwrap();
+        for (mode, good) in [(0o700, true), (0o755, true), (0o775, false), (0o1777, false)] {
+            set_permissions(&data, Permissions::from_mode(mode)).unwrap();
+            let verdict = check_data_dir(&data, &[]);
+            assert_eq!(verdict.is_ok(), good, "{mode:o}: {verdict:?}");
+        }
+        let error = check_data_dir(&data, &[]).unwrap_err().to_string();
+        assert!(error.contains("chmod go-w"), "{error}");
+        set_permissions(&data, Permissions::from_mode(0o700)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&data, Some(65534), None).unwrap();
+            let error = check_data_dir(&data, &[65534]).unwrap_err().to_string();
+            assert!(error.contains("chown -R root"), "{error}");
+            assert!(check_data_dir(&data.join("sandbox"), &[]).is_err());
+        }
+        std::fs::File::create(dir.path().join("file")).unwrap();
+        assert!(check_data_dir(&dir.path().join("file"), &[]).is_err());
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub enum SpoolError {
         #[expect(missing_docs, reason = "the error underneath")]
         source: io::Error,
     },
+    /// Somebody else could change what is in the data folder. Found by whoever opens the spool: the
+    /// spool itself knows no rules about that.
+    #[error("the data folder is not safe")]
+    Untrusted(#[source] Box<dyn Error + Send + Sync>),
     /// The lock file could not be opened or locked.
     #[error("cannot lock {}", path.display())]
     Lock {

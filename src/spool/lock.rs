@@ -3,6 +3,8 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use super::SpoolError;
 
 /// Holds a data folder for one agent. The system lets go of it when the process ends, however it
@@ -22,6 +24,8 @@ impl Lock {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // What is found is emptied: never somebody's file that a link here leads to.
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {
@@ -42,5 +46,22 @@ impl Lock {
         file.rewind().map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
         Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_place_of_the_lock_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::File::create(&victim).unwrap().write_all(b"precious").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join("agent.lock")).unwrap();
+        assert!(matches!(Lock::take(dir.path()), Err(SpoolError::Lock { .. })));
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        std::fs::remove_file(dir.path().join("agent.lock")).unwrap();
+        Lock::take(dir.path()).unwrap();
     }
 }

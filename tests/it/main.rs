@@ -23,3 +23,4 @@ mod spool;
 mod spool_damage;
 mod spool_model;
 mod support;
+mod trust;

@@ -393,3 +393,24 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn an_interpreter_runs_beside_the_config_and_a_plugin_beside_itself() {
+    let place = Place::new();
+    place.script("plugins/x.sh", "#!/bin/sh\n");
+    let up = format!("../{}/plugins/x.sh", place.dir.path().file_name().unwrap().display());
+    let config = place
+        .load(&format!(
+            "[plugins.a]\ncommand = ['/bin/sh', './ok.sh']\n\
+             [plugins.b]\ncommand = ['plugins/x.sh']\n\
+             [plugins.c]\ncommand = ['plugins/../../../../../../../../bin/sh', './ok.sh']\n\
+             [plugins.d]\ncommand = ['{up}']\n"
+        ))
+        .unwrap()
+        .config;
+    let dir = |plugin| &config.plugins[&name(plugin)].command.dir;
+    assert_eq!(dir("a"), place.dir.path());
+    assert_eq!(*dir("b"), place.path("plugins"));
+    assert_eq!(dir("c"), place.dir.path());
+    assert_eq!(dir("d").canonicalize().unwrap(), place.path("plugins").canonicalize().unwrap());
+}
