@@ -8,8 +8,11 @@
 
 mod agent;
 mod architecture;
+#[cfg(feature = "hub")]
 mod bad_input;
+#[cfg(feature = "hub")]
 mod book;
+#[cfg(feature = "hub")]
 mod cli;
 mod decode;
 mod deliver;
@@ -22,5 +25,7 @@ mod schema;
 mod spool;
 mod spool_damage;
 mod spool_model;
+#[cfg(feature = "hub")]
 mod support;
+#[cfg(feature = "hub")]
 mod trust;
