@@ -99,7 +99,7 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
         (Raw::Float(x), MetricType::Boolean) if (*x - 1.0).abs() < f64::EPSILON / 2.0 => {
             Ok(Value::Boolean(true))
         }
-        (Raw::Signed(_) | Raw::Unsigned(_) | Raw::Float(_), MetricType::Boolean) => {
+        (Raw::Signed(_) | Raw::Unsigned(_) | Raw::Wide(_) | Raw::Float(_), MetricType::Boolean) => {
             let message = "a number that stands for a boolean is 0 or 1";
             Err(Refusal::field(Code::ValueRange, field, message, "print true, false, 0 or 1")
                 .rule(rule(kind)))
@@ -111,20 +111,17 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
 
         (Raw::Signed(n), MetricType::Integer) => Ok(Value::Signed(*n)),
         (Raw::Unsigned(n), MetricType::Integer | MetricType::Counter) => Ok(Value::unsigned(*n)),
+        (Raw::Wide(_), MetricType::Integer) => Err(too_wide(kind, field)),
         (Raw::Float(x), MetricType::Integer) => whole(*x).ok_or_else(|| {
-            if x.fract() == 0.0 {
-                let message = "an integer lies between -2^63 and 2^64-1";
-                return Refusal::field(Code::ValueRange, field, message, "use type `float`")
-                    .rule(rule(kind));
-            }
-            wrong_type(kind, field)
+            if x.fract() == 0.0 { too_wide(kind, field) } else { wrong_type(kind, field) }
         }),
 
         (Raw::Signed(n), MetricType::Counter) if *n >= 0 => Ok(Value::Signed(*n)),
         (Raw::Float(x), MetricType::Counter) if *x >= 0.0 => {
             Ok(whole(*x).unwrap_or(Value::Float(*x)))
         }
-        (Raw::Signed(_) | Raw::Float(_), MetricType::Counter) => {
+        (Raw::Wide(x), MetricType::Counter) if *x >= 0.0 => Ok(Value::Float(*x)),
+        (Raw::Signed(_) | Raw::Wide(_) | Raw::Float(_), MetricType::Counter) => {
             let message = "a counter is never below 0";
             let hint = "use `integer` or `float` for what can go down";
             Err(Refusal::field(Code::ValueRange, field, message, hint).rule(rule(kind)))
@@ -132,7 +129,7 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
 
         (Raw::Signed(n), _) => Ok(Value::Float(*n as f64)),
         (Raw::Unsigned(n), _) => Ok(Value::Float(*n as f64)),
-        (Raw::Float(x), _) => Ok(Value::Float(*x)),
+        (Raw::Wide(x) | Raw::Float(x), _) => Ok(Value::Float(*x)),
     }
 }
 
@@ -143,6 +140,12 @@ pub(super) fn value_alone(field: &Field<'_>) -> Checked<(Option<MetricType>, Val
         Raw::Boolean(b) => Ok((Some(MetricType::Boolean), Value::Boolean(*b))),
         Raw::Signed(n) => Ok((Some(MetricType::Integer), Value::Signed(*n))),
         Raw::Unsigned(n) => Ok((Some(MetricType::Integer), Value::unsigned(*n))),
+        // Its digits say that each of them counts; rounding it is not for us to decide.
+        Raw::Wide(x) => {
+            let message = "an integer lies between -2^63 and 2^64-1";
+            let hint = format!("use type `float`, or print it as one, such as {x:.1e}");
+            Err(Refusal::field(Code::ValueRange, field, message, hint))
+        }
         Raw::Float(x) => Ok(match whole(*x) {
             Some(value) => (Some(MetricType::Integer), value),
             None => (Some(MetricType::Float), Value::Float(*x)),
@@ -162,6 +165,11 @@ fn whole(x: f64) -> Option<Value> {
         return None;
     }
     Some(if x < 0.0 { Value::Signed(x as i64) } else { Value::unsigned(x as u64) })
+}
+
+fn too_wide(kind: MetricType, field: &Field<'_>) -> Refusal {
+    let message = "an integer lies between -2^63 and 2^64-1";
+    Refusal::field(Code::ValueRange, field, message, "use type `float`").rule(rule(kind))
 }
 
 fn text_value(text: &str, field: &Field<'_>) -> Checked<Value> {
@@ -356,7 +364,7 @@ pub(super) fn time(
         Raw::Text(text) => is_time(text).then(|| Timestamp::parse(text).ok()).flatten(),
         Raw::Signed(n) => Timestamp::from_number(*n as f64),
         Raw::Unsigned(n) => Timestamp::from_number(*n as f64),
-        Raw::Float(x) => Timestamp::from_number(*x),
+        Raw::Wide(x) | Raw::Float(x) => Timestamp::from_number(*x),
         Raw::Flawed(flaw) => {
             return Err(Refusal::flaw(*flaw, at(), field.start..field.end));
         }
@@ -412,7 +420,7 @@ pub(super) fn threshold(field: Option<&Field<'_>>) -> Checked<Option<Threshold>>
     match &field.raw {
         Raw::Signed(n) => Ok(Some(Threshold::Number(*n as f64))),
         Raw::Unsigned(n) => Ok(Some(Threshold::Number(*n as f64))),
-        Raw::Float(x) => Ok(Some(Threshold::Number(*x))),
+        Raw::Wide(x) | Raw::Float(x) => Ok(Some(Threshold::Number(*x))),
         Raw::Flawed(flaw) => Err(flawed(*flaw, field)),
         Raw::Text(text) if text.len() > limits::LABEL => {
             let message = format!("the range has {} bytes; 256 are the limit", text.len());
@@ -436,7 +444,7 @@ pub(super) fn bound(field: Option<&Field<'_>>) -> Checked<Option<f64>> {
     match field.raw {
         Raw::Signed(n) => Ok(Some(n as f64)),
         Raw::Unsigned(n) => Ok(Some(n as f64)),
-        Raw::Float(x) => Ok(Some(x)),
+        Raw::Wide(x) | Raw::Float(x) => Ok(Some(x)),
         Raw::Flawed(flaw) => Err(flawed(flaw, field)),
         _ => Err(Refusal::kind(Code::ValueType, field, "a bound", "a number")),
     }

@@ -122,6 +122,8 @@ impl ClientSettings {
             .read_timeout(self.read_timeout)
             .timeout(self.timeout)
             .pool_max_idle_per_host(1)
+            // Before hubs and proxies close it, or an upload may meet a connection that is going.
+            .pool_idle_timeout(Duration::from_secs(5))
             .user_agent(concat!("talaia/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.tls.ca {
             let roots = Certificate::from_pem_bundle(&read(path)?)

@@ -5,9 +5,12 @@
 //! reports written just before a crash come twice; their `run` tells.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::model::Verdict;
 
@@ -123,12 +126,11 @@ impl Open {
     }
 }
 
-/// Removes half a report at the end of the file. Anything else without a newline is left alone
-/// and ended with one.
+/// Removes half a report at the end of the file. Anything else without a newline, whole JSON of
+/// whoever wrote it too, is left alone and ended with one.
 fn mend(file: &mut File, size: u64) -> io::Result<u64> {
     const CHUNK: u64 = 64 << 10;
     let mut end = size;
-    let mut tail = Vec::new();
     let begin = loop {
         let from = end.saturating_sub(CHUNK);
         let mut chunk = vec![0; (end - from) as usize];
@@ -137,26 +139,38 @@ fn mend(file: &mut File, size: u64) -> io::Result<u64> {
         if end == size && chunk.last() == Some(&b'\n') {
             return Ok(size);
         }
-        let newline = chunk.iter().rposition(|b| *b == b'\n');
-        if let Some(at) = newline {
-            let rest = chunk.split_off(at + 1);
-            if !rest.is_empty() {
-                tail = rest;
-            }
+        if let Some(at) = chunk.iter().rposition(|b| *b == b'\n') {
             break from + at as u64 + 1;
         }
-        tail.splice(0..0, chunk.into_iter().take(1));
         if from == 0 {
             break 0;
         }
         end = from;
     };
-    if tail.first() == Some(&b'{') {
+    if begins_a_report(file, begin)? && !is_json(file, begin)? {
         file.set_len(begin)?;
         return Ok(begin);
     }
     file.write_all(b"\n")?;
     Ok(size + 1)
+}
+
+fn begins_a_report(file: &mut File, at: u64) -> io::Result<bool> {
+    let mut first = [0];
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(&mut first)?;
+    Ok(first == *b"{")
+}
+
+/// Whether what follows `at` is one whole JSON value. It may be of any size and depth.
+fn is_json(file: &mut File, at: u64) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut rest = serde_json::Deserializer::from_reader(BufReader::new(file));
+    match IgnoredAny::deserialize(&mut rest).and_then(|_| rest.end()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_io() => Err(error.into()),
+        Err(_) => Ok(false),
+    }
 }
 
 /// `path` becomes `path.1`, that becomes `path.2`, and the last one goes.
@@ -237,10 +251,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.ndjson");
         let long = format!("{{\"a\":1}}\n{{\"b\":\"{}", "x".repeat(200_000));
+        let whole = format!("{{\"b\":\"{}\"}}", "x".repeat(200_000));
         for (before, after) in [
             ("{\"a\":1}\n{\"b\":", vec!["{\"a\":1}", "{\"n\":1}"]),
             (long.as_str(), vec!["{\"a\":1}", "{\"n\":1}"]),
             ("{\"b\":", vec!["{\"n\":1}"]),
+            ("{\"theirs\":[1]}", vec!["{\"theirs\":[1]}", "{\"n\":1}"]),
+            ("x\n{\"a\":1} ", vec!["x", "{\"a\":1} ", "{\"n\":1}"]),
+            ("{\"a\":1}{\"b\"", vec!["{\"n\":1}"]),
+            (whole.as_str(), vec![whole.as_str(), "{\"n\":1}"]),
             ("notes", vec!["notes", "{\"n\":1}"]),
             ("{\"a\":1}\n", vec!["{\"a\":1}", "{\"n\":1}"]),
         ] {

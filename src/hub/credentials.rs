@@ -2,9 +2,9 @@
 //! commands find how to reach this hub, and `master.key`, under which the database's secrets are
 //! sealed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chacha20poly1305::aead::{Aead, Payload};
@@ -68,13 +68,23 @@ impl Credentials {
     }
 }
 
-/// Makes the hub's folder, for its owner alone. One that exists keeps its mode.
+/// Makes the hub's folder, for its owner alone. One that exists is closed to others; where that is
+/// not ours to do, it is refused.
 pub(crate) fn make_folder(path: &Path) -> Result<(), HubError> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| HubError::Folder { path: path.to_owned(), source })
+    let failed = |source| HubError::Folder { path: path.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let meta = path.metadata().map_err(failed)?;
+    let mode = meta.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    // A sticky folder, such as /tmp, is everybody's whoever owns it.
+    if mode & 0o1000 != 0 || meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(HubError::Open { path: path.to_owned() });
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed)?;
+    tracing::info!(folder = %path.display(), "the hub's folder was open to others and now is not");
+    Ok(())
 }
 
 /// Writes a file of mode 0600 beside its place, makes it durable, and moves it there.
@@ -189,7 +199,6 @@ pub(crate) fn form_token(session: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_sealed_secret_opens_for_its_owner_alone() {
@@ -222,6 +231,18 @@ mod tests {
             .write_all(b"x")
             .unwrap();
         assert!(matches!(Master::open(&inner), Err(HubError::MasterKey { .. })));
+    }
+
+    #[test]
+    fn an_open_folder_is_closed_and_one_of_everybody_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = |mode| std::fs::set_permissions(folder.path(), Permissions::from_mode(mode));
+        set(0o755).unwrap();
+        make_folder(folder.path()).unwrap();
+        assert_eq!(folder.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        set(0o1777).unwrap();
+        let refused = make_folder(folder.path());
+        assert!(matches!(refused, Err(HubError::Open { .. })), "{refused:?}");
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 mod accounts;
 mod api;
+mod connections;
 mod credentials;
 mod ingest;
 mod json;
@@ -31,6 +32,7 @@ use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tokio::net::TcpListener;
@@ -70,6 +72,14 @@ pub enum HubError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// Others may read the folder, and it is not ours to close.
+    #[error(
+        "others can read the hub's folder {path}; name one of its own, or take their rights with `chmod 700`"
+    )]
+    Open {
+        /// The folder.
+        path: PathBuf,
     },
     /// Another hub uses the folder.
     #[error("the hub in process {pid} uses {path}; stop it, or name another data folder")]
@@ -237,6 +247,7 @@ fn lock(folder: &Path) -> Result<File, HubError> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
         .open(&path)
         .map_err(failed)?;
     match file.try_lock() {

@@ -2,9 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,24 +11,19 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, Sleep};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::problem::Problem;
 use super::settings::{Clock, Settings};
 use super::store::Store;
-use super::{accounts, api, ingest, session, web};
+use super::{accounts, api, connections, ingest, session, web};
 
-/// Connections at a time; further ones wait to be accepted.
-const CONNECTIONS: usize = 256;
-/// A connection on which nothing moves for this long is closed.
-const IDLE: Duration = Duration::from_mins(2);
 /// Bodies of uploads held at a time.
 const UPLOADS: usize = 4;
-/// How long requests may take to finish after the stop.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long answering may take, the request's body included. An upload's body has a shorter time.
+const PAGE: Duration = Duration::from_secs(30);
+const API: Duration = Duration::from_mins(2);
 
 /// What every handler may use.
 pub(super) struct Shared {
@@ -49,7 +42,7 @@ pub(super) async fn serve(
     addr: SocketAddr,
     settings: Settings,
     store: Store,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let shared = Arc::new(Shared {
         store,
@@ -58,21 +51,7 @@ pub(super) async fn serve(
         cookie: format!("talaia_{}", addr.port()),
         hosts: Hosts { addr, names: settings.hosts },
     });
-    let listener = Guarded { listener, free: Arc::new(Semaphore::new(CONNECTIONS)) };
-    let (stopping, stopped) = oneshot::channel::<()>();
-    let server = axum::serve(listener, routes(shared)).with_graceful_shutdown(async move {
-        stop.await;
-        // The other end lives as long as the server does.
-        let _told = stopping.send(());
-    });
-    let late = async {
-        let _stopping = stopped.await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        done = server => done,
-        () = late => Ok(()),
-    }
+    connections::serve(listener, routes(shared), connections::Limits::default(), stop).await
 }
 
 fn routes(shared: Hall) -> Router {
@@ -148,8 +127,25 @@ async fn wrong_method(uri: Uri) -> Response {
 /// headers that every answer has.
 async fn guard(State(hall): State<Hall>, request: Request, next: Next) -> Response {
     let api = request.uri().path().starts_with("/api/");
-    let answer = match admit(&hall, &request) {
-        Ok(()) => next.run(request).await,
+    let admitted = admit(&hall, &request);
+    let answer = async {
+        let within = if api { API } else { PAGE };
+        let answered = tokio::time::timeout(within, next.run(request)).await;
+        answered.map_err(|_| {
+            Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "slow",
+                "took too long",
+                "the request did not come, or could not be answered, in time",
+            )
+        })
+    };
+    let answer = match admitted {
+        Ok(()) => answer.await,
+        Err(problem) => Err(problem),
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
         Err(problem) if api => problem.into_response(),
         Err(problem) => web::message(problem.status(), "Not served", problem.detail()),
     };
@@ -304,111 +300,6 @@ pub(super) async fn reader_account(hall: &Shared, headers: &HeaderMap) -> Result
     }
     let session = session_of(hall, headers).await?;
     session.map(|session| session.account).ok_or_else(Problem::unauthorized)
-}
-
-/// A listener that holds so many connections at a time, and drops those on which nothing moves.
-struct Guarded {
-    listener: TcpListener,
-    free: Arc<Semaphore>,
-}
-
-impl axum::serve::Listener for Guarded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            let Ok(permit) = self.free.clone().acquire_owned().await else {
-                // The semaphore is never closed.
-                std::future::pending::<()>().await;
-                continue;
-            };
-            match self.listener.accept().await {
-                Ok((stream, addr)) => {
-                    // Small answers go out at once; where that cannot be set they go out later.
-                    let _set = stream.set_nodelay(true);
-                    let idle = Box::pin(tokio::time::sleep(IDLE));
-                    return (Connection { stream, idle, _permit: permit }, addr);
-                }
-                Err(error) => {
-                    // Mostly out of descriptors: others must end first.
-                    tracing::warn!(%error, "the hub cannot accept a connection");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-struct Connection {
-    stream: TcpStream,
-    idle: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    /// Starts the idle time anew after progress, or ends the connection when it is over.
-    fn watch<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        polled: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.idle.as_mut().reset(Instant::now() + IDLE);
-            return polled;
-        }
-        match self.idle.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.watch(cx, polled)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, polled)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.watch(cx, polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use crate::model::Timestamp;
 pub struct Settings {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// The hub's folder: its database, credentials and master key. Made with mode 0700.
+    /// The hub's folder: its database, credentials and master key. For its owner alone: made with
+    /// mode 0700, and closed to others where they could read it.
     pub data_dir: PathBuf,
     /// Further names under which browsers and agents may call this hub, without a port.
     pub hosts: Vec<String>,

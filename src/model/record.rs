@@ -147,7 +147,10 @@ pub enum Raw<'a> {
     Signed(i64),
     /// A number written without fraction or exponent, from 2^63 to 2^64−1.
     Unsigned(u64),
-    /// Any other number; finite.
+    /// A number written without fraction or exponent that 64 bits cannot hold; the float next to it.
+    Wide(f64),
+    /// Any other number; finite. A decoder that can gives whole numbers from 2^53 on as
+    /// [`Raw::Signed`] or [`Raw::Unsigned`], so that none is rounded.
     Float(f64),
     /// A string.
     Text(Cow<'a, str>),
@@ -167,6 +170,7 @@ impl Raw<'_> {
             Self::Boolean(_) => JsonKind::Boolean,
             Self::Signed(_)
             | Self::Unsigned(_)
+            | Self::Wide(_)
             | Self::Float(_)
             | Self::Flawed(Flaw::NotFinite | Flaw::OutOfRange) => JsonKind::Number,
             Self::Text(_) | Self::Flawed(_) => JsonKind::String,

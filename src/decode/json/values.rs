@@ -47,19 +47,45 @@ pub(super) fn raw<'a>(source: &Source<'a>, tape: &Tape, at: usize) -> Raw<'a> {
     }
 }
 
+/// 2^53: whole numbers below it are exact as floats.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 fn number<'a>(text: &str, kind: Kind) -> Raw<'a> {
-    if kind == Kind::Whole {
-        if let Ok(n) = text.parse::<i64>() {
-            return Raw::Signed(n);
-        }
-        if let Ok(n) = text.parse::<u64>() {
-            return Raw::Unsigned(n);
-        }
+    if kind == Kind::Whole
+        && let Some(raw) = whole(text)
+    {
+        return raw;
     }
     match text.parse::<f64>() {
-        Ok(x) if x.is_finite() => Raw::Float(x),
-        _ => Raw::Flawed(Flaw::OutOfRange),
+        Ok(x) if !x.is_finite() => Raw::Flawed(Flaw::OutOfRange),
+        Ok(x) if kind == Kind::Whole => Raw::Wide(x),
+        // Below, a float is the whole number that was written; above, it may be a neighbour.
+        Ok(x) if x.abs() < EXACT => Raw::Float(x),
+        Ok(x) => written_out(text).as_deref().and_then(whole).unwrap_or(Raw::Float(x)),
+        Err(_) => Raw::Flawed(Flaw::OutOfRange),
     }
+}
+
+/// A whole number of 64 bits.
+fn whole<'a>(digits: &str) -> Option<Raw<'a>> {
+    let signed = digits.parse().map(Raw::Signed).ok();
+    signed.or_else(|| digits.parse().map(Raw::Unsigned).ok())
+}
+
+/// The digits of a number with a fraction or an exponent, where it is whole and has 20 of them at
+/// most: `-9007199254740993.0` is `-9007199254740993`, and `1.5e19` has 18 zeros.
+fn written_out(text: &str) -> Option<String> {
+    let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let exponent: i64 = exponent.parse().ok()?;
+    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{before}{after}");
+    let digits = all.trim_end_matches('0');
+    // How many zeros follow the last digit that is not one.
+    let zeros = exponent.checked_add((all.len() - digits.len()) as i64)?;
+    let zeros = usize::try_from(zeros.checked_sub(after.len() as i64)?).ok()?;
+    let digits = digits.trim_start_matches('0');
+    (zeros <= 20 && digits.len() <= 20).then(|| format!("{sign}{digits}{}", "0".repeat(zeros)))
 }
 
 /// Reads tags. One more than the limit is enough to see that there are too many; a key that cannot
@@ -93,7 +119,7 @@ pub(super) fn tree(source: &Source<'_>, tape: &Tape, at: usize) -> Value {
         (_, Raw::Boolean(b)) => Value::Bool(b),
         (_, Raw::Signed(n)) => n.into(),
         (_, Raw::Unsigned(n)) => n.into(),
-        (_, Raw::Float(x)) => Number::from_f64(x).map_or(Value::Null, Value::Number),
+        (_, Raw::Float(x) | Raw::Wide(x)) => Number::from_f64(x).map_or(Value::Null, Value::Number),
         (_, Raw::Text(text)) => Value::String(text.into_owned()),
         (_, Raw::Array) => {
             let mut elements = Vec::new();
@@ -113,5 +139,41 @@ pub(super) fn tree(source: &Source<'_>, tape: &Tape, at: usize) -> Value {
             }
             Value::Object(object)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_exact_however_they_are_written() {
+        for (text, raw) in [
+            ("9007199254740993.0", Raw::Signed(9_007_199_254_740_993)),
+            ("-9007199254740993.000", Raw::Signed(-9_007_199_254_740_993)),
+            ("9007199254740993e0", Raw::Signed(9_007_199_254_740_993)),
+            ("90071992547409930E-1", Raw::Signed(9_007_199_254_740_993)),
+            ("9.007199254740993e+15", Raw::Signed(9_007_199_254_740_993)),
+            ("0.9007199254740993e16", Raw::Signed(9_007_199_254_740_993)),
+            ("18446744073709551615.0", Raw::Unsigned(u64::MAX)),
+            ("-9223372036854775808.0", Raw::Signed(i64::MIN)),
+            ("1e19", Raw::Unsigned(10_000_000_000_000_000_000)),
+            ("18446744073709551616.0", Raw::Float(18_446_744_073_709_551_616.0)),
+            ("9007199254740993.5", Raw::Float(9_007_199_254_740_994.0)),
+            ("1e300", Raw::Float(1e300)),
+            ("1.0", Raw::Float(1.0)),
+            ("0e999999999999999999999", Raw::Float(0.0)),
+        ] {
+            assert_eq!(number(text, Kind::Fraction), raw, "{text}");
+        }
+        assert_eq!(number("18446744073709551615", Kind::Whole), Raw::Unsigned(u64::MAX));
+        assert_eq!(
+            number("18446744073709551616", Kind::Whole),
+            Raw::Wide(18_446_744_073_709_551_616.0)
+        );
+        assert_eq!(
+            number("-9223372036854775809", Kind::Whole),
+            Raw::Wide(-9_223_372_036_854_775_808.0)
+        );
     }
 }

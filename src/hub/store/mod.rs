@@ -60,6 +60,15 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// The file could not be made, or not closed to others.
+    #[error("cannot make {path} a file of its owner alone")]
+    Private {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The database was written by a later version, or by another program.
     #[error(
         "{path} is not a database of this version of the hub (it says version {version}); install the version of talaia that wrote it, or name another data folder"

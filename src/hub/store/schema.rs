@@ -1,5 +1,8 @@
 //! The tables, and opening the file that holds them.
 
+use std::fs::{OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -127,6 +130,9 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
             Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
             Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
+    if access == Access::Write {
+        make_private(path)?;
+    }
     let conn = Connection::open_with_flags(path, flags).map_err(said)?;
     conn.busy_timeout(Duration::from_secs(10)).map_err(said)?;
     conn.set_prepared_statement_cache_capacity(64);
@@ -163,13 +169,42 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     Ok(conn)
 }
 
+/// Makes the file for its owner alone, before SQLite would make it for all: what SQLite puts beside
+/// it has its mode. One that exists is closed to others, where it is ours.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    match options.open(path) {
+        Ok(_made) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(source) => return Err(StoreError::Private { path: path.to_owned(), source }),
+    }
+    for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        let Ok(meta) = path.metadata() else { continue };
+        let ours = meta.uid() == rustix::process::geteuid().as_raw();
+        if !ours || meta.permissions().mode() & 0o077 == 0 {
+            continue;
+        }
+        match std::fs::set_permissions(&path, Permissions::from_mode(0o600)) {
+            // The last connection of another process may have removed it just now.
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::Private { path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 /// Moves a damaged database and what belongs to it out of the way.
 fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let with = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
+    let with = |suffix: &str| beside(path, suffix);
     let aside = (0..1000)
         .map(|n| with(&format!(".damaged-{n}")))
         .find(|candidate| !candidate.exists())

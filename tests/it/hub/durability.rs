@@ -209,3 +209,34 @@ async fn a_login_link_of_another_process_works_once_and_not_after_ten_minutes() 
     assert!(matches!(make_login_link(nowhere.path(), &clock), Err(HubError::NoHub { .. })));
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn what_the_hub_keeps_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let modes = || {
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", path.display());
+            files += 1;
+        }
+        files
+    };
+    open(folder.path(), 0o755);
+    let hub = start(folder.path()).await;
+    hub.take(&Stream::new().batch(vec![report(1, NOW, json!([]))])).await;
+    // The database, its two companions, the lock, the credentials and the master key.
+    assert_eq!(modes(), 6);
+    assert_eq!(folder.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    hub.stop().await;
+    // As an earlier version left it.
+    open(&folder.path().join("hub.db"), 0o644);
+    let hub = start(folder.path()).await;
+    assert!(modes() >= 4);
+    hub.stop().await;
+}
