@@ -75,7 +75,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), HubError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     let meta = path.metadata().map_err(failed)?;
     let mode = meta.permissions().mode();
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= 6 {
         return Ok(());
     }
     // A sticky folder, such as /tmp, is everybody's whoever owns it.

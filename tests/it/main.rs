@@ -20,6 +20,8 @@ mod exec;
 #[cfg(feature = "hub")]
 mod hub;
 mod judge;
+#[cfg(feature = "hub")]
+mod kill;
 mod plugins;
 mod schema;
 mod spool;

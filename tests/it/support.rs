@@ -191,6 +191,14 @@ impl Site {
         child.wait().unwrap()
     }
 
+    /// Ends a process that was started here as a power cut would.
+    pub(crate) fn kill(&mut self, pid: u32) {
+        let at = self.agents.iter().position(|child| child.id() == pid).unwrap();
+        let mut child = self.agents.remove(at);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// What was said in the file `name`.
     pub(crate) fn read(&self, name: &str) -> String {
         let bytes = fs::read(self.path(name)).unwrap_or_default();

@@ -182,7 +182,7 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         let Ok(meta) = path.metadata() else { continue };
         let ours = meta.uid() == rustix::process::geteuid().as_raw();
-        if !ours || meta.permissions().mode() & 0o077 == 0 {
+        if !ours || meta.permissions().mode().trailing_zeros() >= 6 {
             continue;
         }
         match std::fs::set_permissions(&path, Permissions::from_mode(0o600)) {
