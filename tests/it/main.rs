@@ -21,6 +21,7 @@ mod exec;
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]
+#[cfg(feature = "hub")]
 mod kill;
 mod plugins;
 mod schema;
