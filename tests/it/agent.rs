@@ -512,6 +512,31 @@ fn a_full_pipe_on_stderr_or_stdout_does_not_hold_the_agent_up() {
     assert!(agent.wait().unwrap().success());
 }
 
+#[test]
+fn a_test_that_is_interrupted_leaves_nothing_behind() {
+    let mut site = Site::new("[hub]\nenabled = false\n");
+    let pids = site.path("pids");
+    let temp = site.path("temp");
+    fs::create_dir(&temp).unwrap();
+    site.script("hang", &format!("echo $$ >> {}; exec sleep 300", pids.display()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_talaia"));
+    command.args(["test", "./hang"]).current_dir(site.dir.path()).env("TMPDIR", &temp);
+    command.env("HOME", site.dir.path()).env("XDG_STATE_HOME", site.dir.path());
+    let test = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let pid = test.id();
+    site.agents.push(test);
+    let start = Instant::now();
+    while !pids.exists() {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    send(pid, Signal::TERM);
+    assert_eq!(site.wait().code(), Some(1));
+    assert_dead(&pids);
+    let left: Vec<_> = fs::read_dir(&temp).unwrap().flatten().map(|e| e.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 fn assert_dead(pids: &Path) {
     for pid in fs::read_to_string(pids).unwrap().lines() {
         let start = Instant::now();
