@@ -92,7 +92,7 @@ impl Keeper {
             rejections: report.rejected,
         };
         if let Err(error) = self.spool.append(new) {
-            tracing::error!(plugin = %report.plugin, error = super::chain(&error), "a report was lost");
+            tracing::error!(plugin = %report.plugin, error = crate::model::chain(&error), "a report was lost");
         }
     }
 

@@ -25,15 +25,3 @@ pub mod trial;
 
 pub use outputs::{Embedded, talaia_settings};
 pub use supervisor::{Agent, AgentError, Surroundings};
-
-/// An error and its causes: `what: why: why`.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

@@ -56,7 +56,9 @@ impl Plugin {
     /// What to run; its folders and config file are written.
     pub(super) fn prepare(&self, common: &Common<'_>, data_dir: &Path) -> Result<Spec, String> {
         let folders = Folders::of(data_dir, self.config.name.as_str());
-        folders.write(&self.config.settings.to_json()).map_err(|error| super::chain(&error))?;
+        folders
+            .write(&self.config.settings.to_json())
+            .map_err(|error| crate::model::chain(&error))?;
         Ok(prepare::spec(&self.config, common, &folders))
     }
 

@@ -10,11 +10,10 @@ use tokio::task::JoinSet;
 
 use crate::config::{AgentConfig, Config, Loaded};
 use crate::exec::{self, Exec, ExecError, Limits};
-use crate::model::{PluginName, Report, Timestamp};
+use crate::model::{PluginName, Report, Timestamp, chain};
 use crate::spool::{self, Health, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
-use super::chain;
 use super::keeper::{Keeper, Plugins};
 use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;

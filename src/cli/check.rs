@@ -2,8 +2,10 @@ use crate::agent::prepare::owner_ids;
 use crate::config::{Env, OutputConfig, PluginState};
 use crate::exec::trust;
 
+use crate::model::chain;
+
 use super::args::CheckArgs;
-use super::exit::{Exit, Failure, chain};
+use super::exit::{Exit, Failure};
 use super::load::{self, Place};
 use super::print::{self, BAD, GOOD, ODD, paint};
 

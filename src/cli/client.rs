@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::agent::admin::{Refusal, socket_path};
 
-use super::exit::{Exit, Failure, chain};
+use crate::model::chain;
+
+use super::exit::{Exit, Failure};
 
 /// A reload of many plugins takes a while; anything longer is a hang.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use crate::config::HubConfig;
 use crate::deliver::Endpoint;
 use crate::hub::{Clock, Hub, HubError, Settings, make_login_link};
-use crate::model::Secret;
+use crate::model::{Secret, chain};
 
 use super::args::{ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubServeArgs};
-use super::exit::{Exit, Failure, chain};
+use super::exit::{Exit, Failure};
 use super::print::{self, BAD, FAINT, STRONG, paint};
 use super::{client, load};
 

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::config::{self, Color, Config, Diagnostic, Env, HubConfig, Loaded, Source};
 use crate::exec::trust;
 
+use crate::model::chain;
+
 use super::args::ConfigArgs;
-use super::exit::{Exit, Failure, chain};
+use super::exit::{Exit, Failure};
 use super::print;
 
 /// What to load: a file, or scripts on the command line.

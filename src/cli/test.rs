@@ -6,10 +6,10 @@ use crate::agent::prepare::owner_ids;
 use crate::agent::trial::{Scratch, Trials};
 use crate::config::{Config, Env, PluginConfig, PluginState, Scripts, Source};
 use crate::exec::trust;
-use crate::model::{Outcome, PluginName};
+use crate::model::{Outcome, PluginName, chain};
 
 use super::args::TestArgs;
-use super::exit::{Exit, Failure, chain};
+use super::exit::{Exit, Failure};
 use super::load::{self, Place};
 use super::{print, report};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::model::{Refused, Seq, SpoolId, Verdict};
+use crate::model::{Refused, Seq, SpoolId, Verdict, chain};
 use crate::schedule::Backoff;
 use crate::spool::{Identity, Spool, Stored, Window};
 
@@ -380,18 +380,6 @@ impl<S: Sink> Pump<S> {
         self.poison = 0;
         self.bounds.clear();
     }
-}
-
-/// An error with its causes, in a line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

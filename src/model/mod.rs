@@ -4,6 +4,7 @@
 //! uses no other room. The serde forms here are the wire forms of `schemas/report.v1.json` and
 //! `schemas/batch.v1.json`; a test holds the two together.
 
+mod chain;
 mod delivery;
 mod ids;
 mod metric;
@@ -16,6 +17,7 @@ mod tags;
 mod time;
 mod value;
 
+pub use chain::chain;
 pub use delivery::{BatchReply, Receipt, Refused, Verdict};
 pub use ids::{
     AgentId, InvalidName, PluginKey, PluginName, RunId, Seq, SpoolId, is_name, nearest_name,

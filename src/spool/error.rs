@@ -140,14 +140,7 @@ impl SpoolError {
 
     /// The message with its causes, for one line of a log.
     pub(super) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        crate::model::chain(self)
     }
 }
 
