@@ -12,6 +12,7 @@
 //! Not known here: the hub (they speak HTTP, even in one process), terminals, command lines.
 
 pub mod admin;
+mod buffering;
 mod keeper;
 mod outputs;
 mod plugin;

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::config::{self, AgentConfig, PluginConfig, PluginState, Timing};
+use crate::config::{self, AgentConfig, Mode, PluginConfig, PluginState, Timing};
 use crate::contract::{Contract, Judge};
 use crate::decode::Format;
-use crate::exec::{Run, Spec, Timetable};
+use crate::exec::{Note, Run, Spec, Timetable};
 use crate::model::Report;
 
+use super::buffering;
 use super::prepare::{self, Common, Folders};
-use super::report::{self, Facts};
+use super::report::{self, Facts, SILENT};
 use super::status::LastRun;
-use super::timetable::{Aligned, Calendar, Splayed};
+use super::timetable::{Aligned, Calendar, Never, Restarted, Splayed};
 
 /// A plugin of the running agent.
 pub(super) struct Plugin {
@@ -64,16 +65,25 @@ impl Plugin {
 
     /// When to run it.
     pub(super) fn timetable(&self, origin: Instant) -> Box<dyn Timetable> {
-        match &self.config.timing {
+        let table: Box<dyn Timetable> = match &self.config.timing {
             Timing::Splayed(every) => Box::new(Splayed::new(*every, origin, Instant::now())),
             Timing::Aligned(every) => Box::new(Aligned { interval: every.interval }),
             Timing::Cron(cron) => Box::new(Calendar::new(cron.clone())),
+            Timing::Own(_) => Box::new(Never),
+        };
+        match self.config.mode {
+            Mode::Interval => table,
+            Mode::Stream { .. } | Mode::Tick { .. } => Box::new(Restarted::new(table)),
         }
     }
 
     /// Judges a run.
     pub(super) fn report(&self, run: Run) -> Report {
+        let silent = run.notes.iter().any(|note| matches!(note, Note::Silent(_)));
         let report = report::report(run, &mut lock(&self.judge), &self.facts);
+        if silent && let Some(words) = report.warnings.iter().find(|w| w.starts_with(SILENT)) {
+            tracing::warn!(plugin = %report.plugin, "{words}");
+        }
         *lock(&self.last) = Some(LastRun::from(&report));
         report
     }
@@ -81,6 +91,11 @@ impl Plugin {
     /// Its last run since the agent started.
     pub(super) fn last(&self) -> Option<LastRun> {
         lock(&self.last).clone()
+    }
+
+    /// What to do if it prints nothing because it buffers it.
+    pub(super) fn buffering(&self) -> &str {
+        &self.facts.buffering
     }
 
     /// `ready`, `disabled`, `skipped` or `broken`, and why.
@@ -102,6 +117,10 @@ pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
     Facts {
         host: agent.host.clone(),
         key: config.key,
+        buffering: match config.mode {
+            Mode::Interval => String::new(),
+            Mode::Stream { .. } | Mode::Tick { .. } => buffering::advice(&config.command),
+        },
         interval: config.timing.interval(),
         format: match config.format {
             config::Format::Json => Format::Json,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::contract::{Judge, Moment};
 use crate::decode::{End, Format};
-use crate::exec::Run;
+use crate::exec::{Note, Run};
 use crate::model::{Outcome, PluginKey, Report, Timestamp};
 
 /// A run that started this much after it was due says so.
@@ -21,15 +21,26 @@ pub struct Facts {
     pub interval: Option<Duration>,
     /// How stdout is read.
     pub format: Format,
+    /// What to do where it prints nothing because it buffers it; empty for a plugin that ends.
+    pub buffering: String,
 }
+
+/// How the warning of a plugin begins that lives and prints nothing.
+pub(super) const SILENT: &str = "silent: ";
 
 /// Judges what a run printed and makes its report.
 pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
-    let cut = run.outcome.was_cut() || run.was_cut();
-    let end = if cut { End::Cut } else { End::Whole };
+    let end = if run.ends_torn() { End::Cut } else { End::Whole };
     let started = Timestamp::from(run.started);
     let moment = Moment { started, now: Timestamp::from(SystemTime::now()) };
-    let judged = judge.run(moment, |records| facts.format.decode(&run.stdout, end, records));
+    let arrivals: Vec<(usize, Timestamp)> = run
+        .part
+        .iter()
+        .flat_map(|part| &part.arrivals)
+        .map(|(from, at)| (*from, Timestamp::from(*at)))
+        .collect();
+    let judged =
+        judge.part(moment, &arrivals, |records| facts.format.decode(&run.stdout, end, records));
 
     let mut warnings = judged.warnings;
     if run.was_cut() {
@@ -47,6 +58,7 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
             run.lag.as_secs_f64()
         ));
     }
+    warnings.extend(run.notes.iter().map(|note| words(note, facts)));
     let message = judged.message.or_else(|| match &run.outcome {
         Outcome::NotStarted { error } => Some(error.clone()),
         _ => None,
@@ -70,6 +82,32 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
         leftovers: run.leftovers,
         usage: run.usage,
         stderr: String::from_utf8_lossy(&run.stderr).trim_end().to_owned(),
+    }
+}
+
+fn words(note: &Note, facts: &Facts) -> String {
+    match note {
+        Note::LineCut(cap) => format!(
+            "line-cut: a line was longer than {cap} bytes, the rest of it was thrown away; print \
+             shorter ones, or raise `limits = {{ line = … }}`"
+        ),
+        Note::Unasked => "unasked: these lines are no answer to a tick; answer each with one line, \
+                          and print nothing else"
+            .to_owned(),
+        Note::Unread => "unread: it does not read its ticks; read a line of standard input for each \
+                         line that is printed"
+            .to_owned(),
+        Note::Silent(lived) => format!(
+            "{SILENT}it has run for {} s and printed nothing; probably its output is buffered: {}",
+            lived.as_secs(),
+            facts.buffering
+        ),
+        Note::Restart { lived, failures, after } => format!(
+            "restart: it ended after {:.1} s{}; started again in {:.1} s",
+            lived.as_secs_f64(),
+            if *failures > 1 { format!(", {failures} times in a row") } else { String::new() },
+            after.as_secs_f64()
+        ),
     }
 }
 

@@ -20,7 +20,7 @@ use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;
 use super::prepare::{self, Common};
 use super::reload::Changes;
-use super::status::{AgentStatus, PluginStatus, Status};
+use super::status::{AgentStatus, LifeStatus, PluginStatus, Status};
 
 /// How long a KILL may take, and the flush after it.
 const KILL_TAKES: std::time::Duration = std::time::Duration::from_secs(5);
@@ -223,10 +223,15 @@ impl Agent {
             .all()
             .iter()
             .map(|plugin| {
-                let (state, why) = plugin.state();
+                let life = self.exec.standing(&plugin.config.name).map(LifeStatus::new);
+                let (state, why) = match &life {
+                    Some(life) => life.state(plugin.buffering()),
+                    None => plugin.state(),
+                };
                 let status = PluginStatus {
                     state: state.to_owned(),
                     why,
+                    life,
                     last: plugin.last(),
                     ..PluginStatus::default()
                 };

@@ -47,7 +47,7 @@ pub use output::{
     Compression, EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Proxy, Start, TalaiaOutput,
 };
 pub use plugin::{
-    Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing,
+    Format, Leftovers, Mode, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing,
 };
 pub use schema::{schema, schema_text};
 

@@ -10,14 +10,14 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
-    Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing, environment,
+    Format, Leftovers, Mode, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing, environment,
     variable, wrong_variable,
 };
 use super::raw::{RawMetric, RawPlugin, RawWhen};
 use super::read::{At, Table};
 use super::resolve::Cx;
 use super::secrets;
-use super::values::{RawCommand, RawMode, SecretSource, later_version};
+use super::values::{RawCommand, RawMode, RawTrigger, SecretSource, later_version};
 use crate::contract::{Contract, ContractError, Declared, Strictness};
 use crate::model::{PluginName, Secret, is_name, limits, nearest_name};
 use crate::schedule::{Cron, Every, splay};
@@ -55,7 +55,8 @@ pub(super) fn plugin(
     let mut problems = Vec::new();
     let env = plugin_env(def, around, &mut problems, cx);
     let path = env.get("PATH").map_or("", Secret::expose).to_owned();
-    let timing = timing(def, around, cx);
+    let mode = mode(raw, cx);
+    let timing = timing(def, mode, around, cx);
     let timeout = timeout(raw, timing.interval(), cx);
     let command = command(def, &path, &mut problems, cx)?;
     let settings = match raw.config.as_ref().map(|at| secrets::settings(&at.value.0, cx)) {
@@ -94,6 +95,7 @@ pub(super) fn plugin(
         key: key(raw, cx),
         state,
         command,
+        mode,
         timing,
         timeout,
         grace: cx.duration(raw.grace.as_ref(), Duration::ZERO, Duration::from_secs(2)),
@@ -121,10 +123,7 @@ pub(super) fn plugin(
 /// Refuses what the grammar has and this version does not do.
 fn later(raw: &RawPlugin, cx: &mut Cx<'_>) {
     let limits = raw.limits.as_ref().map(|at| &at.value);
-    let mode = raw.mode.as_ref().filter(|at| at.value == RawMode::Stream);
     let asked = [
-        ("long-lived plugins", mode.map(|at| &at.place)),
-        ("triggers", raw.trigger.as_ref().map(|at| &at.place)),
         ("plugins with a `user` of their own", raw.user.as_ref().map(|at| &at.place)),
         ("plugins with a `group` of their own", raw.group.as_ref().map(|at| &at.place)),
         ("isolated plugins", raw.isolate.as_ref().map(|at| &at.place)),
@@ -196,9 +195,83 @@ fn plugin_env(
     env
 }
 
-fn timing(def: &Definition, around: &Around<'_>, cx: &mut Cx<'_>) -> Timing {
+/// How it lives; what does not go with that is an error.
+fn mode(raw: &RawPlugin, cx: &mut Cx<'_>) -> Mode {
+    let line = raw.limits.as_ref().and_then(|limits| limits.value.line.as_ref());
+    let Some(stream) = raw.mode.as_ref().filter(|at| at.value == RawMode::Stream) else {
+        if let Some(trigger) = &raw.trigger {
+            let help = "add `mode = \"stream\"`, or take `trigger` out: a plugin of mode `interval` \
+                        is started for each run";
+            match &raw.mode {
+                Some(mode) => cx.contradiction(
+                    "only a plugin of mode `stream` has a `trigger`",
+                    &trigger.place,
+                    &mode.place,
+                    help,
+                ),
+                None => cx.found.push(
+                    Diagnostic::error("only a plugin of mode `stream` has a `trigger`")
+                        .at(&trigger.place)
+                        .help(help),
+                ),
+            }
+        }
+        if let Some(line) = line {
+            cx.found.push(
+                Diagnostic::error("`limits.line` only goes with `mode = \"stream\"`")
+                    .at(&line.place)
+                    .help("what a run may print in all is `limits = { stdout = … }`"),
+            );
+        }
+        return Mode::Interval;
+    };
+    if let Some(stdin) = &raw.stdin {
+        cx.contradiction(
+            "a plugin of mode `stream` has a pipe on its standard input, whose end means stop",
+            &stdin.place,
+            &stream.place,
+            "remove `stdin`; the plugin finds its settings in the file named by `TALAIA_CONFIG`",
+        );
+    }
+    let stdout = raw.limits.as_ref().and_then(|limits| limits.value.stdout.as_ref());
+    if let Some(stdout) = stdout {
+        cx.contradiction(
+            "what a plugin of mode `stream` prints has no end that `limits.stdout` could count to",
+            &stdout.place,
+            &stream.place,
+            "limit its lines: `limits = { line = \"64KiB\" }`",
+        );
+    }
+    let tick = raw.trigger.as_ref().is_some_and(|at| at.value == RawTrigger::Tick);
+    if tick {
+        return Mode::Tick { line: size(line, 1, 1 << 20, cx) };
+    }
+    let times = [
+        ("cron", raw.cron.as_ref().map(|at| &at.place)),
+        ("align", raw.align.as_ref().map(|at| &at.place)),
+        ("timeout", raw.timeout.as_ref().map(|at| &at.place)),
+    ];
+    for (what, place) in times {
+        if let Some(place) = place {
+            cx.contradiction(
+                &format!("a plugin of mode `stream` prints when it likes: `{what}` means nothing"),
+                place,
+                &stream.place,
+                &format!("remove `{what}`, or add `trigger = \"tick\"` to have it asked"),
+            );
+        }
+    }
+    Mode::Stream { line: size(line, 1, 64 << 10, cx) }
+}
+
+fn timing(def: &Definition, mode: Mode, around: &Around<'_>, cx: &mut Cx<'_>) -> Timing {
     let raw = &def.raw;
     let default = Duration::from_mins(1);
+    if let Mode::Stream { .. } = mode {
+        let least = Duration::from_millis(10);
+        let pace = raw.interval.as_ref().map(|at| cx.duration(Some(at), least, default));
+        return Timing::Own(pace);
+    }
     let interval = cx.duration(raw.interval.as_ref(), Duration::from_millis(10), default);
     let Some(cron) = &raw.cron else {
         if let Some(zone) = &raw.timezone {
@@ -251,7 +324,7 @@ fn timeout(raw: &RawPlugin, interval: Option<Duration>, cx: &mut Cx<'_>) -> Dura
         cx.found.push(
             Diagnostic::warning("the timeout is longer than the interval")
                 .at(&at.place)
-                .help("while a run goes on, those that fall due are skipped and counted"),
+                .help("while one goes on, those that fall due are skipped and counted"),
         );
     }
     timeout

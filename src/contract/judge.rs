@@ -72,8 +72,19 @@ impl Judge {
     /// Judges one run. `read` hands over its records:
     /// `judge.run(moment, |records| format.decode(stdout, end, records))`.
     pub fn run(&mut self, moment: Moment, read: impl FnOnce(&mut dyn Records)) -> Judged {
+        self.part(moment, &[], read)
+    }
+
+    /// Judges a part of what a long-lived plugin prints, of which is known when it came: from each
+    /// offset on, ascending. That is the time of every metric in it that states none.
+    pub fn part(
+        &mut self,
+        moment: Moment,
+        arrivals: &[(usize, Timestamp)],
+        read: impl FnOnce(&mut dyn Records),
+    ) -> Judged {
         self.memory.start_run();
-        let mut run = Run::new(self, moment);
+        let mut run = Run::new(self, moment, arrivals);
         read(&mut run);
         run.finish()
     }
@@ -109,6 +120,7 @@ struct Run<'j> {
     tags: &'j Tags,
     memory: &'j mut Memory,
     started: i64,
+    arrivals: &'j [(usize, Timestamp)],
     latest: i64,
     document: Document,
     /// Which declared metrics came.
@@ -124,12 +136,13 @@ struct Run<'j> {
 type Checked<T> = Result<T, Refusal>;
 
 impl<'j> Run<'j> {
-    fn new(judge: &'j mut Judge, moment: Moment) -> Self {
+    fn new(judge: &'j mut Judge, moment: Moment, arrivals: &'j [(usize, Timestamp)]) -> Self {
         Self {
             contract: &judge.contract,
             tags: &judge.tags,
             memory: &mut judge.memory,
             started: moment.started.millis(),
+            arrivals,
             latest: moment.now.millis().saturating_add(limits::FUTURE_MS),
             document: Document::default(),
             came: vec![false; judge.contract.declared().len()],
@@ -298,7 +311,7 @@ impl<'j> Run<'j> {
         };
         let mut unit = check::short_text(record.unit.as_ref(), "unit")?;
         let mut label = check::short_text(record.label.as_ref(), "label")?;
-        let time = self.record_time(record)?;
+        let time = self.record_time(record)?.or_else(|| self.arrival(record.start));
         let mut warn = check::threshold(record.warn.as_ref())?;
         let mut crit = check::threshold(record.crit.as_ref())?;
         let mut min = check::bound(record.min.as_ref())?;
@@ -308,7 +321,12 @@ impl<'j> Run<'j> {
             Admitted::Yes => {}
             Admitted::Duplicate => {
                 let message = "the same name, tags and time came before in this run";
-                let hint = "tell the two apart by a tag, or print one of them";
+                let hint = if self.arrivals.is_empty() {
+                    "tell the two apart by a tag, or print one of them"
+                } else {
+                    "they came in the same millisecond: flush after each line, print `time`, or tell \
+                     the two apart by a tag"
+                };
                 return Err(Refusal::record(Code::DuplicateSeries, record, message, hint));
             }
             Admitted::TooMany => {
@@ -413,6 +431,13 @@ impl<'j> Run<'j> {
             Some(refusal) if time.is_none() => Err(refusal.clone()),
             _ => Ok(time.or(self.document.time)),
         }
+    }
+
+    /// When what stands at `offset` came, where that is not when the run started.
+    fn arrival(&self, offset: usize) -> Option<Timestamp> {
+        let at = self.arrivals.partition_point(|(from, _)| *from <= offset);
+        let (_, time) = self.arrivals[..at].last()?;
+        (time.millis() != self.started).then_some(*time)
     }
 
     fn reject(&mut self, source: &Source<'_>, record: &Record<'_>, refusal: Refusal) {

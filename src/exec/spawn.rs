@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
 use crate::model::RunId;
 
 use super::diagnose;
-use super::spec::{Spec, Stdin};
+use super::spec::{Life, Spec, Stdin};
 
 /// A child that runs, and our ends of what connects us.
 #[derive(Debug)]
@@ -73,11 +73,13 @@ pub(super) fn spawn(spec: &Spec, run: RunId, nofile: Option<Rlimit>) -> Result<S
         .env_clear()
         .envs(spec.env.iter().map(|(k, v)| (k, v)))
         .env("TALAIA_RUN_ID", run.to_string())
-        .env("TALAIA_DEADLINE", deadline.to_string())
         .stdin(stdin)
         .stdout(Stdio::from(out_write))
         .stderr(Stdio::from(err_write))
         .process_group(0);
+    if spec.life == Life::Run {
+        command.env("TALAIA_DEADLINE", deadline.to_string());
+    }
     let child = command.spawn().map_err(|e| diagnose::explain(&spec.program, &spec.dir, &e))?;
     // Our copies of the write ends go now, or the pipes would never end.
     drop(command);
