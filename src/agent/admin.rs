@@ -113,9 +113,7 @@ async fn trigger(State(requests): Requests, UrlPath(plugin): UrlPath<String>) ->
         }
         Ok(Err(
             error @ (TriggerError::Busy(_) | TriggerError::Streams(_) | TriggerError::Closed),
-        )) => {
-            refuse(StatusCode::CONFLICT, error.to_string())
-        }
+        )) => refuse(StatusCode::CONFLICT, error.to_string()),
         Err(response) => response,
     }
 }

@@ -25,11 +25,15 @@ const CURES: [(&str, &str); 14] = [
     ("tr", "put `stdbuf -oL` before `tr`"),
     ("cut", "put `stdbuf -oL` before `cut`"),
     ("tcpdump", "run `tcpdump -l`"),
-    ("node", "write with `console.log` or `process.stdout.write`, which do not buffer; does it wait for something?"),
+    (
+        "node",
+        "write with `console.log` or `process.stdout.write`, which do not buffer; does it wait for something?",
+    ),
 ];
 
 /// What else there is.
-const OTHERWISE: &str = "put `stdbuf -oL` before the program that prints, or have it flush after each line";
+const OTHERWISE: &str =
+    "put `stdbuf -oL` before the program that prints, or have it flush after each line";
 
 /// What to do, as far as can be seen from what is run.
 pub(super) fn advice(command: &Command) -> String {

@@ -91,12 +91,16 @@ fn words(note: &Note, facts: &Facts) -> String {
             "line-cut: a line was longer than {cap} bytes, the rest of it was thrown away; print \
              shorter ones, or raise `limits = {{ line = … }}`"
         ),
-        Note::Unasked => "unasked: these lines are no answer to a tick; answer each with one line, \
+        Note::Unasked => {
+            "unasked: these lines are no answer to a tick; answer each with one line, \
                           and print nothing else"
-            .to_owned(),
-        Note::Unread => "unread: it does not read its ticks; read a line of standard input for each \
+                .to_owned()
+        }
+        Note::Unread => {
+            "unread: it does not read its ticks; read a line of standard input for each \
                          line that is printed"
-            .to_owned(),
+                .to_owned()
+        }
         Note::Silent(lived) => format!(
             "{SILENT}it has run for {} s and printed nothing; probably its output is buffered: {}",
             lived.as_secs(),

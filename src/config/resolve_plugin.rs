@@ -10,8 +10,8 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
-    Format, Leftovers, Mode, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing, environment,
-    variable, wrong_variable,
+    Format, Leftovers, Mode, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing,
+    environment, variable, wrong_variable,
 };
 use super::raw::{RawMetric, RawPlugin, RawWhen};
 use super::read::{At, Table};

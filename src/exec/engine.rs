@@ -9,9 +9,9 @@ use crate::model::PluginName;
 
 use super::plan::{Limits, Plan, Standing, Token, Untimely};
 use super::reaper::Reaper;
+use super::room::Room;
 use super::shared::{Nofile, Shared, Stop, lock};
 use super::spawn::{self, SpawnFn};
-use super::room::Room;
 use super::spec::{Run, Spec, Timetable};
 use super::worker::{self, Tools};
 
@@ -86,10 +86,9 @@ impl Exec {
             .map_err(no("event descriptor"))?;
         let nofile = Nofile::new();
         nofile.make_room(settings.limits.max_running, 0);
-        let rings = bell.try_clone().map_err(|source| ExecError::Start {
-            what: "event descriptor",
-            source,
-        })?;
+        let rings = bell
+            .try_clone()
+            .map_err(|source| ExecError::Start { what: "event descriptor", source })?;
         let shared = Arc::new(Shared {
             plan: Mutex::new(Plan::new(settings.limits)),
             inbox: Mutex::default(),

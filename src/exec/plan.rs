@@ -46,6 +46,15 @@ struct Entry {
     suspect: bool,
     /// Of a long-lived plugin.
     standing: Standing,
+    /// A tick that fell due while it was being started.
+    early_tick: Option<Instant>,
+}
+
+impl Entry {
+    /// Whether it is down and to be started by then.
+    fn starts_by(&self, at: Instant) -> bool {
+        self.standing.next_start.is_some_and(|next| next <= at)
+    }
 }
 
 /// A long-lived plugin that lived so long has recovered from whatever it died of before.
@@ -204,6 +213,7 @@ impl Plan {
                     leftovers: 0,
                     suspect: false,
                     standing: Standing::default(),
+                    early_tick: None,
                 };
                 self.entries.insert(name.clone(), entry);
                 None
@@ -248,7 +258,8 @@ impl Plan {
         let entry = self.entries.get_mut(name)?;
         if entry.spec.life.is_resident() {
             return Some(match (&entry.state, entry.spec.life) {
-                (State::Idle, _) => {
+                (State::Idle, life) => {
+                    entry.early_tick = matches!(life, Life::Tick { .. }).then_some(now);
                     self.start_at(name, now);
                     Ok(())
                 }
@@ -397,7 +408,15 @@ impl Plan {
 
     pub(super) fn standing(&self, name: &PluginName) -> Option<Standing> {
         let entry = self.entries.get(name)?;
-        entry.spec.life.is_resident().then(|| entry.standing.clone())
+        if !entry.spec.life.is_resident() {
+            return None;
+        }
+        let mut standing = entry.standing.clone();
+        let age = standing.since.and_then(|since| since.elapsed().ok());
+        if age.is_some_and(|age| age >= HEALTHY) {
+            standing.failures = 0;
+        }
+        Some(standing)
     }
 
     /// A tick came to nothing.
@@ -499,6 +518,12 @@ impl Plan {
                     State::Running { token } if open && entry.spec.life.is_resident() => {
                         self.ticks.push_back(Due { token, plugin: name.clone(), at });
                     }
+                    State::Waiting { .. } if entry.spec.life.is_resident() => {
+                        entry.early_tick = Some(at);
+                    }
+                    State::Idle if entry.spec.life.is_resident() && entry.starts_by(now) => {
+                        entry.early_tick = Some(at);
+                    }
                     State::Idle if open && !entry.spec.life.is_resident() => {
                         entry.state = State::Waiting { due: at };
                         let suspect = entry.suspect;
@@ -541,6 +566,9 @@ impl Plan {
             entry.standing.starts += 1;
             let home = Home { plugin: name.clone(), since: now, generation: entry.generation };
             self.homes.insert(token, home);
+            if let Some(at) = entry.early_tick.take() {
+                self.ticks.push_back(Due { token, plugin: name.clone(), at });
+            }
             return Step::Start(Start {
                 token,
                 spec: Arc::clone(&entry.spec),
@@ -609,7 +637,7 @@ mod tests {
     fn start(plan: &mut Plan, now: Instant) -> Option<Start> {
         match plan.step(now, true) {
             Step::Start(start) => Some(start),
-            Step::Sleep(_) => None,
+            Step::Ask(_) | Step::Sleep(_) => None,
         }
     }
 

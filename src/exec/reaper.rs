@@ -318,7 +318,8 @@ impl Reaper {
             plan.last_words(token, run);
         }
         let timed_out = matches!(run.outcome, Outcome::TimedOut { .. });
-        run.notes.extend(plan.ended(token, timed_out, Instant::now()));
+        let restart = plan.ended(token, timed_out, Instant::now());
+        run.notes.extend(restart.filter(|_| run.outcome != Outcome::Stopped));
     }
 
     /// Children that outlived 20 ms: from here on their pipes and their deadline are watched.

@@ -169,8 +169,10 @@ impl Child {
         });
         let line = format!("{{\"run\":\"{run}\",\"deadline\":{deadline}}}\n");
         // A pipe takes so short a line whole or not at all.
-        let written =
-            self.stdin.as_ref().is_some_and(|pipe| rustix::io::write(pipe, line.as_bytes()).is_ok());
+        let written = self
+            .stdin
+            .as_ref()
+            .is_some_and(|pipe| rustix::io::write(pipe, line.as_bytes()).is_ok());
         if written {
             return Tick::Sent;
         }

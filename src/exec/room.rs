@@ -98,8 +98,7 @@ mod tests {
         drop(hold);
         assert!(rung() && share.has_room());
         // Others may take all there is.
-        let others: Vec<Hold> =
-            (0..4).map(|_| Share::new(Arc::clone(&room)).take(OWN)).collect();
+        let others: Vec<Hold> = (0..4).map(|_| Share::new(Arc::clone(&room)).take(OWN)).collect();
         assert!(!share.has_room());
         drop(others);
         assert!(rung() && share.has_room());

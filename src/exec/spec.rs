@@ -135,6 +135,7 @@ pub struct Part {
     /// Whether the last line lacks its end: it was over the cap, or the program was killed.
     pub cut: bool,
     /// Gives the plugin its room back when the part has been judged.
+    #[expect(dead_code, reason = "it acts when it is dropped")]
     pub(super) hold: Option<Hold>,
 }
 

@@ -140,7 +140,8 @@ impl Reaper {
             let before = child.timer;
             child.timer = child.next_look();
             let timer = child.timer;
-            if timer != before || timer.is_some_and(|at| at <= Instant::now()) {
+            // On its way out it sets its timer itself.
+            if timer != before || !child.is_at_home() {
                 self.remind(token, timer);
             }
         }

@@ -170,7 +170,8 @@ impl Units {
     /// The first value, or line that holds something: an answer.
     pub(super) fn take_first(&mut self) -> Option<Slice> {
         if let Some(mut slice) = self.ready.pop_front() {
-            let rest = slice.first.filter(|at| *at < slice.bytes.len()).map(|at| slice.split_off(at));
+            let rest =
+                slice.first.filter(|at| *at < slice.bytes.len()).map(|at| slice.split_off(at));
             rest.into_iter().for_each(|rest| self.ready.push_front(rest));
             return Some(slice);
         }
@@ -402,7 +403,8 @@ mod tests {
         for _ in 0..1000 {
             units.push(line.as_bytes(), at(1));
         }
-        let sizes: Vec<usize> = std::iter::from_fn(|| units.next()).map(|s| s.bytes.len()).collect();
+        let sizes: Vec<usize> =
+            std::iter::from_fn(|| units.next()).map(|s| s.bytes.len()).collect();
         assert_eq!(sizes.len(), 3);
         assert!(sizes.iter().all(|size| (SLICE..SLICE + 1000).contains(size)), "{sizes:?}");
         units.flush(at(2));
@@ -410,7 +412,8 @@ mod tests {
         for _ in 0..25_000 {
             units.push(b"{\"a\":1}\n", at(3));
         }
-        let lines: Vec<usize> = std::iter::from_fn(|| units.next()).map(|s| s.bytes.len() / 8).collect();
+        let lines: Vec<usize> =
+            std::iter::from_fn(|| units.next()).map(|s| s.bytes.len() / 8).collect();
         assert_eq!(lines, [10_000, 10_000]);
     }
 }

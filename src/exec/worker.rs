@@ -107,8 +107,11 @@ impl Worker {
             let now = Instant::now();
             let open = (shared.open)();
             reaper.set_open(open, now);
-            let step =
-                if shared.is_stopping() { Step::Sleep(None) } else { shared.plan().step(now, open) };
+            let step = if shared.is_stopping() {
+                Step::Sleep(None)
+            } else {
+                shared.plan().step(now, open)
+            };
             let until = match step {
                 Step::Start(start) => {
                     drop(reaper);
