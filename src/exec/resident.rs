@@ -240,7 +240,11 @@ impl Child {
         }
     }
 
-    fn part(&mut self, slice: Slice, asked: Option<Asked>, now: Instant) -> Run {
+    fn part(&mut self, mut slice: Slice, asked: Option<Asked>, now: Instant) -> Run {
+        if asked.is_some() {
+            // An answer is of the moment of its question, as a run's output is of its start.
+            slice.arrivals.clear();
+        }
         let spec = &self.opening.spec;
         let mut notes =
             self.resident.as_mut().map(|r| std::mem::take(&mut r.notes)).unwrap_or_default();

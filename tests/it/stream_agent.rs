@@ -300,3 +300,33 @@ fn settings_that_contradict_each_other_are_all_named() {
         "6 errors",
     ]);
 }
+
+#[test]
+fn every_example_that_lives_on_reports() {
+    let site = Site::new();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/talaia.toml");
+    for (name, metric) in [
+        ("busy", "cpu_busy"),
+        ("disks", "disk_read"),
+        ("timers", "timer_late"),
+        ("interrupts", "switches"),
+    ] {
+        let mut command = site.command(&["test", "--json", "--times", "2", "--config"]);
+        // Interpreters are found where they are here.
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.arg(&config).arg(name).env("PATH", path);
+        let done = crate::support::finish(command, b"");
+        if done.stderr.contains("would not run it here") {
+            skip(&format!("{name}: {}", done.stderr.trim()));
+            continue;
+        }
+        let reports: Vec<Value> =
+            done.code(0).stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(reports.len(), 2, "{}", done.stdout);
+        for report in &reports {
+            assert_eq!(report["outcome"]["kind"], "answered");
+            let metrics = report["metrics"].as_array().unwrap();
+            assert!(metrics.iter().any(|m| m["name"] == metric), "{name}: {report}");
+        }
+    }
+}

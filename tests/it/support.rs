@@ -264,7 +264,7 @@ fn signal(pid: u32, signal: Signal) {
     let _ended = kill_process(pid, signal);
 }
 
-fn finish(mut command: Command, stdin: &[u8]) -> Done {
+pub(crate) fn finish(mut command: Command, stdin: &[u8]) -> Done {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
