@@ -324,7 +324,7 @@ fn timeout(raw: &RawPlugin, interval: Option<Duration>, cx: &mut Cx<'_>) -> Dura
         cx.found.push(
             Diagnostic::warning("the timeout is longer than the interval")
                 .at(&at.place)
-                .help("while one goes on, those that fall due are skipped and counted"),
+                .help("while a run goes on, those that fall due are skipped and counted"),
         );
     }
     timeout
