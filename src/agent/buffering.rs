@@ -60,7 +60,9 @@ pub(super) fn advice(command: &Command) -> String {
         Some(line) => {
             let words: Vec<String> =
                 line.split_whitespace().map(|word| file_name(Path::new(word))).collect();
-            words.iter().for_each(|word| add(word));
+            for word in &words {
+                add(word);
+            }
             if words.iter().any(|word| is_shell(word)) {
                 commands(rest).for_each(&mut add);
             }

@@ -318,11 +318,10 @@ impl Child {
             (Phase::Running, Outcome::Stopped) if self.resident.is_some() => {
                 self.close(Some(why), now);
             }
-            (Phase::Running, _) => self.start_ladder(why, now),
             (Phase::Closing { .. }, Outcome::Stopped) => {
                 self.phase = Phase::Closing { why: Some(why) };
             }
-            (Phase::Closing { .. }, _) => self.start_ladder(why, now),
+            (Phase::Running | Phase::Closing { .. }, _) => self.start_ladder(why, now),
             (Phase::Ending { .. } | Phase::Leaving { .. }, _) => {}
         }
     }

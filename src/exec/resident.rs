@@ -365,6 +365,7 @@ impl Child {
 }
 
 /// Which stretch of a life a report is of.
+#[derive(Clone, Copy)]
 struct Stretch {
     id: RunId,
     started: SystemTime,

@@ -6,7 +6,7 @@ use rustix::event::epoll;
 
 use crate::model::{Outcome, Stream};
 
-use super::child::Drained;
+use super::child::{Child, Drained};
 use super::plan::{Due, Token};
 use super::reaper::Reaper;
 use super::resident::Tick;
@@ -34,7 +34,7 @@ impl Reaper {
             .paused
             .iter()
             .copied()
-            .filter(|token| self.children.get(token).is_none_or(|child| child.has_room()))
+            .filter(|token| self.children.get(token).is_none_or(Child::has_room))
             .collect();
         for token in ready {
             self.paused.remove(&token);

@@ -172,7 +172,9 @@ impl Units {
         if let Some(mut slice) = self.ready.pop_front() {
             let rest =
                 slice.first.filter(|at| *at < slice.bytes.len()).map(|at| slice.split_off(at));
-            rest.into_iter().for_each(|rest| self.ready.push_front(rest));
+            if let Some(rest) = rest {
+                self.ready.push_front(rest);
+            }
             return Some(slice);
         }
         let first = self.done.as_ref()?.first?;
@@ -375,7 +377,7 @@ mod tests {
         assert_eq!(parts(&mut units), ["0123456789\n0123456789", "end\n"]);
         assert!(!units.is_endless());
         for _ in 0..200 {
-            units.push(&[b'x'; 65536], at(4));
+            units.push(&vec![b'x'; 65536], at(4));
         }
         assert!(units.is_endless());
         assert!(units.open.len() <= 10);

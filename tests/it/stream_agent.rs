@@ -330,3 +330,42 @@ fn every_example_that_lives_on_reports() {
         }
     }
 }
+
+#[test]
+fn who_waits_wakes_nobody() {
+    let mut site = Site::new();
+    site.script("s.sh", "echo '{}'; read -r end");
+    site.script("t.sh", ANSWER);
+    let mut config = format!(
+        "{OUTPUT}[plugins.t]\ncommand = [\"./t.sh\"]\nmode = \"stream\"\ntrigger = \"tick\"\ninterval = \"1d\"\ntimeout = \"1s\"\n"
+    );
+    for n in 0..10 {
+        config += &format!("[plugins.s{n}]\ncommand = [\"./s.sh\"]\nmode = \"stream\"\n");
+    }
+    site.configure(&config);
+    let agent = site.start_agent();
+    site.until("a report of each", |site| {
+        let status = site.status()?;
+        let plugins = status["plugins"].as_object()?;
+        plugins.values().all(|p| p["runs"].as_u64() >= Some(1)).then_some(())
+    });
+    // The deadline of the tick that was answered passes in this time as well.
+    let before = sleeps(agent, "exec");
+    std::thread::sleep(Duration::from_secs(2));
+    let woken = sleeps(agent, "exec") - before;
+    assert!(before > 0 && woken <= 1, "woken {woken} times");
+    assert!(site.stop(agent).success());
+}
+
+/// How often the threads of that name have gone to sleep.
+fn sleeps(pid: u32, name: &str) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("status")).ok())
+        .filter(|status| status.lines().next().is_some_and(|line| line.ends_with(name)))
+        .filter_map(|status| {
+            let line = status.lines().find(|l| l.starts_with("voluntary_ctxt_switches"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        })
+        .sum()
+}
