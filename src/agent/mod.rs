@@ -13,10 +13,13 @@
 
 pub mod admin;
 mod keeper;
+mod lags;
 mod outputs;
+mod own;
 mod plugin;
 pub mod prepare;
 pub mod reload;
+pub mod replay;
 pub mod report;
 pub mod status;
 mod supervisor;

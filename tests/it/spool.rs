@@ -36,7 +36,7 @@ pub(crate) fn report(plugin: &str, accepted: u64, rejected: u64, pad: usize) -> 
         body: body.into_bytes(),
         counts: Counts { produced, accepted, rejected },
         skipped: 0,
-        rejections: Vec::new(),
+        quarantine: QuarantineChange::default(),
     }
 }
 

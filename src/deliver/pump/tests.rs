@@ -76,7 +76,7 @@ impl Bench {
             let body = format!(r#"{{"plugin":"p","x":"{}"}}"#, "y".repeat(pad)).into_bytes();
             let counts = Counts { produced: 1, accepted: 1, rejected: [].into() };
             let plugin = "p".parse().unwrap();
-            let report = NewReport { plugin, body, counts, skipped: 0, rejections: vec![] };
+            let report = NewReport { plugin, body, counts, skipped: 0, quarantine: QuarantineChange::default() };
             self.spool.append(report).unwrap().await.unwrap();
         }
     }
@@ -243,7 +243,7 @@ async fn it_runs_until_it_is_stopped_and_tries_once_more() {
     let counts = Counts { produced: 1, accepted: 1, rejected: [].into() };
     let plugin: crate::model::PluginName = "p".parse().unwrap();
     let late =
-        NewReport { plugin, body: b"{\"a\":1}".into(), counts, skipped: 0, rejections: vec![] };
+        NewReport { plugin, body: b"{\"a\":1}".into(), counts, skipped: 0, quarantine: QuarantineChange::default() };
     let run = bench.pump.run(stop.subscribe());
     let watch = async {
         let until = Instant::now() + Duration::from_secs(10);

@@ -240,7 +240,7 @@ fn closing_commits_what_is_queued() {
     let counts = Counts { produced: 2, accepted: 2, rejected: [].into() };
     let plugin = "p".parse().unwrap();
     let report =
-        NewReport { plugin, body: b"{\"a\":1}".into(), counts, skipped: 3, rejections: vec![] };
+        NewReport { plugin, body: b"{\"a\":1}".into(), counts, skipped: 3, quarantine: QuarantineChange::default() };
     let ticket = spool.append(report).unwrap();
     drop(spool);
     assert_eq!(ticket.wait(), Ok(Seq(1)));
