@@ -60,7 +60,13 @@ pub(super) fn reports(
         };
         // What has only numbers and texts in it can be written.
         let body = serde_json::to_vec(&report).ok()?;
-        Some(NewReport { plugin, body, counts, skipped: 0, quarantine: QuarantineChange::default() })
+        Some(NewReport {
+            plugin,
+            body,
+            counts,
+            skipped: 0,
+            quarantine: QuarantineChange::default(),
+        })
     })
 }
 

@@ -82,11 +82,7 @@ impl Plugin {
 
     /// Judges excerpts of one run again, one verdict for each; `None` for what could not be read in
     /// the format that the plugin still has.
-    pub(super) fn judge_again(
-        &self,
-        moment: Moment,
-        items: &[Quarantined],
-    ) -> Vec<Option<Judged>> {
+    pub(super) fn judge_again(&self, moment: Moment, items: &[Quarantined]) -> Vec<Option<Judged>> {
         let format = self.facts.format;
         let as_before = |item: &Quarantined| {
             item.form == Some(ExcerptForm::Text) && item.format.as_deref() == Some(format.as_str())

@@ -180,7 +180,8 @@ impl Work<'_> {
         let mut batch = Batch::default();
         for (item, judged) in items.iter().zip(verdicts) {
             let Some(judged) = judged else {
-                let why = format!("it is not {}, which the plugin's format still is", plugin.format());
+                let why =
+                    format!("it is not {}, which the plugin's format still is", plugin.format());
                 self.stays(item, &item.code, &why);
                 continue;
             };
@@ -284,8 +285,7 @@ impl Work<'_> {
     ) -> Result<(), ReplayError> {
         let body = serde_json::to_vec(report).map_err(ReplayError::Json)?;
         let (left, accepted) = (quarantine.leave.len() as u64, counts.accepted);
-        let new =
-            NewReport { plugin: report.plugin.clone(), body, counts, skipped: 0, quarantine };
+        let new = NewReport { plugin: report.plugin.clone(), body, counts, skipped: 0, quarantine };
         let ticket = self.spool.append(new).map_err(ReplayError::Append)?;
         ticket.wait().map_err(ReplayError::Lost)?;
         self.done.replayed += left;

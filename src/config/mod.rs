@@ -37,7 +37,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use agent::{AgentConfig, HubConfig, SpoolConfig, QuarantineConfig, SELF_PLUGIN};
+pub use agent::{AgentConfig, HubConfig, QuarantineConfig, SELF_PLUGIN, SpoolConfig};
 pub use command::Command;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, User};

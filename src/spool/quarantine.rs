@@ -263,10 +263,7 @@ fn leave(db: &Connection, state: &mut State, ids: &[i64]) -> rusqlite::Result<()
     let ids = Value::Text(serde_json::to_string(ids).unwrap_or_default());
     let which = "id IN (SELECT value FROM json_each(:ids))";
     let bytes = weight(db, which, named_params! { ":ids": ids })?;
-    db.execute(
-        &format!("DELETE FROM quarantine WHERE {which}"),
-        named_params! { ":ids": ids },
-    )?;
+    db.execute(&format!("DELETE FROM quarantine WHERE {which}"), named_params! { ":ids": ids })?;
     state.quarantine_bytes = state.quarantine_bytes.saturating_sub(bytes);
     Ok(())
 }
@@ -290,8 +287,8 @@ pub(super) fn reconsider(
     found: &[(i64, Rejection)],
 ) -> rusqlite::Result<()> {
     let mut length = db.prepare("SELECT length(body) FROM quarantine WHERE id = ?1")?;
-    let mut update = db
-        .prepare("UPDATE quarantine SET code = ?2, message = ?3, body = ?4 WHERE id = ?1")?;
+    let mut update =
+        db.prepare("UPDATE quarantine SET code = ?2, message = ?3, body = ?4 WHERE id = ?1")?;
     for (id, rejection) in found {
         let before = length.query_row([id], |row| count(row, 0)).optional()?;
         let Some(before) = before else { continue };

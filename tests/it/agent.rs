@@ -32,7 +32,7 @@ impl Site {
     /// `[agent]` is written here; `config` is what follows.
     fn configure(&self, config: &str) {
         let text = format!(
-            "[agent]\ndata_dir = \"{}\"\nhost = \"test-host\"\n\
+            "[agent]\ndata_dir = \"{}\"\nhost = \"test-host\"\nself_metrics = false\n\
              spool = {{ commit_interval = \"5ms\", min_free = \"0B\" }}\n{config}",
             self.path("data").display()
         );

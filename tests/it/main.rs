@@ -23,7 +23,11 @@ mod judge;
 #[cfg(feature = "hub")]
 #[cfg(feature = "hub")]
 mod kill;
+#[cfg(feature = "hub")]
+mod own;
 mod plugins;
+#[cfg(feature = "hub")]
+mod quarantine;
 mod schema;
 mod spool;
 mod spool_damage;

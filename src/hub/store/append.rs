@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::hub::wire::{self, Fault, Report};
-use crate::model::{BatchReply, Outcome, Refused, Seq, Status};
+use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Status};
 
 use super::codec::RawBlock;
 use super::known::{Known, Monitor};
@@ -154,11 +154,17 @@ impl Writer {
             monitor.skipped = monitor.skipped.saturating_add_unsigned(report.skipped);
             take_run(conn, &mut insert_run, monitor, report)?;
             let monitor = monitor.id;
+            let mut own_facts = false;
             for metric in &report.metrics {
+                own_facts |= metric.name.starts_with(RUN_FACTS);
                 let tags = report.tags.get(metric.tags.clone()).unwrap_or_default();
                 let series = known.series(conn, monitor, metric, tags)?;
                 let ms = metric.time.unwrap_or(report.started).millis();
                 block.push(series, ms, metric.value.scalar());
+            }
+            // A plugin that prints such names itself means something else by them.
+            if !own_facts {
+                take_facts(conn, known, block, monitor, report)?;
             }
             if block.points() >= BLOCK_POINTS {
                 points += write_block(conn, block)?;
@@ -296,9 +302,49 @@ fn mark(conn: &Connection, account: i64, spool: &str, output: &str) -> Result<u6
 
 const INSERT_RUN: &str = "INSERT INTO runs (monitor_id, run, started_ms, duration, interval, good, \
     outcome, status, message, warnings, produced, accepted, rejected, skipped, leftovers, cpu, \
-    max_rss, stdout, stderr, tail, before, bad_before, nth) \
+    max_rss, stdout, stderr, tail, before, bad_before, nth, replay_of) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-    ?20, ?21, ?22, ?23)";
+    ?20, ?21, ?22, ?23, ?24)";
+
+/// Makes points of what the report says of its run. No run belongs to records that were judged
+/// again; a whole report that comes again has that of its own.
+fn take_facts(
+    conn: &Connection,
+    known: &mut Known,
+    block: &mut RawBlock,
+    monitor: i64,
+    report: &Report<'_>,
+) -> Result<(), AppendError> {
+    if report.replay_of.is_some_and(|run| run != report.run) {
+        return Ok(());
+    }
+    let facts = RunFacts {
+        outcome: &report.outcome,
+        duration: report.duration,
+        usage: &report.usage,
+        rejected: report.counts.rejected_total(),
+        skipped: report.skipped,
+    };
+    let ms = report.started.millis();
+    for fact in facts.metrics() {
+        let metric = wire::Metric {
+            name: fact.name.into(),
+            value: wire::Given::Plain((&fact.value).into()),
+            kind: fact.kind,
+            unit: fact.unit.map(Into::into),
+            label: Some(fact.label.into()),
+            tags: 0..0,
+            time: None,
+            warn: None,
+            crit: None,
+            min: None,
+            max: None,
+        };
+        let series = known.series(conn, monitor, &metric, &[])?;
+        block.push(series, ms, metric.value.scalar());
+    }
+    Ok(())
+}
 
 /// Adds the run to the monitor's chain.
 fn take_run(
@@ -337,11 +383,15 @@ fn take_run(
         monitor.last_run,
         monitor.last_bad,
         monitor.reports,
+        report.replay_of.map(|run| *run.uuid().as_bytes()),
     ])?;
     let id = conn.last_insert_rowid();
-    monitor.last_run = Some(id);
-    if !good {
-        monitor.last_bad = Some(id);
+    // What is replayed happened before: it says nothing of how the plugin is now.
+    if report.replay_of.is_none() || monitor.last_run.is_none() {
+        monitor.last_run = Some(id);
+        if !good {
+            monitor.last_bad = Some(id);
+        }
     }
     if report.rejected.is_empty() {
         return Ok(());

@@ -49,6 +49,8 @@ pub(crate) struct RunRow {
     pub(crate) host: String,
     pub(crate) plugin: String,
     pub(crate) run: RunId,
+    /// The run whose records these are, where no program ran.
+    pub(crate) replay_of: Option<RunId>,
     #[serde(rename = "started", serialize_with = "time")]
     pub(crate) started_ms: i64,
     pub(crate) duration: f64,
@@ -159,7 +161,7 @@ fn time<S: Serializer>(ms: &i64, s: S) -> Result<S::Ok, S::Error> {
 
 const RUN_COLUMNS: &str = "r.id, r.run, r.started_ms, r.duration, r.interval, r.outcome, r.status, \
     r.message, r.warnings, r.produced, r.accepted, r.rejected, r.skipped, r.leftovers, r.cpu, \
-    r.max_rss, r.stdout, r.stderr, r.tail";
+    r.max_rss, r.stdout, r.stderr, r.tail, r.replay_of";
 
 /// Reads a run whose columns start at `at`.
 fn run(row: &Row<'_>, at: usize, host: String, plugin: String) -> rusqlite::Result<RunRow> {
@@ -194,6 +196,9 @@ fn run(row: &Row<'_>, at: usize, host: String, plugin: String) -> rusqlite::Resu
             stderr: row.get::<_, i64>(at + 17)? as u64,
         },
         stderr: row.get(at + 18)?,
+        replay_of: row
+            .get::<_, Option<[u8; 16]>>(at + 19)?
+            .map(|bytes| RunId::from(uuid::Uuid::from_bytes(bytes))),
     })
 }
 

@@ -14,7 +14,10 @@ use super::StoreError;
 const APPLICATION: i64 = 0x544c_4842;
 
 /// The tables' version. A file with a higher one is refused untouched.
-pub(crate) const VERSION: i64 = 1;
+///
+/// 1: the first.
+/// 2: runs know which run they are a replay of.
+pub(crate) const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE accounts (
@@ -80,7 +83,7 @@ CREATE TABLE runs (
     outcome TEXT, status TEXT NOT NULL, message TEXT, warnings TEXT, produced INTEGER NOT NULL,
     accepted INTEGER NOT NULL, rejected TEXT, skipped INTEGER NOT NULL, leftovers INTEGER NOT NULL,
     cpu REAL NOT NULL, max_rss INTEGER NOT NULL, stdout INTEGER NOT NULL, stderr INTEGER NOT NULL,
-    tail TEXT
+    tail TEXT, replay_of BLOB
 ) STRICT;
 CREATE TABLE rejections (
     id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run BLOB NOT NULL,
@@ -89,6 +92,9 @@ CREATE TABLE rejections (
 ) STRICT;
 CREATE INDEX rejections_of_monitor ON rejections (monitor_id);
 ";
+
+/// What makes a file of version `n + 1` of one of version `n`, from the first on.
+const STEPS: [&str; VERSION as usize - 1] = ["ALTER TABLE runs ADD COLUMN replay_of BLOB;"];
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +169,13 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
         conn.execute_batch(&format!(
             "BEGIN IMMEDIATE; {TABLES}
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+        ))
+        .map_err(said)?;
+    } else if version < VERSION {
+        let done = usize::try_from(version - 1).unwrap_or(0);
+        let steps: String = STEPS.iter().skip(done).copied().collect();
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"
         ))
         .map_err(said)?;
     }
