@@ -58,7 +58,7 @@ pub(super) async fn series(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let filter = listing(&hall, &headers, query.as_deref()).await?;
+    let filter = filtered(&hall, &headers, query.as_deref(), Names::Given).await?;
     let limit = filter.limit;
     let rows = hall.store.read(move |conn| store::series(conn, &filter)).await?;
     Ok(answer(page(rows, limit, |row| row.id)))
@@ -124,10 +124,26 @@ fn page<T>(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> i64) -> Listing<T
     Listing { items, next }
 }
 
+/// Whether what is listed has names to filter by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Given,
+    None,
+}
+
 async fn listing(
     hall: &server::Shared,
     headers: &HeaderMap,
     query: Option<&str>,
+) -> Result<Filter, Problem> {
+    filtered(hall, headers, query, Names::None).await
+}
+
+async fn filtered(
+    hall: &server::Shared,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    names: Names,
 ) -> Result<Filter, Problem> {
     let account = server::reader_account(hall, headers).await?;
     let mut filter = Filter { account, limit: ITEMS + 1, ..Filter::default() };
@@ -135,6 +151,7 @@ async fn listing(
         match name.as_str() {
             "host" => filter.host = Some(value),
             "plugin" => filter.plugin = Some(value),
+            "name" if names == Names::Given => filter.name = Some(value),
             "limit" => filter.limit = count(&value, MOST_ITEMS)? + 1,
             "after" => {
                 let after = value.parse().map_err(|_| {
@@ -160,7 +177,7 @@ fn points_query(account: i64, query: &str, now: i64) -> Result<PointsQuery, Prob
         match name.as_str() {
             "host" => wanted.filter.host = Some(value),
             "plugin" => wanted.filter.plugin = Some(value),
-            "name" => wanted.name = Some(value),
+            "name" => wanted.filter.name = Some(value),
             "tag" => {
                 let (key, value) = value
                     .split_once(':')

@@ -113,7 +113,12 @@ impl Bench {
 
     fn quarantined(&self) -> Vec<i64> {
         let inspector = Inspector::open(self.dir.path()).unwrap();
-        inspector.quarantine(&Pick::default(), 0, 100).unwrap().iter().filter_map(|q| q.seq).collect()
+        inspector
+            .quarantine(&Pick::default(), 0, 100)
+            .unwrap()
+            .iter()
+            .filter_map(|q| q.seq)
+            .collect()
     }
 }
 

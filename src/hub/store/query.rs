@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use rusqlite::{Connection, Row, named_params, params};
 use serde::{Serialize, Serializer};
 
-use crate::model::{Outcome, RunId, Status, Tags, Timestamp, Usage, Value};
+use crate::model::{Outcome, RUN_FACTS, RunId, Status, Tags, Timestamp, Usage, Value};
 
 use super::codec::{self, Scalar};
 use super::compact::each_raw;
@@ -20,6 +20,8 @@ pub(crate) struct Filter {
     pub(crate) account: i64,
     pub(crate) host: Option<String>,
     pub(crate) plugin: Option<String>,
+    /// Of series: those with this name; without one, all but the facts of runs.
+    pub(crate) name: Option<String>,
     /// The id after which to go on; for runs and rejections, which come newest first, before which.
     pub(crate) after: Option<i64>,
     pub(crate) limit: usize,
@@ -117,7 +119,6 @@ pub(crate) struct RejectionRow {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PointsQuery {
     pub(crate) filter: Filter,
-    pub(crate) name: Option<String>,
     pub(crate) tags: Vec<(String, String)>,
     /// First and last millisecond, both included.
     pub(crate) from: i64,
@@ -325,23 +326,23 @@ pub(crate) fn rejections(
     rows.collect()
 }
 
-fn bare_series(
-    conn: &Connection,
-    filter: &Filter,
-    name: Option<&str>,
-) -> rusqlite::Result<Vec<SeriesRow>> {
+fn bare_series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<SeriesRow>> {
     let mut statement = conn.prepare_cached(
         "SELECT s.id, m.host, m.plugin, s.name, s.tags, s.kind, s.unit, s.label, s.warn, s.crit,
          s.min, s.max, s.last_ms, s.last_value
          FROM series s JOIN monitors m ON m.id = s.monitor_id
          WHERE m.account_id = :account AND s.id > :after
          AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
-         AND (:name IS NULL OR s.name = :name) ORDER BY s.id LIMIT :limit",
+         AND CASE WHEN :name IS NULL THEN s.name NOT GLOB :facts ELSE s.name = :name END
+         ORDER BY s.id LIMIT :limit",
     )?;
     let rows = statement.query_map(
         named_params! {
             ":account": filter.account, ":after": filter.after.unwrap_or(0), ":host": filter.host,
-            ":plugin": filter.plugin, ":name": name, ":limit": filter.limit as i64
+            ":plugin": filter.plugin, ":name": filter.name, ":limit": filter.limit as i64,
+            // What a plugin printed is one thing, what is known of its runs another: that is there
+            // for those who name it.
+            ":facts": format!("{RUN_FACTS}*"),
         },
         |row| {
             let tags: String = row.get(4)?;
@@ -369,7 +370,7 @@ fn bare_series(
 
 /// Series with their last values, in the order in which the hub met them.
 pub(crate) fn series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<SeriesRow>> {
-    let mut found = bare_series(conn, filter, None)?;
+    let mut found = bare_series(conn, filter)?;
     let mut newest: HashMap<i64, (i64, Value), RandomState> =
         found.iter_mut().map(|s| (s.id, s.last.take().unwrap_or((i64::MIN, Value::Gap)))).collect();
     each_raw(conn, |series, ms, value| {
@@ -392,7 +393,7 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
     filter.limit = SERIES_A_PAGE;
     // The series in which the last answer ended comes again.
     filter.after = query.position.map(|p| p.series - 1);
-    let mut candidates = bare_series(conn, &filter, query.name.as_deref())?;
+    let mut candidates = bare_series(conn, &filter)?;
     let last_candidate =
         (candidates.len() == SERIES_A_PAGE).then(|| candidates.last().map(|s| s.id)).flatten();
     candidates

@@ -42,6 +42,7 @@ impl Bench {
             grown: false,
             guard_at: Instant::now(),
             ages_at: Instant::now(),
+            quarantine_at: Instant::now(),
         };
         let mut bench = Self { dir, writer };
         bench.set_outputs(&["main"]);
