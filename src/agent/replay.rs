@@ -19,7 +19,8 @@ use crate::model::{
     Counts, Outcome, PluginName, Rejection, Report, RunId, Status, Timestamp, Usage, limits,
 };
 use crate::spool::{
-    AppendError, Inspector, Lost, NewReport, Pick, QuarantineChange, Quarantined, Spool, SpoolError,
+    AppendError, Inspector, Lost, NewReport, Pick, QuarantineChange, Quarantined, Spool,
+    SpoolError, Ticket,
 };
 
 use super::keeper::Plugins;
@@ -30,6 +31,8 @@ use super::supervisor::spool_options;
 const PAGE: usize = 256;
 /// Things that stay, named in the summary.
 const NAMED: usize = 100;
+/// Reports that wait for the disk together; waiting for each would take a commit interval a report.
+const IN_FLIGHT: usize = 64;
 
 /// What a replay came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +100,12 @@ pub(super) fn replay(
     pick: &Pick,
 ) -> Result<Replayed, ReplayError> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut work = Work { spool, plugins, host: &agent.host, done: Replayed::default() };
-    work.all(&agent.data_dir, pick)?;
+    let done = Replayed::default();
+    let mut work = Work { spool, plugins, host: &agent.host, in_flight: Vec::new(), done };
+    let read = work.all(&agent.data_dir, pick);
+    // Also after an error: the next replay must not find what this one has appended.
+    let written = work.land();
+    read.and(written)?;
     Ok(work.done)
 }
 
@@ -106,6 +113,7 @@ struct Work<'a> {
     spool: &'a Spool,
     plugins: &'a Plugins,
     host: &'a str,
+    in_flight: Vec<Ticket>,
     done: Replayed,
 }
 
@@ -286,12 +294,21 @@ impl Work<'_> {
         let body = serde_json::to_vec(report).map_err(ReplayError::Json)?;
         let (left, accepted) = (quarantine.leave.len() as u64, counts.accepted);
         let new = NewReport { plugin: report.plugin.clone(), body, counts, skipped: 0, quarantine };
+        if self.in_flight.len() >= IN_FLIGHT {
+            self.land()?;
+        }
         let ticket = self.spool.append(new).map_err(ReplayError::Append)?;
-        ticket.wait().map_err(ReplayError::Lost)?;
+        self.in_flight.push(ticket);
         self.done.replayed += left;
         self.done.accepted += accepted;
         self.done.reports += 1;
         Ok(())
+    }
+
+    /// Waits until all that was appended is on disk.
+    fn land(&mut self) -> Result<(), ReplayError> {
+        let landed: Vec<_> = self.in_flight.drain(..).map(Ticket::wait).collect();
+        landed.into_iter().try_for_each(|seq| seq.map(drop)).map_err(ReplayError::Lost)
     }
 
     fn stays(&mut self, item: &Quarantined, code: &str, why: &str) {

@@ -27,15 +27,16 @@ pub(crate) fn ask(
     method: reqwest::Method,
     path: &str,
 ) -> Result<Vec<u8>, Failure> {
-    send(data_dir, method, path, None)
+    send(data_dir, method, path, None, PATIENCE)
 }
 
-/// The same, with a body of JSON. Where no agent listens the exit code is [`Exit::Unreachable`].
+/// The same, with a body of JSON, for what may take as long as `patience`. Where no agent listens the exit code is [`Exit::Unreachable`].
 pub(crate) fn send(
     data_dir: &Path,
     method: reqwest::Method,
     path: &str,
     json: Option<Vec<u8>>,
+    patience: Duration,
 ) -> Result<Vec<u8>, Failure> {
     let socket = socket_path(data_dir);
     let unreachable = |why: &str| {
@@ -54,7 +55,7 @@ pub(crate) fn send(
     )]
     let client = reqwest::Client::builder()
         .unix_socket(socket.as_path())
-        .timeout(PATIENCE)
+        .timeout(patience)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .build()

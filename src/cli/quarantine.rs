@@ -1,7 +1,7 @@
 //! `talaia quarantine`: what was refused, to look at, to replay and to drop.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 
@@ -20,6 +20,9 @@ use super::{client, running};
 
 /// Things that are read at a time.
 const PAGE: usize = 256;
+
+/// Replaying a full quarantine takes a while on a slow disk.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 pub(crate) fn run(command: &QuarantineCommand) -> Result<Exit, Failure> {
     match command {
@@ -223,7 +226,7 @@ fn discard(args: &ConfigArgs, pick: &Pick) -> Result<u64, Failure> {
         quota: u64::MAX,
         min_free: 0,
         quarantine_quota: u64::MAX,
-        quarantine_age: std::time::Duration::MAX,
+        quarantine_age: Duration::MAX,
         ..Options::new(data_dir)
     };
     let (spool, _opened) = Spool::open(options).map_err(|e| failure(&e))?;
@@ -233,7 +236,7 @@ fn discard(args: &ConfigArgs, pick: &Pick) -> Result<u64, Failure> {
 /// What the running agent answers; `None` where none listens.
 fn ask(data_dir: &Path, path: &str, pick: &Pick) -> Result<Option<Vec<u8>>, Failure> {
     let body = serde_json::to_vec(pick).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
-    match client::send(data_dir, Method::POST, path, Some(body)) {
+    match client::send(data_dir, Method::POST, path, Some(body), PATIENCE) {
         Ok(answer) => Ok(Some(answer)),
         // A socket that nobody listens at was left by an agent that was killed.
         Err(failure) if failure.exit == Exit::Unreachable => Ok(None),

@@ -461,7 +461,7 @@ fn points(site: &Site, name: &str) -> Option<Vec<Value>> {
 /// `TALAIA_SEED` repeats the moments of a run.
 #[test]
 fn killed_while_it_replays_nothing_is_lost_and_nothing_is_there_twice() {
-    const RUNS: usize = 120;
+    const RUNS: usize = 1500;
     const EACH: usize = 3;
     let seed: u64 = std::env::var("TALAIA_SEED")
         .map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
@@ -483,8 +483,9 @@ fn killed_while_it_replays_nothing_is_lost_and_nothing_is_there_twice() {
             let record = |n| refused_record(format!("{{\"m{}\":1}}", run * EACH + n).as_bytes());
             bad.quarantine.come = (0..EACH).map(record).collect();
             bad.quarantine.format = "json";
-            spool.append(bad).unwrap().wait().unwrap();
+            drop(spool.append(bad).unwrap());
         }
+        spool.flush().wait().unwrap();
     }
     let mut state = seed;
     let mut kills = 0;
