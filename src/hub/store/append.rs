@@ -48,6 +48,9 @@ pub(crate) struct Writer {
     /// Runs since the last sweep, and where it ended.
     pub(super) unswept: u64,
     pub(super) swept: i64,
+    /// The report at which a test wants a panic.
+    #[cfg(test)]
+    pub(super) panic_at: Option<u64>,
 }
 
 impl Writer {
@@ -67,6 +70,8 @@ impl Writer {
             untrimmed: HashMap::new(),
             unswept: 0,
             swept: 0,
+            #[cfg(test)]
+            panic_at: None,
         })
     }
 
@@ -125,6 +130,8 @@ impl Writer {
         mut reports: wire::Reports<'_>,
         now: i64,
     ) -> Result<Appended, AppendError> {
+        #[cfg(test)]
+        let panic_at = self.panic_at;
         let Self { conn, known, block, untrimmed, .. } = self;
         let spool = batch.agent.spool.to_string();
         let mark = mark(conn, account, &spool, &batch.output)?;
@@ -141,6 +148,8 @@ impl Writer {
                 continue;
             }
             through = report.seq.0;
+            #[cfg(test)]
+            assert_ne!(panic_at, Some(through), "injected");
             if let Some(refused) = refuse(conn, account, report)? {
                 reply.refused.push(refused);
                 continue;

@@ -123,6 +123,12 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     }
 }
 
+/// Opens the file again while the other connection may be using it: it is never moved aside, which
+/// would leave the two with different files.
+pub(super) fn reopen(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    try_open(path, access)
+}
+
 fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     let said = |source| StoreError::Sqlite { action: "open", source };
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
