@@ -17,6 +17,7 @@ mod outputs;
 mod plugin;
 pub mod prepare;
 pub mod reload;
+mod reloading;
 pub mod report;
 pub mod status;
 mod supervisor;

@@ -21,9 +21,10 @@ mod exec;
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]
-#[cfg(feature = "hub")]
 mod kill;
 mod plugins;
+#[cfg(feature = "hub")]
+mod reload;
 mod schema;
 mod spool;
 mod spool_damage;

@@ -34,8 +34,8 @@ pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RejectionRow, RunRow, SeriesRow, Totals, plugins,
     points, rejections, runs, runs_of, series, totals, visit,
 };
-pub(crate) use schema::{Access, open};
 use schema::reopen;
+pub(crate) use schema::{Access, open};
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +130,7 @@ impl Store {
     pub(crate) fn open(limits: Limits) -> Result<Self, StoreError> {
         let path = limits.path.clone();
         let writer = Writer::new(open(&path, Access::Write)?, limits.clone())?;
-        let write_again =
-            move || Writer::new(reopen(&limits.path, Access::Write)?, limits.clone());
+        let write_again = move || Writer::new(reopen(&limits.path, Access::Write)?, limits.clone());
         let reader = open(&path, Access::Read)?;
         let read_again = move || reopen(&path, Access::Read);
         Ok(Self {
