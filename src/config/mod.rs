@@ -46,9 +46,7 @@ pub use node::Place;
 pub use output::{
     Compression, EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Proxy, Start, TalaiaOutput,
 };
-pub use plugin::{
-    Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing,
-};
+pub use plugin::{Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing};
 pub use schema::{schema, schema_text};
 
 use crate::model::PluginName;

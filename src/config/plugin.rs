@@ -15,7 +15,7 @@ use super::resolve::Cx;
 use super::secrets;
 use super::values::{EnvText, later_version};
 use crate::contract::{Contract, ContractError, Declared, Strictness};
-use crate::model::{PluginKey, PluginName, Secret, Tags};
+use crate::model::{Format, FormatError, PluginKey, PluginName, Secret, Tags};
 use crate::schedule::{Cron, Every, Schedule};
 
 /// One plugin. Equal to another exactly when a reload need not touch it.
@@ -115,47 +115,16 @@ impl Timing {
     }
 }
 
-/// What a plugin prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// The native JSON.
-    Json,
-}
-
-/// Formats that this version does not read yet.
-const LATER_FORMATS: [&str; 11] = [
-    "nagios",
-    "prometheus",
-    "influx",
-    "munin",
-    "graphite",
-    "opentsdb",
-    "mackerel",
-    "checkmk",
-    "netdata",
-    "newrelic",
-    "value",
-];
-
-impl Format {
-    /// The word in the config.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-        }
-    }
-}
-
 impl Read for Format {
     fn read(node: &Node, found: &mut Found) -> Option<Self> {
-        match node.text() {
-            Some("json") => Some(Self::Json),
-            Some(later) if LATER_FORMATS.contains(&later) => {
+        match node.text().map(str::parse) {
+            Some(Ok(format)) => Some(format),
+            Some(Err(FormatError::NotYet(later))) => {
                 found.push(later_version(&format!("plugins of format `{later}`"), &node.place));
                 None
             }
-            _ => {
-                not_one_of(node, &["json"], found);
+            Some(Err(FormatError::Unknown(_))) | None => {
+                not_one_of(node, &Self::ALL.map(Self::as_str), found);
                 None
             }
         }
@@ -170,7 +139,7 @@ impl JsonSchema for Format {
         json_schema!({
             "title": "Format",
             "description": "What the plugin prints: the native JSON. More formats come in later versions.",
-            "enum": ["json"]
+            "enum": Self::ALL.map(Self::as_str)
         })
     }
 }

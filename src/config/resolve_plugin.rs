@@ -10,7 +10,7 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
-    Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing, environment,
+    Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing, environment,
     variable, wrong_variable,
 };
 use super::raw::{RawMetric, RawPlugin, RawWhen};
@@ -19,7 +19,7 @@ use super::resolve::Cx;
 use super::secrets;
 use super::values::{RawCommand, RawMode, SecretSource, later_version};
 use crate::contract::{Contract, ContractError, Declared, Strictness};
-use crate::model::{PluginName, Secret, is_name, limits, nearest_name};
+use crate::model::{Format, PluginName, Secret, is_name, limits, nearest_name};
 use crate::schedule::{Cron, Every, splay};
 
 /// A plugin as written, and where.

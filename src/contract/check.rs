@@ -127,10 +127,7 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
         (Raw::Wide(x), MetricType::Counter) if *x >= 0.0 => Ok(Value::Float(*x)),
         // The sign counts of what is next to 0: below 0 is below 0.
         (Raw::Rounded(x), MetricType::Counter) if x.is_sign_positive() => Ok(Value::Float(*x)),
-        (
-            Raw::Signed(_) | Raw::Wide(_) | Raw::Float(_) | Raw::Rounded(_),
-            MetricType::Counter,
-        ) => {
+        (Raw::Signed(_) | Raw::Wide(_) | Raw::Float(_) | Raw::Rounded(_), MetricType::Counter) => {
             let message = "a counter is never below 0";
             let hint = "use `integer` or `float` for what can go down";
             Err(Refusal::field(Code::ValueRange, field, message, hint).rule(rule(kind)))
@@ -227,7 +224,9 @@ fn wrong_type(kind: MetricType, field: &Field<'_>) -> Refusal {
             }
         }
         (Raw::Boolean(_), _) => "use type `boolean`".to_owned(),
-        (Raw::Float(_) | Raw::Rounded(_), MetricType::Integer) => "round it, or use type `float`".to_owned(),
+        (Raw::Float(_) | Raw::Rounded(_), MetricType::Integer) => {
+            "round it, or use type `float`".to_owned()
+        }
         (_, MetricType::String) => "put it in double quotes".to_owned(),
         _ => format!("print a value that is {kind}"),
     };

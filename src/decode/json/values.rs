@@ -81,7 +81,12 @@ fn whole<'a>(digits: &str) -> Option<Raw<'a>> {
 enum Decimal<'a> {
     /// Without its sign: the digits before the point and after it, with this many zeros to come or,
     /// below 0, too many at the end.
-    Whole { sign: &'static str, before: &'a str, after: &'a str, zeros: i64 },
+    Whole {
+        sign: &'static str,
+        before: &'a str,
+        after: &'a str,
+        zeros: i64,
+    },
     Fraction,
 }
 
