@@ -1,4 +1,4 @@
-use crate::agent::prepare::owner_ids;
+use crate::agent::prepare::{check_trust, owner_ids};
 use crate::config::{Env, OutputConfig, PluginState};
 use crate::exec::trust;
 
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             PluginState::Skipped { why } => say(true, &what, &format!(" (skipped here: {why})")),
             PluginState::Broken { why } => say(false, &what, &format!(": {why}")),
             PluginState::Ready => {
-                let refused = trust::check_path(&plugin.command.program, &owners)
+                let refused = check_trust(plugin, &owners)
                     .err()
                     .map(|error| chain(&error))
                     .or_else(|| plugin.contract().err().map(|error| error.to_string()));
