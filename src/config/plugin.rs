@@ -5,17 +5,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-
+use super::choices::{Leftovers, Stdin};
 use super::command::Command;
 use super::diagnostic::Diagnostic;
-use super::node::Node;
-use super::read::{At, Found, Read, Table, not_one_of, words};
+use super::read::{At, Table};
 use super::resolve::Cx;
 use super::secrets;
-use super::values::{EnvText, later_version};
+use super::values::EnvText;
 use crate::contract::{Contract, ContractError, Declared, Strictness};
-use crate::model::{Format, FormatError, PluginKey, PluginName, Secret, Tags};
+use crate::model::{Format, PluginKey, PluginName, Secret, Tags};
 use crate::schedule::{Cron, Every, Schedule};
 
 /// One plugin. Equal to another exactly when a reload need not touch it.
@@ -112,57 +110,6 @@ impl Timing {
             Self::Splayed(every) | Self::Aligned(every) => Some(every.interval),
             Self::Cron(_) => None,
         }
-    }
-}
-
-impl Read for Format {
-    fn read(node: &Node, found: &mut Found) -> Option<Self> {
-        match node.text().map(str::parse) {
-            Some(Ok(format)) => Some(format),
-            Some(Err(FormatError::NotYet(later))) => {
-                found.push(later_version(&format!("plugins of format `{later}`"), &node.place));
-                None
-            }
-            Some(Err(FormatError::Unknown(_))) | None => {
-                not_one_of(node, &Self::ALL.map(Self::as_str), found);
-                None
-            }
-        }
-    }
-}
-
-impl JsonSchema for Format {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Format".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "title": "Format",
-            "description": "What the plugin prints: the native JSON. More formats come in later versions.",
-            "enum": Self::ALL.map(Self::as_str)
-        })
-    }
-}
-
-words! {
-    /// What a plugin finds on its standard input.
-    pub Stdin {
-        /// Its settings, as a file.
-        Config = "config",
-        /// Nothing.
-        Null = "null",
-        /// A pipe that stays open.
-        Open = "open",
-    }
-}
-
-words! {
-    /// What happens to processes that a run leaves behind.
-    pub Leftovers {
-        /// They are killed and counted.
-        Kill = "kill",
-        /// They are left alone.
-        Keep = "keep",
     }
 }
 

@@ -3,10 +3,9 @@
 
 use schemars::JsonSchema;
 
+use super::choices::{Compression, Leftovers, Start, Stdin};
 use super::diagnostic::Diagnostic;
 use super::node::{Kind, Node};
-use super::output::{Compression, Start};
-use super::plugin::{Leftovers, Stdin};
 use super::read::{At, Found, Read, Size, Span, Table, not_one_of, section};
 use super::values::{
     EnvText, FileWord, Mark, MetricWord, OneOrMore, RawCommand, RawMode, RawProxy, RawTrigger,

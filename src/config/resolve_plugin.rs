@@ -5,13 +5,13 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::agent::{AgentConfig, size};
+use super::choices::{Leftovers, Stdin};
 use super::command::{Command, Fault, find, inspect, look_up};
 use super::diagnostic::{Diagnostic, Severity};
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
-    Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing, environment,
-    variable, wrong_variable,
+    PluginConfig, PluginState, SchemaFile, Settings, Timing, environment, variable, wrong_variable,
 };
 use super::raw::{RawMetric, RawPlugin, RawWhen};
 use super::read::{At, Table};

@@ -22,6 +22,8 @@ mod hub;
 mod judge;
 #[cfg(feature = "hub")]
 mod kill;
+#[cfg(feature = "hub")]
+mod lost_reply;
 mod plugins;
 #[cfg(feature = "hub")]
 mod reload;

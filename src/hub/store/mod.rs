@@ -12,14 +12,16 @@
 mod append;
 mod codec;
 mod compact;
+mod error;
 mod known;
 mod query;
+mod rejections;
 mod schema;
 mod worker;
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::model::BatchReply;
@@ -28,85 +30,16 @@ use super::wire::Fault;
 
 use worker::Worker;
 
-pub(crate) use append::{AppendError, Writer};
-pub(crate) use codec::Scalar;
+pub(crate) use append::Writer;
+pub(crate) use error::AppendError;
+pub use error::StoreError;
 pub(crate) use query::{
-    Filter, PluginRow, PointsQuery, Position, RejectionRow, RunRow, SeriesRow, Totals, plugins,
-    points, rejections, runs, runs_of, series, totals, visit,
+    Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
+    runs_of, series, totals, visit,
 };
+pub(crate) use rejections::{RejectionGroup, rejections};
 use schema::reopen;
 pub(crate) use schema::{Access, open};
-
-/// Why the store could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database said no.
-    #[error("cannot {action} the hub's database")]
-    Sqlite {
-        /// What was asked of it.
-        action: &'static str,
-        /// What it said.
-        #[source]
-        source: rusqlite::Error,
-    },
-    /// A damaged database could not be moved out of the way.
-    #[error("cannot move the damaged database file {path} aside; move it yourself and start again")]
-    MoveAside {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file could not be made, or not closed to others.
-    #[error("cannot make {path} a file of its owner alone")]
-    Private {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The database was written by a later version, or by another program.
-    #[error(
-        "{path} is not a database of this version of the hub (it says version {version}); install the version of talaia that wrote it, or name another data folder"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The version it says.
-        version: i64,
-    },
-    /// There is no room.
-    #[error("the hub's disk is full; free some space or lower the hub's size")]
-    Full,
-    /// Too many are waiting.
-    #[error("the hub is busy; try again in a moment")]
-    Busy,
-    /// A defect ended what was asked; nothing of it is stored.
-    #[error("the hub failed at this request by a defect of its own")]
-    Defect,
-    /// The database is being opened anew after a defect.
-    #[error("the hub recovers from a defect; try again in a moment")]
-    Recovering,
-    /// The hub is stopping.
-    #[error("the hub is stopping")]
-    Closed,
-    /// A thread could not be started.
-    #[error("cannot start a thread for the hub's database")]
-    Thread(#[source] std::io::Error),
-}
-
-impl StoreError {
-    /// Whether it is for want of space.
-    pub(crate) fn is_full(&self) -> bool {
-        match self {
-            Self::Full => true,
-            Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
-            _ => false,
-        }
-    }
-}
 
 /// How much may be kept.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Jobs that wait for the thread; when as many wait, callers wait to get in line.
 const WAITING: usize = 32;
