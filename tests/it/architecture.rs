@@ -208,7 +208,9 @@ fn inside_a_room_imports_run_one_way() {
         // What uses nothing that is left goes; what stays is in a circle, or leads into one.
         loop {
             let left: BTreeSet<String> = uses.keys().cloned().collect();
-            uses.values_mut().for_each(|used| used.retain(|name| left.contains(name)));
+            for used in uses.values_mut() {
+                used.retain(|name| left.contains(name));
+            }
             uses.retain(|_, used| !used.is_empty());
             if uses.len() == left.len() {
                 break;
