@@ -24,6 +24,7 @@ mod node;
 mod output;
 mod pattern;
 mod plugin;
+mod proxy;
 mod raw;
 mod read;
 mod resolve;
@@ -44,11 +45,12 @@ pub use env::{DEFAULT_PATH, Env, User};
 pub use load::{Scripts, Source, load};
 pub use node::Place;
 pub use output::{
-    Compression, EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Proxy, Start, TalaiaOutput,
+    Compression, EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Start, TalaiaOutput,
 };
 pub use plugin::{
     Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing,
 };
+pub use proxy::Proxy;
 pub use schema::{schema, schema_text};
 
 use crate::model::PluginName;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rustix::fs::{Access, AtFlags};
 
 use crate::model::{AgentId, SpoolId};
 
@@ -168,6 +169,7 @@ fn fill(db: &mut Connection, salvage: Option<&Salvage>) -> rusqlite::Result<()> 
 /// Opens the file for its one writer.
 pub(super) fn open(path: &Path) -> Result<Connection, SpoolError> {
     let open = |source| SpoolError::Open { path: path.to_owned(), source };
+    check_writable(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(open)?;
     prepare(&db).map_err(open)?;
@@ -179,6 +181,25 @@ pub(super) fn open(path: &Path) -> Result<Connection, SpoolError> {
     }
     check(path, &db)?;
     Ok(db)
+}
+
+/// SQLite opens a file that it may not write all the same, makes a log that it may not write
+/// either, and fails at the first report. Asked without opening anything: closing any descriptor of
+/// the file would drop the locks that this process has on it.
+fn check_writable(path: &Path) -> Result<(), SpoolError> {
+    let may_write = |path: &Path| {
+        rustix::fs::accessat(rustix::fs::CWD, path, Access::WRITE_OK, AtFlags::EACCESS)
+            .map_err(io::Error::from)
+    };
+    let folder = path.parent().unwrap_or(path).to_owned();
+    for path in [folder, path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")] {
+        match may_write(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(SpoolError::NotWritable { path, source }),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
 }
 
 fn prepare(db: &Connection) -> rusqlite::Result<()> {

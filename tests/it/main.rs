@@ -21,9 +21,10 @@ mod exec;
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]
-#[cfg(feature = "hub")]
 mod kill;
 mod plugins;
+#[cfg(feature = "hub")]
+mod proxy;
 mod schema;
 mod spool;
 mod spool_damage;
@@ -32,3 +33,5 @@ mod spool_model;
 mod support;
 #[cfg(feature = "hub")]
 mod trust;
+#[cfg(feature = "hub")]
+mod unwritable;
