@@ -21,7 +21,7 @@ pub enum Proxy {
         /// Its address, `http://…` or `https://…`, which may hold a login.
         address: Secret,
         /// What is reached straight all the same, as `NO_PROXY` has it: names (with all below them),
-        /// addresses and networks, separated by commas; `*` is everything.
+        /// addresses and networks, separated by commas.
         except: String,
     },
 }
@@ -70,7 +70,9 @@ pub(super) fn resolve(
 /// itself is never reached through a proxy, which would look for it on its own.
 fn of_environment(url: Option<&str>, place: &Place, cx: &mut Cx<'_>) -> Proxy {
     let Some(url) = url.and_then(|url| Url::parse(url).ok()) else { return Proxy::None };
-    if is_this_machine(&url) {
+    let except = cx.env.var("NO_PROXY").or_else(|| cx.env.var("no_proxy")).unwrap_or_default();
+    // The star is seen to here: the client would not take it for addresses.
+    if is_this_machine(&url) || except.split(',').any(|name| name.trim() == "*") {
         return Proxy::None;
     }
     let names = match url.scheme() {
@@ -82,8 +84,7 @@ fn of_environment(url: Option<&str>, place: &Place, cx: &mut Cx<'_>) -> Proxy {
     else {
         return Proxy::None;
     };
-    let address =
-        if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    let address = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     if !is_address(&address) {
         // Without the value: it may hold a password.
         cx.found.push(
@@ -94,7 +95,6 @@ fn of_environment(url: Option<&str>, place: &Place, cx: &mut Cx<'_>) -> Proxy {
         );
         return Proxy::None;
     }
-    let except = env.var("NO_PROXY").or_else(|| env.var("no_proxy")).unwrap_or_default();
     Proxy::Through { address: Secret::new(address), except: except.to_owned() }
 }
 

@@ -68,7 +68,9 @@ pub fn verdict(dialect: Dialect, attempt: Attempt<'_>, now: SystemTime) -> Verdi
                 Transport::Connect | Transport::Timeout | Transport::Broken => {
                     Verdict::Retry { after: None, why }
                 }
-                Transport::Tls | Transport::ProxyLogin | Transport::Request => Verdict::Hold { why },
+                Transport::Tls | Transport::ProxyLogin | Transport::Request => {
+                    Verdict::Hold { why }
+                }
             };
         }
         Attempt::Answered(answer) => answer,

@@ -9,6 +9,8 @@
 mod agent;
 mod architecture;
 #[cfg(feature = "hub")]
+mod backlog;
+#[cfg(feature = "hub")]
 mod bad_input;
 #[cfg(feature = "hub")]
 mod book;

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use tokio_rustls::rustls::{self, ServerConfig};
 use serde_json::Value;
+use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::support::{PATIENCE, Site};
 

@@ -10,7 +10,10 @@ use crate::support::{Done, Site, skip};
 
 /// A site of somebody who is not root, with one plugin and a hub of its own.
 fn site() -> Site {
-    let site = Site::of_ordinary_user();
+    furnish(Site::of_ordinary_user())
+}
+
+fn furnish(site: Site) -> Site {
     site.script("beat", "echo '{\"up\": 1}'");
     site.configure(
         "[plugins.beat]\ncommand = [\"./beat\"]\ninterval = \"200ms\"\n\
@@ -21,7 +24,10 @@ fn site() -> Site {
 
 /// A site whose agent has run, delivered something and ended.
 fn used_site() -> Site {
-    let mut site = site();
+    use_once(site())
+}
+
+fn use_once(mut site: Site) -> Site {
     let pid = site.start_agent();
     until_delivered(&site, 0);
     assert!(site.stop(pid).success());
@@ -131,9 +137,9 @@ fn a_spool_that_nobody_may_read() {
     let spool = site.path("data/spool.db");
     chmod(&spool, 0o000);
     refuses(&run(&site), 74, &spool, &["Permission denied"]);
-    let aside = fs::read_dir(site.path("data")).unwrap().any(|entry| {
-        entry.unwrap().file_name().to_string_lossy().contains("damaged")
-    });
+    let aside = fs::read_dir(site.path("data"))
+        .unwrap()
+        .any(|entry| entry.unwrap().file_name().to_string_lossy().contains("damaged"));
     assert!(!aside, "a file that cannot be read is not a damaged one");
     chmod(&spool, 0o600);
     works_again(site);
@@ -249,10 +255,11 @@ fn an_embedded_hub_that_cannot_write_holds_nothing_up() {
     works_again(site);
 }
 
-/// A data folder on a file system that is mounted read only, which stops root as well.
+/// A data folder on a file system that is mounted read only, which stops root as well. This agent
+/// is root's where root runs the tests, and nobody else may mount.
 #[test]
 fn a_data_folder_on_a_read_only_mount() {
-    let site = used_site();
+    let site = use_once(furnish(Site::new()));
     let data = site.path("data");
     let program = env!("CARGO_BIN_EXE_talaia");
     let mounted = |line: &str| {
@@ -275,13 +282,6 @@ fn a_data_folder_on_a_read_only_mount() {
         skip("a read-only mount: it takes root and `unshare --mount`");
         return;
     }
-    // Root's agent, which permissions do not stop: the files are those of another user, whom it is
-    // told to trust.
-    let config = site.read("talaia.toml").replace(
-        "[agent]\n",
-        &format!("[agent]\ntrusted_owners = [\"{}\"]\n", owner_of(&data)),
-    );
-    site.write("talaia.toml", config, 0o644);
     let done = mounted("exec \"$1\" run --config talaia.toml").unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(74), "{said}");
@@ -295,8 +295,4 @@ fn a_data_folder_on_a_read_only_mount() {
     let done = mounted("exec \"$1\" spool verify --config talaia.toml").unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     works_again(site);
-}
-
-fn owner_of(path: &Path) -> u32 {
-    std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).unwrap())
 }

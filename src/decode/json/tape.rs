@@ -444,6 +444,7 @@ pub(super) struct Members<'t> {
 impl Iterator for Members<'_> {
     type Item = (usize, usize);
 
+    #[inline]
     fn next(&mut self) -> Option<(usize, usize)> {
         if self.at >= self.end {
             return None;
