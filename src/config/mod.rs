@@ -16,6 +16,7 @@
 
 mod agent;
 mod command;
+mod confinement;
 mod diagnostic;
 mod env;
 mod json;
@@ -39,6 +40,7 @@ use std::path::PathBuf;
 
 pub use agent::{AgentConfig, HubConfig, SpoolConfig};
 pub use command::Command;
+pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, User};
 pub use load::{Scripts, Source, load};

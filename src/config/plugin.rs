@@ -8,6 +8,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::command::Command;
+use super::confinement::Confinement;
 use super::diagnostic::Diagnostic;
 use super::node::Node;
 use super::read::{At, Found, Read, Table, not_one_of, words};
@@ -55,6 +56,8 @@ pub struct PluginConfig {
     pub schema: Option<SchemaFile>,
     /// Most bytes of standard output that are read.
     pub stdout_limit: u64,
+    /// As whom it runs and what the system holds it to.
+    pub confinement: Confinement,
 }
 
 impl PluginConfig {

@@ -23,6 +23,8 @@ mod judge;
 #[cfg(feature = "hub")]
 #[cfg(feature = "hub")]
 mod kill;
+#[cfg(feature = "hub")]
+mod launcher;
 mod plugins;
 mod schema;
 mod spool;
