@@ -356,7 +356,7 @@ mod tests {
     }
 
     fn write(path: PathBuf, text: &str) {
-        File::create(path).unwrap().write_all(text.as_bytes());
+        File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
     }
 
     /// A folder with the files that a cgroup has, for what does not take a kernel.

@@ -6,9 +6,10 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::io::Errno;
@@ -70,12 +71,42 @@ fn become_plugin(order: &Order, stdin: OwnedFd) -> Result<Infallible, String> {
     if parent != order.parent {
         return Err("the agent died while it was being started".to_owned());
     }
-    // The C library would give a file without a `#!` line to a shell; the direct path does not.
+    // The C library gives what the kernel does not execute to a shell; the direct path does not.
     if let Some(why) = diagnose::why_not_executable(&order.program) {
         return Err(for_user(order, why));
     }
-    let error = command.exec();
+    let error = if is_for_another_machine(&order.program) {
+        Errno::NOEXEC.into()
+    } else {
+        command.exec()
+    };
     Err(for_user(order, diagnose::explain(&order.program, &order.dir, &error)))
+}
+
+/// Whether it is a compiled program that nothing on this machine executes: it begins otherwise than
+/// this program itself does, and no interpreter is registered for others.
+fn is_for_another_machine(program: &Path) -> bool {
+    /// Up to and with the machine; what is between, class and byte order.
+    fn head(path: &Path) -> Option<[u8; 20]> {
+        let mut head = [0; 20];
+        File::open(path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
+        Some(head)
+    }
+    let mut first = [0; 4];
+    let read = File::open(program).and_then(|mut file| file.read_exact(&mut first));
+    if read.is_err() || &first != b"\x7fELF" {
+        return false;
+    }
+    let kind = |head: [u8; 20]| (head[4], head[5], head[18], head[19]);
+    let own = head(Path::new(super::launch::OWN_PROGRAM)).map(kind);
+    if head(program).map(kind) == own {
+        return false;
+    }
+    // `register` and `status` are always there; anything else is an interpreter (or 32 bits, which
+    // many 64-bit kernels execute by themselves: those the kernel is asked).
+    let registered = std::fs::read_dir("/proc/sys/fs/binfmt_misc").map_or(0, Iterator::count);
+    let older_bits = head(program).is_some_and(|head| head[4] == 1 && own.is_some_and(|o| o.0 == 2));
+    registered <= 2 && !older_bits
 }
 
 /// What one user may not, another may: an error of access says whose it is.
@@ -89,7 +120,7 @@ fn for_user(order: &Order, why: String) -> String {
 }
 
 /// The pid 0 stands for the writer itself.
-fn join(cgroup: &std::path::Path) -> io::Result<()> {
+fn join(cgroup: &Path) -> io::Result<()> {
     File::options().write(true).open(cgroup.join("cgroup.procs"))?.write_all(b"0")
 }
 

@@ -137,15 +137,16 @@ fn a_launched_run_is_as_any_other() {
     let bench = Bench::new();
     let settings = bench.dir.path().join("settings");
     File::create(&settings).unwrap().write_all(b"{\"a\": 1}").unwrap();
-    let mut spec = bench.script("cat; echo \"$1|$X\"; ls /proc/self/fd >&2; exit 7", plain());
+    let mut spec = bench.script("cat; echo \"$1|$X\"; ls -l /proc/self/fd >&2; exit 7", plain());
     spec.stdin = Stdin::File(settings);
     spec.args = vec![OsString::from("an argument")];
     spec.env.push(("X".into(), "y".into()));
     let run = bench.run(spec);
     assert_eq!(run.outcome, Outcome::Exited { code: 7 });
     assert_eq!(String::from_utf8_lossy(&run.stdout), "{\"a\": 1}an argument|y\n");
-    // The socket of the launcher is not the plugin's: 0, 1, 2 and what `ls` itself has open.
-    assert_eq!(String::from_utf8_lossy(&run.stderr).lines().count(), 4, "{:?}", run.stderr);
+    // The socket of the launcher is not the plugin's.
+    let open = String::from_utf8_lossy(&run.stderr);
+    assert!(open.contains("pipe:") && !open.contains("socket:"), "{open}");
 }
 
 #[test]
