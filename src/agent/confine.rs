@@ -127,7 +127,7 @@ impl Machine {
     pub fn this(agent: String, preparing: Preparing) -> Self {
         Self {
             launcher: PathBuf::from(OWN_PROGRAM),
-            uid: rustix::process::geteuid().as_raw(),
+            uid: effective_user(),
             gid: rustix::process::getegid().as_raw(),
             agent,
             preparing,
@@ -210,13 +210,18 @@ impl Machine {
         if let Some(limit) = wanted.processes {
             match self.cgroups_with(Controller::Processes) {
                 Ok(_) => group.1 = Some(limit),
-                Err(why) => {
-                    self.counted_alone(plugin, who.as_ref(), why.clone())?;
+                Err(why) if can_count_alone(who.as_ref()) => {
                     caps.processes = Some(limit);
                     notes.push(format!(
                         "`limits.processes` counts all processes of its user (RLIMIT_NPROC): {why}"
                     ));
                 }
+                // Whoever looks from a shell is in another cgroup than the service.
+                Err(why) if self.is_another_cgroup_than_the_service() => notes.push(format!(
+                    "`limits.processes` holds only where the agent is a service with \
+                     `Delegate=yes`; from here: {why}"
+                )),
+                Err(why) => return Err(ConfineError::Processes { why }),
             }
         }
         self.counts_nobody_else(plugin, who.as_ref(), all)?;
@@ -303,17 +308,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Without a cgroup, processes can only be counted by user.
-    fn counted_alone(
-        &self,
-        plugin: &PluginConfig,
-        who: Option<&Who>,
-        why: String,
-    ) -> Result<(), ConfineError> {
-        match who {
-            Some(who) if plugin.confinement.user.is_some() && who.identity.uid != self.uid => Ok(()),
-            _ => Err(ConfineError::Processes { why }),
-        }
+    fn is_another_cgroup_than_the_service(&self) -> bool {
+        self.preparing == Preparing::Look && Path::new("/run/systemd/system").exists()
     }
 
     /// Whether a limit on the processes of a user, this plugin's or another's, would count both.
@@ -378,6 +374,15 @@ struct Who {
     identity: Identity,
 }
 
+/// Without a cgroup, processes are counted by user, and nobody counts root's.
+fn can_count_alone(who: Option<&Who>) -> bool {
+    who.is_some_and(|who| who.identity.uid != 0 && who.identity.uid != effective_user())
+}
+
+fn effective_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 impl Who {
     /// Whether it may enter a folder, by mode and owner.
     fn may_enter(&self, uid: u32, gid: u32, mode: u32) -> bool {
@@ -418,8 +423,7 @@ mod tests {
     use super::*;
 
     fn who(uid: u32, gid: u32, groups: &[u32]) -> Who {
-        let identity =
-            Identity { name: uid.to_string(), uid, gid, groups: groups.to_vec() };
+        let identity = Identity { name: uid.to_string(), uid, gid, groups: groups.to_vec() };
         Who { identity }
     }
 

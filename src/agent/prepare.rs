@@ -138,7 +138,9 @@ impl Folders {
     fn make_state(&self) -> Result<(), PrepareError> {
         let failed = |source| PrepareError::Write { path: self.state.clone(), source };
         match DirBuilder::new().mode(0o700).create(&self.state) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
+            }
             _ => {}
         }
         let found = self.state.symlink_metadata().map_err(failed)?;

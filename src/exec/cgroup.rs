@@ -125,8 +125,7 @@ impl Cgroups {
     fn hand_down(&mut self) {
         let control = self.base.join("cgroup.subtree_control");
         let given = words(&control);
-        let missing =
-            |c: &Controller| !given.iter().any(|word| word == c.word());
+        let missing = |c: &Controller| !given.iter().any(|word| word == c.word());
         if self.controllers.iter().any(missing) && self.base.join("cgroup.type").exists() {
             let leaf = self.base.join(LEAF);
             // If it is not possible, handing down fails below, and that is what counts.
@@ -386,10 +385,7 @@ mod tests {
         let service = look("service/agent");
         assert_eq!(service.base, dir.path().join("service"));
         assert!(service.has(Controller::Memory));
-        assert_eq!(
-            service.of("disk", None, None).path,
-            dir.path().join("service/talaia-id-disk")
-        );
+        assert_eq!(service.of("disk", None, None).path, dir.path().join("service/talaia-id-disk"));
     }
 
     #[test]

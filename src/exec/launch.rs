@@ -208,12 +208,7 @@ pub(super) struct Order {
     pub(super) env: Vec<(OsString, OsString)>,
 }
 
-fn encode(
-    launch: &Launch,
-    spec: &Spec,
-    env: &[(&str, String)],
-    nofile: Option<Rlimit>,
-) -> Vec<u8> {
+fn encode(launch: &Launch, spec: &Spec, env: &[(&str, String)], nofile: Option<Rlimit>) -> Vec<u8> {
     let mut fields = Fields(Vec::with_capacity(1024));
     fields.put("parent", std::process::id().to_string());
     if let Some(identity) = &launch.identity {
@@ -289,9 +284,8 @@ impl Order {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut into = [IoSliceMut::new(&mut length)];
-        let got =
-            rustix::net::recvmsg(&socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)
-                .map_err(failed)?;
+        let got = rustix::net::recvmsg(&socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)
+            .map_err(failed)?;
         let stdin = control.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,

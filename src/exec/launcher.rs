@@ -75,11 +75,8 @@ fn become_plugin(order: &Order, stdin: OwnedFd) -> Result<Infallible, String> {
     if let Some(why) = diagnose::why_not_executable(&order.program) {
         return Err(for_user(order, why));
     }
-    let error = if is_for_another_machine(&order.program) {
-        Errno::NOEXEC.into()
-    } else {
-        command.exec()
-    };
+    let error =
+        if is_for_another_machine(&order.program) { Errno::NOEXEC.into() } else { command.exec() };
     Err(for_user(order, diagnose::explain(&order.program, &order.dir, &error)))
 }
 
@@ -105,7 +102,8 @@ fn is_for_another_machine(program: &Path) -> bool {
     // `register` and `status` are always there; anything else is an interpreter (or 32 bits, which
     // many 64-bit kernels execute by themselves: those the kernel is asked).
     let registered = std::fs::read_dir("/proc/sys/fs/binfmt_misc").map_or(0, Iterator::count);
-    let older_bits = head(program).is_some_and(|head| head[4] == 1 && own.is_some_and(|o| o.0 == 2));
+    let older_bits =
+        head(program).is_some_and(|head| head[4] == 1 && own.is_some_and(|o| o.0 == 2));
     registered <= 2 && !older_bits
 }
 
@@ -113,7 +111,9 @@ fn is_for_another_machine(program: &Path) -> bool {
 fn for_user(order: &Order, why: String) -> String {
     match &order.user {
         Some(user) if why.contains("ermission denied") => {
-            format!("{why}; its user `{user}` needs to read and execute it, and to enter its folders")
+            format!(
+                "{why}; its user `{user}` needs to read and execute it, and to enter its folders"
+            )
         }
         _ => why,
     }

@@ -143,7 +143,9 @@ pub(super) fn spawn(spec: &Spec, run: RunId, nofile: Option<Rlimit>) -> Result<S
     }
     // The child cannot have been reaped, so its pid is still its own.
     match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => Ok(Spawned { pid, pidfd, stdout: out_read, stderr: err_read, stdin: hold, launched }),
+        Ok(pidfd) => {
+            Ok(Spawned { pid, pidfd, stdout: out_read, stderr: err_read, stdin: hold, launched })
+        }
         Err(error) => {
             // Without a pidfd its end would not be seen: end it here.
             kill_and_reap(pid);
