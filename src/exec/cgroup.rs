@@ -2,7 +2,7 @@
 //!
 //! Only version 2. The agent needs a cgroup of its own (systemd: `Delegate=yes`), because the kernel
 //! gives controllers to children of a cgroup only while no process is in that cgroup itself: the
-//! agent moves itself to a child named [`LEAF`] first. Whoever shares a cgroup with others (a shell)
+//! agent moves itself to a child named `agent` first. Whoever shares a cgroup with others (a shell)
 //! can still have cgroups for plugins, without limits: they hold the tree of processes together, and
 //! one write kills it.
 //!
@@ -143,7 +143,7 @@ impl Cgroups {
         self.controllers.contains(&controller)
     }
 
-    /// The cgroup of a plugin. It is made by [`Cgroup::ready`].
+    /// The cgroup of a plugin. It is made when a run needs it.
     pub fn of(&self, plugin: &str, memory: Option<u64>, processes: Option<u64>) -> Cgroup {
         let path = self.base.join(format!("{}{plugin}", self.prefix));
         Cgroup { path, memory, processes }
