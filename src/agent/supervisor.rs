@@ -15,6 +15,7 @@ use crate::model::{PluginName, Report, Timestamp, chain};
 use crate::spool::{self, Health, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
+use super::confine::{Machine, Preparing};
 use super::keeper::{self, Keeper, Plugins};
 use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;
@@ -72,6 +73,7 @@ pub struct Agent {
     keeper: JoinHandle<()>,
     plugins: Arc<Plugins>,
     outputs: Outputs,
+    machine: Machine,
     owners: Vec<u32>,
     origin: Instant,
     started: Timestamp,
@@ -94,6 +96,11 @@ impl Agent {
         let left = exec::sweep_previous(&agent_id);
         if left > 0 {
             tracing::warn!(processes = left, "killed what an earlier run of the agent left behind");
+        }
+        let machine = Machine::this(agent_id.clone(), Preparing::MakeReady);
+        let left = machine.sweep(&[]);
+        if left > 0 {
+            tracing::warn!(processes = left, "killed what was left in cgroups of an earlier run");
         }
         let reap = match exec::become_subreaper() {
             Ok(()) => Some(agent_id),
@@ -128,6 +135,7 @@ impl Agent {
             keeper,
             plugins,
             outputs,
+            machine,
             owners,
             origin: Instant::now(),
             started: Timestamp::from(SystemTime::now()),
@@ -188,9 +196,20 @@ impl Agent {
         let mut plugin = Plugin::new(config, &self.config.agent, before);
         let name = plugin.config.name.clone();
         let common = Common { agent: self.spool.agent_id(), owners: &self.owners };
+        let data_dir = &self.config.agent.data_dir;
         let spec = if plugin.runs() {
-            match plugin.prepare(&common, &self.config.agent.data_dir) {
-                Ok(spec) => Some(spec),
+            let prepared = self
+                .machine
+                .plan(&plugin.config, &self.config.plugins, data_dir)
+                .map_err(|error| chain(&error))
+                .and_then(|plan| Ok((plugin.prepare(&common, data_dir, &plan)?, plan.notes)));
+            match prepared {
+                Ok((spec, notes)) => {
+                    for note in notes {
+                        tracing::warn!(plugin = %name, "{note}");
+                    }
+                    Some(spec)
+                }
                 Err(error) => {
                     plugin.fault = Some(error);
                     None
@@ -305,6 +324,11 @@ impl Agent {
             let before = self.plugins.get(&name);
             self.set_plugin(config, before.as_deref());
         }
+        // Those that were removed just now may still have a run that is being ended.
+        let current = self.config.plugins.keys().map(PluginName::as_str);
+        let keep: Vec<&str> =
+            current.chain(changes.plugins.removed.iter().map(String::as_str)).collect();
+        self.machine.sweep(&keep);
         if !changes.outputs.is_empty() {
             let config = self.config.clone();
             self.outputs.set(&config, tasks);
@@ -337,6 +361,7 @@ impl Agent {
                 tracing::error!("some processes do not die; the agent ends without them");
             }
         }
+        self.machine.sweep(&[]);
         // What ran is with the keeper now, then in the spool's queue; once it is on disk the
         // outputs may have it.
         let (keeper, spool, abandoned) = (self.keeper, self.spool, self.exec.live() > 0);

@@ -17,6 +17,7 @@
 mod agent;
 mod choices;
 mod command;
+mod confinement;
 mod diagnostic;
 mod env;
 mod json;
@@ -42,6 +43,7 @@ use std::path::PathBuf;
 pub use agent::{AgentConfig, HubConfig, SpoolConfig};
 pub use choices::{Compression, Leftovers, Start, Stdin};
 pub use command::Command;
+pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, User};
 pub use load::{Scripts, Source, load};

@@ -27,7 +27,7 @@ pub struct Report {
     pub outcome: Outcome,
     /// What it says of the thing it looks at.
     pub status: Status,
-    /// A sentence from the plugin, or why it did not run.
+    /// A sentence from the plugin, or why it did not run, or which of its limits ended it.
     pub message: Option<String>,
     /// The accepted records.
     pub metrics: Vec<Metric>,

@@ -25,6 +25,8 @@ mod judge;
 #[cfg(feature = "hub")]
 mod kill;
 #[cfg(feature = "hub")]
+mod launcher;
+#[cfg(feature = "hub")]
 mod lost_reply;
 mod plugins;
 #[cfg(feature = "hub")]
