@@ -154,7 +154,7 @@ impl Keeper {
         self.lags.note(run.lag, Instant::now());
         let Reported { report, quarantine } = plugin.report(run);
         (self.on_report)(&report);
-        let body = match serde_json::to_vec(&report) {
+        let body = match report.to_json() {
             Ok(body) => body,
             Err(error) => {
                 tracing::error!(plugin = %report.plugin, %error, "a report cannot be written as JSON");

@@ -81,7 +81,7 @@ impl Windows {
 fn bucket(lag: Duration) -> usize {
     let micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX));
     let octave = micros.ilog2();
-    let step = (micros - (1 << octave)) * u64::from(STEPS) >> octave;
+    let step = ((micros - (1 << octave)) * u64::from(STEPS)) >> octave;
     ((octave * STEPS) as usize + step as usize).min(BUCKETS - 1)
 }
 

@@ -12,6 +12,8 @@
 //! Not known here: the hub (they speak HTTP, even in one process), terminals, command lines.
 
 pub mod admin;
+pub mod confine;
+mod itself;
 mod keeper;
 mod lags;
 mod outputs;
@@ -19,6 +21,7 @@ mod own;
 mod plugin;
 pub mod prepare;
 pub mod reload;
+mod reloading;
 pub mod replay;
 pub mod report;
 pub mod status;

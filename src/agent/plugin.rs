@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::config::{self, AgentConfig, PluginConfig, PluginState, Timing};
+use crate::config::{AgentConfig, PluginConfig, PluginState, Timing};
 use crate::contract::{Contract, Judge, Judged, Moment};
-use crate::decode::{End, Format};
+use crate::decode::End;
 use crate::exec::{Run, Spec, Timetable};
-use crate::model::{ExcerptForm, Records};
+use crate::model::{ExcerptForm, Format, Records};
 use crate::spool::Quarantined;
 
+use super::confine::Plan;
 use super::prepare::{self, Common, Folders};
 use super::report::{self, Facts, Reported};
 use super::status::LastRun;
@@ -55,12 +56,17 @@ impl Plugin {
     }
 
     /// What to run; its folders and config file are written.
-    pub(super) fn prepare(&self, common: &Common<'_>, data_dir: &Path) -> Result<Spec, String> {
-        let folders = Folders::of(data_dir, self.config.name.as_str());
+    pub(super) fn prepare(
+        &self,
+        common: &Common<'_>,
+        data_dir: &Path,
+        plan: &Plan,
+    ) -> Result<Spec, String> {
+        let folders = Folders::of(data_dir, self.config.name.as_str(), plan.owner);
         folders
             .write(&self.config.settings.to_json())
             .map_err(|error| crate::model::chain(&error))?;
-        Ok(prepare::spec(&self.config, common, &folders))
+        Ok(prepare::spec(&self.config, common, &folders, plan))
     }
 
     /// When to run it.
@@ -133,9 +139,7 @@ pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
         host: agent.host.clone(),
         key: config.key,
         interval: config.timing.interval(),
-        format: match config.format {
-            config::Format::Json => Format::Json,
-        },
+        format: config.format,
     }
 }
 

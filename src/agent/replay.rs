@@ -158,23 +158,23 @@ impl Work<'_> {
             Some(first) if first.kind == "refused" => {
                 ready.into_iter().try_for_each(|item| self.whole_report(&item))
             }
-            Some(_) => self.records(ready),
+            Some(_) => self.records(&ready),
         }
     }
 
     /// Records that the contract refused in one run.
-    fn records(&mut self, items: Vec<Quarantined>) -> Result<(), ReplayError> {
+    fn records(&mut self, items: &[Quarantined]) -> Result<(), ReplayError> {
         let Some(first) = items.first() else { return Ok(()) };
         let name = first.plugin.as_deref().and_then(|name| name.parse::<PluginName>().ok());
         let plugin = name.as_ref().and_then(|name| self.plugins.get(name));
         let (Some(name), Some(plugin)) = (name, plugin) else {
-            for item in &items {
+            for item in items {
                 self.stays(item, &item.code, "no plugin of this name is configured");
             }
             return Ok(());
         };
         if let Some(fault) = &plugin.fault {
-            for item in &items {
+            for item in items {
                 self.stays(item, &item.code, fault);
             }
             return Ok(());
@@ -183,7 +183,7 @@ impl Work<'_> {
             .unwrap_or_else(|| Timestamp::from(SystemTime::now()));
         let run = first.run.as_deref().and_then(|run| run.parse::<RunId>().ok());
         let moment = Moment { started, now: Timestamp::from(SystemTime::now()) };
-        let verdicts = plugin.judge_again(moment, &items);
+        let verdicts = plugin.judge_again(moment, items);
         let mut reconsidered = Vec::new();
         let mut batch = Batch::default();
         for (item, judged) in items.iter().zip(verdicts) {

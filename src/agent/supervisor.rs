@@ -15,13 +15,15 @@ use crate::model::{PluginName, Report, Timestamp, chain};
 use crate::spool::{self, Health, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
+use super::confine::{Machine, Preparing};
+use super::itself;
 use super::keeper::{self, Keeper, Plugins};
 use super::lags::Lags;
 use super::outputs::{Embedded, Outputs};
-use super::own;
 use super::plugin::Plugin;
 use super::prepare::{self, Common};
 use super::reload::Changes;
+use super::reloading::{self, Asker, Askers, Reloads};
 use super::replay;
 use super::status::{AgentStatus, PluginStatus, Status};
 
@@ -30,8 +32,9 @@ const KILL_TAKES: Duration = Duration::from_secs(5);
 
 /// What an agent is given besides its configuration.
 pub struct Surroundings {
-    /// Reads the configuration again, for a reload. The error is for a person.
-    pub load: Box<dyn Fn() -> Result<Loaded, String>>,
+    /// Reads the configuration again, for a reload, on a thread of its own. The error is for a
+    /// person.
+    pub load: Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>,
     /// Called with every report on the keeper's thread, before it is on disk.
     pub on_report: Box<dyn Fn(&Report) + Send>,
     /// The way to the embedded hub, where there is one.
@@ -46,6 +49,9 @@ pub enum AgentError {
     /// Its spool.
     #[error("the spool cannot be used")]
     Spool(#[source] SpoolError),
+    /// The disk did not take what it had last; that is gone with the process.
+    #[error("the last reports did not get to the disk")]
+    Unsaved(#[source] SpoolError),
     /// Its threads.
     #[error("plugins cannot be run")]
     Exec(#[source] ExecError),
@@ -63,7 +69,7 @@ pub enum AgentError {
 /// An agent that is about to run.
 pub struct Agent {
     config: Config,
-    surroundings: Surroundings,
+    reloads: Reloads,
     spool: Spool,
     exec: Arc<Exec>,
     /// Ends when the last run has been handed to the spool.
@@ -71,6 +77,7 @@ pub struct Agent {
     plugins: Arc<Plugins>,
     lags: Arc<Lags>,
     outputs: Outputs,
+    machine: Machine,
     owners: Vec<u32>,
     origin: Instant,
     started: Timestamp,
@@ -93,6 +100,11 @@ impl Agent {
         let left = exec::sweep_previous(&agent_id);
         if left > 0 {
             tracing::warn!(processes = left, "killed what an earlier run of the agent left behind");
+        }
+        let machine = Machine::this(agent_id.clone(), Preparing::MakeReady);
+        let left = machine.sweep(&[]);
+        if left > 0 {
+            tracing::warn!(processes = left, "killed what was left in cgroups of an earlier run");
         }
         let reap = match exec::become_subreaper() {
             Ok(()) => Some(agent_id),
@@ -123,13 +135,14 @@ impl Agent {
             Outputs::new(spool.clone(), surroundings.embedded.take(), surroundings.stdout);
         Ok(Self {
             config,
-            surroundings,
+            reloads: Reloads::new(surroundings.load),
             spool,
             exec: Arc::new(exec),
             keeper,
             plugins,
             lags,
             outputs,
+            machine,
             owners,
             origin: Instant::now(),
             started: Timestamp::from(SystemTime::now()),
@@ -155,8 +168,11 @@ impl Agent {
             tokio::select! {
                 asked = signals.next() => match asked {
                     Asked::Stop => break,
-                    Asked::Reload => self.reload_and_say(&mut tasks),
+                    Asked::Reload => self.ask_reload(Asker::Signal),
                 },
+                (loaded, askers) = self.reloads.finished() => {
+                    self.reload(loaded, askers, &mut tasks);
+                }
                 Some(request) = inbox.recv() => self.answer(request, &mut tasks).await,
                 Some(ended) = tasks.join_next() => say_ended(ended),
                 Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
@@ -164,8 +180,7 @@ impl Agent {
             }
             sample.set(self.config.agent.self_metrics);
         }
-        self.stop(signals, tasks).await;
-        Ok(())
+        self.stop(signals, tasks).await.map_err(AgentError::Unsaved)
     }
 
     fn open_admin(&self, requests: mpsc::Sender<Request>, tasks: &mut JoinSet<&'static str>) {
@@ -180,7 +195,8 @@ impl Agent {
                 let socket = admin::socket_path(&self.config.agent.data_dir);
                 tracing::error!(
                     socket = %socket.display(), %error,
-                    "`talaia status`, `trigger` and `reload` will not work"
+                    "`talaia status`, `trigger` and `reload` will not work until what is in the way \
+                     is removed and the agent started again"
                 );
             }
         }
@@ -190,9 +206,20 @@ impl Agent {
         let mut plugin = Plugin::new(config, &self.config.agent, before);
         let name = plugin.config.name.clone();
         let common = Common { agent: self.spool.agent_id(), owners: &self.owners };
+        let data_dir = &self.config.agent.data_dir;
         let spec = if plugin.runs() {
-            match plugin.prepare(&common, &self.config.agent.data_dir) {
-                Ok(spec) => Some(spec),
+            let prepared = self
+                .machine
+                .plan(&plugin.config, &self.config.plugins, data_dir)
+                .map_err(|error| chain(&error))
+                .and_then(|plan| Ok((plugin.prepare(&common, data_dir, &plan)?, plan.notes)));
+            match prepared {
+                Ok((spec, notes)) => {
+                    for note in notes {
+                        tracing::warn!(plugin = %name, "{note}");
+                    }
+                    Some(spec)
+                }
                 Err(error) => {
                     plugin.fault = Some(error);
                     None
@@ -218,7 +245,7 @@ impl Agent {
         match request {
             Request::Status(reply) => drop(reply.send(self.status().await)),
             Request::Trigger(name, reply) => drop(reply.send(self.exec.trigger(&name))),
-            Request::Reload(reply) => drop(reply.send(self.reload(tasks))),
+            Request::Reload(reply) => self.ask_reload(Asker::Person(reply)),
             // These wait for the disk, and nothing else must wait for them.
             Request::Replay(pick, reply) => {
                 let spool = self.spool.clone();
@@ -254,7 +281,7 @@ impl Agent {
                 return;
             }
         };
-        for report in own::reports(&status, &self.config.agent.tags, at, interval) {
+        for report in itself::reports(&status, &self.config.agent.tags, at, interval) {
             if let Err(error) = self.spool.append(report) {
                 tracing::error!(error = chain(&error), "a report of the agent itself was lost");
             }
@@ -287,7 +314,7 @@ impl Agent {
             Health::Open => None,
             Health::Closed { why } => Some(why.clone()),
         };
-        let (rss, cpu) = own::usage();
+        let (rss, cpu) = itself::usage();
         let lags = self.lags.quantiles(Instant::now());
         let agent = AgentStatus {
             id: self.spool.agent_id().to_string(),
@@ -310,36 +337,32 @@ impl Agent {
         Ok(Status::new(agent, &figures, plugins, self.outputs.status(), self.exec.leaks()))
     }
 
-    fn reload_and_say(&mut self, tasks: &mut JoinSet<&'static str>) {
-        match self.reload(tasks) {
-            Ok(changes) => {
-                let (plugins, outputs) = (&changes.plugins, &changes.outputs);
-                tracing::info!(
-                    added = plugins.added.len() + outputs.added.len(),
-                    changed = plugins.changed.len() + outputs.changed.len(),
-                    removed = plugins.removed.len() + outputs.removed.len(),
-                    untouched = plugins.kept + outputs.kept,
-                    "reloaded"
-                );
-                for what in changes.needs_restart {
-                    tracing::warn!("{what} changed: that takes a restart");
-                }
-            }
-            Err(error) => {
-                tracing::error!("the configuration does not load; the old one goes on\n{error}");
-            }
+    fn ask_reload(&mut self, asker: Asker) {
+        notify(&[sd_notify::NotifyState::Reloading, monotonic()]);
+        self.reloads.ask(asker);
+    }
+
+    /// Takes up what was read, and tells those who asked for it.
+    fn reload(
+        &mut self,
+        loaded: Result<Loaded, String>,
+        askers: Askers,
+        tasks: &mut JoinSet<&'static str>,
+    ) {
+        let outcome = loaded.and_then(|loaded| self.take_up(loaded.config, tasks));
+        if askers.answer(&outcome) {
+            say_reloaded(outcome);
+        }
+        if !self.reloads.start() {
+            notify(&[sd_notify::NotifyState::Ready]);
         }
     }
 
-    fn reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
-        notify(&[sd_notify::NotifyState::Reloading, monotonic()]);
-        let outcome = self.try_reload(tasks);
-        notify(&[sd_notify::NotifyState::Ready]);
-        outcome
-    }
-
-    fn try_reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
-        let mut new = (self.surroundings.load)()?.config;
+    fn take_up(
+        &mut self,
+        mut new: Config,
+        tasks: &mut JoinSet<&'static str>,
+    ) -> Result<Changes, String> {
         let owners = prepare::owner_ids(&new.agent.trusted_owners)
             .map_err(|names| AgentError::UnknownOwners(names).to_string())?;
         let changes = Changes::between(&self.config, &new);
@@ -363,6 +386,11 @@ impl Agent {
             let before = self.plugins.get(&name);
             self.set_plugin(config, before.as_deref());
         }
+        // Those that were removed just now may still have a run that is being ended.
+        let current = self.config.plugins.keys().map(PluginName::as_str);
+        let keep: Vec<&str> =
+            current.chain(changes.plugins.removed.iter().map(String::as_str)).collect();
+        self.machine.sweep(&keep);
         if !changes.outputs.is_empty() {
             let config = self.config.clone();
             self.outputs.set(&config, tasks);
@@ -371,7 +399,12 @@ impl Agent {
     }
 
     /// First runs, then what is spooled. Neither is needed for safety: what is on disk stays there.
-    async fn stop(self, mut signals: Signals, mut tasks: JoinSet<&'static str>) {
+    /// What did not get to the disk is an error.
+    async fn stop(
+        self,
+        mut signals: Signals,
+        mut tasks: JoinSet<&'static str>,
+    ) -> Result<(), SpoolError> {
         notify(&[sd_notify::NotifyState::Stopping]);
         let deadline = tokio::time::Instant::now() + self.config.agent.stop_timeout;
         tracing::info!(running = self.exec.live(), "stopping; once more to stop at once");
@@ -390,6 +423,7 @@ impl Agent {
                 tracing::error!("some processes do not die; the agent ends without them");
             }
         }
+        self.machine.sweep(&[]);
         // What ran is with the keeper now, then in the spool's queue; once it is on disk the
         // outputs may have it.
         let (keeper, spool, abandoned) = (self.keeper, self.spool, self.exec.live() > 0);
@@ -401,15 +435,13 @@ impl Agent {
             spool.flush().wait()
         });
         let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
-        tokio::select! {
-            outcome = flushed => if let Ok(Err(error)) = outcome {
-                tracing::error!(error = chain(&error), "the last reports may not be on disk");
-            },
-            () = signals.stop(), if !in_time => {}
+        let saved = tokio::select! {
+            outcome = flushed => outcome.unwrap_or(Err(SpoolError::Gone)),
+            () = signals.stop(), if !in_time => Ok(()),
             () = tokio::time::sleep_until(deadline) => {
-                tracing::error!("the disk did not take the last reports in time");
+                Err(SpoolError::Closed { why: "it did not take them in time".to_owned() })
             }
-        }
+        };
         self.outputs.stop(deadline);
         if in_time {
             tokio::select! {
@@ -423,6 +455,7 @@ impl Agent {
         let socket = admin::socket_path(&self.config.agent.data_dir);
         // A socket that stays behind is removed at the next start.
         let _left = std::fs::remove_file(socket);
+        saved
     }
 }
 
@@ -450,6 +483,27 @@ fn say_ended(ended: Result<&'static str, tokio::task::JoinError>) {
         Ok(_) => {}
         Err(error) if error.is_cancelled() => {}
         Err(error) => tracing::error!(%error, "a part of the agent ended by a defect"),
+    }
+}
+
+fn say_reloaded(outcome: reloading::Outcome) {
+    match outcome {
+        Ok(changes) => {
+            let (plugins, outputs) = (&changes.plugins, &changes.outputs);
+            tracing::info!(
+                added = plugins.added.len() + outputs.added.len(),
+                changed = plugins.changed.len() + outputs.changed.len(),
+                removed = plugins.removed.len() + outputs.removed.len(),
+                untouched = plugins.kept + outputs.kept,
+                "reloaded"
+            );
+            for what in changes.needs_restart {
+                tracing::warn!("{what} changed: that takes a restart");
+            }
+        }
+        Err(error) => {
+            tracing::error!("the configuration does not load; the old one goes on\n{error}");
+        }
     }
 }
 
@@ -483,7 +537,7 @@ struct Sampler {
 
 impl Sampler {
     fn new(interval: Option<Duration>) -> Self {
-        let soon = interval.map_or(own::SOON, |interval| interval.min(own::SOON));
+        let soon = interval.map_or(itself::SOON, |interval| interval.min(itself::SOON));
         Self { interval, next: tokio::time::Instant::now() + soon }
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn send(
     )]
     let client = reqwest::Client::builder()
         .unix_socket(socket.as_path())
+        .no_proxy()
         .timeout(patience)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())

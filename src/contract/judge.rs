@@ -65,13 +65,15 @@ pub struct Judge {
     contract: Arc<Contract>,
     tags: Tags,
     memory: Memory,
+    /// Metrics of the last run: the next one has about as many.
+    last: usize,
 }
 
 impl Judge {
     /// A judge who has seen nothing yet. `tags` (the plugin's over the agent's) go under those of
     /// every metric.
     pub fn new(contract: Arc<Contract>, tags: Tags) -> Self {
-        Self { contract, tags, memory: Memory::default() }
+        Self { contract, tags, memory: Memory::default(), last: 0 }
     }
 
     /// Judges one run. `read` hands over its records:
@@ -80,7 +82,9 @@ impl Judge {
         self.memory.start_run();
         let mut run = Run::new(self, moment, Reading::Output);
         read(&mut run);
-        run.finish()
+        let judged = run.finish();
+        self.last = judged.metrics.len();
+        judged
     }
 
     /// Judges what one run's refused records were kept as, again: one verdict for each. Together
@@ -179,7 +183,7 @@ impl<'j> Run<'j> {
             produced: 0,
             reading,
             kept: 0,
-            out: Judged::default(),
+            out: Judged { metrics: Vec::with_capacity(judge.last), ..Judged::default() },
             messages: Vec::new(),
         }
     }

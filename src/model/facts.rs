@@ -40,6 +40,8 @@ impl RunFacts<'_> {
     /// A program that did not run has no exit code, CPU time or memory; one that was ended by a
     /// signal has no exit code.
     pub fn metrics(&self) -> impl Iterator<Item = RunFact> + use<> {
+        use MetricType::{Boolean, Float, Integer};
+
         let whole = |n: u64| i64::try_from(n).map_or(Value::Unsigned(n), Value::Signed);
         let ran = !matches!(self.outcome, Outcome::NotStarted { .. });
         let code = match self.outcome {
@@ -47,7 +49,6 @@ impl RunFacts<'_> {
             _ => None,
         };
         let fact = |name, kind, unit, label, value| RunFact { name, kind, unit, label, value };
-        use MetricType::{Boolean, Float, Integer};
         [
             Some(fact(
                 "talaia_run_up",

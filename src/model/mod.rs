@@ -7,6 +7,7 @@
 mod chain;
 mod delivery;
 mod facts;
+mod format;
 mod ids;
 mod metric;
 mod outcome;
@@ -14,6 +15,7 @@ mod record;
 mod rejection;
 mod report;
 mod secret;
+mod shebang;
 mod tags;
 mod time;
 mod value;
@@ -21,6 +23,7 @@ mod value;
 pub use chain::chain;
 pub use delivery::{BatchReply, Receipt, Refused, Verdict};
 pub use facts::{RUN_FACTS, RunFact, RunFacts};
+pub use format::{Format, FormatError};
 pub use ids::{
     AgentId, InvalidName, PluginKey, PluginName, RunId, Seq, SpoolId, is_name, nearest_name,
 };
@@ -33,6 +36,7 @@ pub use record::{
 pub use rejection::{Excerpt, ExcerptForm, QuarantineItem, Rejection, RejectionCode};
 pub use report::{Counts, Report, Usage};
 pub use secret::Secret;
+pub use shebang::{Runner, SHEBANG, Unstartable, shebang};
 pub use tags::Tags;
 pub use time::{Timestamp, TimestampError};
 pub use value::{JsonKind, Value};

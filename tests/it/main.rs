@@ -9,6 +9,8 @@
 mod agent;
 mod architecture;
 #[cfg(feature = "hub")]
+mod backlog;
+#[cfg(feature = "hub")]
 mod bad_input;
 #[cfg(feature = "hub")]
 mod book;
@@ -21,13 +23,20 @@ mod exec;
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]
-#[cfg(feature = "hub")]
 mod kill;
+#[cfg(feature = "hub")]
+mod launcher;
+#[cfg(feature = "hub")]
+mod lost_reply;
 #[cfg(feature = "hub")]
 mod own;
 mod plugins;
 #[cfg(feature = "hub")]
+mod proxy;
+#[cfg(feature = "hub")]
 mod quarantine;
+#[cfg(feature = "hub")]
+mod reload;
 mod schema;
 mod spool;
 mod spool_damage;
@@ -36,3 +45,5 @@ mod spool_model;
 mod support;
 #[cfg(feature = "hub")]
 mod trust;
+#[cfg(feature = "hub")]
+mod unwritable;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{AtFlags, CWD, accessat};
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Marks the file as a hub's: "TLHB".
 const APPLICATION: i64 = 0x544c_4842;
@@ -16,8 +17,13 @@ const APPLICATION: i64 = 0x544c_4842;
 /// The tables' version. A file with a higher one is refused untouched.
 ///
 /// 1: the first.
-/// 2: runs know which run they are a replay of.
-pub(crate) const VERSION: i64 = 2;
+/// 2: streams know what was refused.
+/// 3: runs know which run they are a replay of.
+pub(crate) const VERSION: i64 = 3;
+
+/// What makes a database of version `n + 1` out of one of version `n`, from version 1 on.
+const STEPS: [&str; 2] =
+    ["ALTER TABLE streams ADD COLUMN refused TEXT", "ALTER TABLE runs ADD COLUMN replay_of BLOB"];
 
 const TABLES: &str = "
 CREATE TABLE accounts (
@@ -45,9 +51,10 @@ CREATE TABLE agents (
     PRIMARY KEY (account_id, agent)
 ) STRICT, WITHOUT ROWID;
 -- `through` is the mark of the stream: reports at or below it are duplicates.
+-- `refused`: what of the last batch with something new in it was refused, as JSON.
 CREATE TABLE streams (
     account_id INTEGER NOT NULL, spool TEXT NOT NULL, output TEXT NOT NULL,
-    through INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+    through INTEGER NOT NULL, received_ms INTEGER NOT NULL, refused TEXT,
     PRIMARY KEY (account_id, spool, output)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE monitors (
@@ -93,9 +100,6 @@ CREATE TABLE rejections (
 CREATE INDEX rejections_of_monitor ON rejections (monitor_id);
 ";
 
-/// What makes a file of version `n + 1` of one of version `n`, from the first on.
-const STEPS: [&str; VERSION as usize - 1] = ["ALTER TABLE runs ADD COLUMN replay_of BLOB;"];
-
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -129,6 +133,12 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     }
 }
 
+/// Opens the file again while the other connection may be using it: it is never moved aside, which
+/// would leave the two with different files.
+pub(super) fn reopen(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    try_open(path, access)
+}
+
 fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     let said = |source| StoreError::Sqlite { action: "open", source };
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -138,6 +148,7 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
         };
     if access == Access::Write {
         make_private(path)?;
+        check_writable(path)?;
     }
     let conn = Connection::open_with_flags(path, flags).map_err(said)?;
     conn.busy_timeout(Duration::from_secs(10)).map_err(said)?;
@@ -171,11 +182,12 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
         ))
         .map_err(said)?;
-    } else if version < VERSION {
-        let done = usize::try_from(version - 1).unwrap_or(0);
-        let steps: String = STEPS.iter().skip(done).copied().collect();
+        return Ok(conn);
+    }
+    let done = usize::try_from(version - 1).unwrap_or(0);
+    for (step, reached) in STEPS.iter().zip(2..).skip(done) {
         conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {step}; PRAGMA user_version = {reached}; COMMIT;"
         ))
         .map_err(said)?;
     }
@@ -204,6 +216,21 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
                 return Err(StoreError::Private { path, source });
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// SQLite opens a file that it may not write all the same, and fails at the first change. Asked
+/// without opening anything: that would drop the locks that this process has on the file.
+fn check_writable(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(path).to_owned();
+    for path in [folder, path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        let asked = accessat(CWD, &path, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS);
+        match asked.map_err(io::Error::from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(StoreError::NotWritable { path, source }),
+            Ok(()) => {}
         }
     }
     Ok(())
