@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use talaia::model::Counts;
-use talaia::spool::{AppendError, NewReport, Options, Spool, Start, Window};
+use talaia::spool::{AppendError, NewReport, Options, QuarantineChange, Spool, Start, Window};
 
 use crate::support::{PATIENCE, Site};
 
@@ -68,7 +68,7 @@ fn fill(data: &Path, bytes: u64) -> u64 {
             body: body.clone(),
             counts: Counts { produced: 40, accepted: 40, rejected: [].into() },
             skipped: 0,
-            rejections: Vec::new(),
+            quarantine: QuarantineChange::default(),
         };
         while let Err(AppendError::Full { .. }) = spool.append(report()) {
             spool.flush().wait().unwrap();
