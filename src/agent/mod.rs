@@ -24,6 +24,7 @@ pub mod reload;
 mod reloading;
 pub mod replay;
 pub mod report;
+mod spooling;
 pub mod status;
 mod supervisor;
 mod timetable;

@@ -25,7 +25,7 @@ use crate::spool::{
 
 use super::keeper::Plugins;
 use super::plugin::Plugin;
-use super::supervisor::spool_options;
+use super::spooling::spool_options;
 
 /// Things read from the quarantine at a time.
 const PAGE: usize = 256;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::config::{AgentConfig, Config, Loaded};
 use crate::exec::{self, Exec, ExecError, Limits};
 use crate::model::{PluginName, Report, Timestamp, chain};
-use crate::spool::{self, Health, Pressure, Spool, SpoolError};
+use crate::spool::{Health, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
 use super::confine::{Machine, Preparing};
@@ -25,6 +25,7 @@ use super::prepare::{self, Common};
 use super::reload::Changes;
 use super::reloading::{self, Asker, Askers, Reloads};
 use super::replay;
+use super::spooling::spool_options;
 use super::status::{AgentStatus, PluginStatus, Status};
 
 /// How long a KILL may take, and the flush after it.
@@ -461,21 +462,6 @@ impl Agent {
 
 fn limits(agent: &AgentConfig) -> Limits {
     Limits { concurrency: agent.concurrency, max_running: agent.max_running }
-}
-
-/// How the spool is kept.
-pub(super) fn spool_options(agent: &AgentConfig) -> spool::Options {
-    let machine_id = std::fs::read_to_string("/etc/machine-id").ok();
-    spool::Options {
-        quota: agent.spool.quota,
-        min_free: agent.spool.min_free,
-        max_age: agent.spool.max_age,
-        commit_interval: agent.spool.commit_interval,
-        quarantine_quota: agent.quarantine.quota,
-        quarantine_age: agent.quarantine.max_age,
-        machine_id: machine_id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()),
-        ..spool::Options::new(&agent.data_dir)
-    }
 }
 
 fn say_ended(ended: Result<&'static str, tokio::task::JoinError>) {

@@ -142,7 +142,7 @@ fn peak(what: &str, bytes: u64, output: &str) -> u64 {
     let records = fill(&data, bytes);
     site.write("key", "k3y\n", 0o600);
     let config = format!(
-        "[agent]\ndata_dir = \"data\"\nspool = {{ min_free = \"0B\", quota = \"64GiB\" }}\n\
+        "[agent]\ndata_dir = \"data\"\nself_metrics = false\nspool = {{ min_free = \"0B\", quota = \"64GiB\" }}\n\
          [hub]\nenabled = false\n[outputs.main]\n{output}\n"
     );
     site.write("talaia.toml", config, 0o644);

@@ -195,7 +195,7 @@ async fn a_panic_costs_one_request_and_no_point() {
         };
         conn.query_row(query, (), row)
     });
-    assert_eq!(held.await.unwrap(), [20, 80, 5, 1]);
+    assert_eq!(held.await.unwrap(), [20, 80 + 20 * FACTS, 5 + FACTS, 1]);
     store.close().await;
 }
 
