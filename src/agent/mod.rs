@@ -19,6 +19,7 @@ mod own;
 mod plugin;
 pub mod prepare;
 pub mod reload;
+mod reloading;
 pub mod report;
 pub mod status;
 mod supervisor;

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::config::{self, AgentConfig, PluginConfig, PluginState, Timing};
+use crate::config::{AgentConfig, PluginConfig, PluginState, Timing};
 use crate::contract::{Contract, Judge};
-use crate::decode::Format;
 use crate::exec::{Run, Spec, Timetable};
 use crate::model::Report;
 
@@ -109,9 +108,7 @@ pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
         host: agent.host.clone(),
         key: config.key,
         interval: config.timing.interval(),
-        format: match config.format {
-            config::Format::Json => Format::Json,
-        },
+        format: config.format,
     }
 }
 

@@ -6,9 +6,10 @@ use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::config::{self, PluginConfig};
-use crate::exec::trust::{self, Trust, Untrusted};
+use crate::exec::trust::{self, Memory, Trust, Untrusted};
 use crate::exec::{Leftovers, Spec, Stdin};
 use crate::model::AgentId;
 
@@ -207,13 +208,23 @@ pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders, plan:
             config::Leftovers::Kill => Leftovers::Kill,
             config::Leftovers::Keep => Leftovers::Keep,
         },
-        trust: Trust {
-            paths: vec![plugin.command.program.clone()],
-            arguments: file_arguments(plugin),
-            owners: common.owners.to_vec(),
-        },
+        trust: trust(plugin, common.owners),
         launch: plan.launch.clone(),
     }
+}
+
+/// What of a plugin nobody else may be able to change: its program, and arguments that are files.
+pub fn trust(plugin: &PluginConfig, owners: &[u32]) -> Trust {
+    Trust {
+        paths: vec![plugin.command.program.clone()],
+        arguments: file_arguments(plugin),
+        owners: owners.to_vec(),
+    }
+}
+
+/// Checks now what is checked before each run.
+pub fn check_trust(plugin: &PluginConfig, owners: &[u32]) -> Result<(), Untrusted> {
+    trust(plugin, owners).check(&mut Memory::default(), Instant::now())
 }
 
 /// Every argument that may be a file. Which ones are is seen when a run is due: a script may come

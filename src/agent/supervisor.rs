@@ -21,6 +21,7 @@ use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;
 use super::prepare::{self, Common};
 use super::reload::Changes;
+use super::reloading::{self, Asker, Askers, Reloads};
 use super::status::{AgentStatus, PluginStatus, Status};
 
 /// How long a KILL may take, and the flush after it.
@@ -28,8 +29,9 @@ const KILL_TAKES: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What an agent is given besides its configuration.
 pub struct Surroundings {
-    /// Reads the configuration again, for a reload. The error is for a person.
-    pub load: Box<dyn Fn() -> Result<Loaded, String>>,
+    /// Reads the configuration again, for a reload, on a thread of its own. The error is for a
+    /// person.
+    pub load: Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>,
     /// Called with every report on the keeper's thread, before it is on disk.
     pub on_report: Box<dyn Fn(&Report) + Send>,
     /// The way to the embedded hub, where there is one.
@@ -61,7 +63,7 @@ pub enum AgentError {
 /// An agent that is about to run.
 pub struct Agent {
     config: Config,
-    surroundings: Surroundings,
+    reloads: Reloads,
     spool: Spool,
     exec: Arc<Exec>,
     /// Ends when the last run has been handed to the spool.
@@ -124,7 +126,7 @@ impl Agent {
             Outputs::new(spool.clone(), surroundings.embedded.take(), surroundings.stdout);
         Ok(Self {
             config,
-            surroundings,
+            reloads: Reloads::new(surroundings.load),
             spool,
             exec: Arc::new(exec),
             keeper,
@@ -155,9 +157,12 @@ impl Agent {
             tokio::select! {
                 asked = signals.next() => match asked {
                     Asked::Stop => break,
-                    Asked::Reload => self.reload_and_say(&mut tasks),
+                    Asked::Reload => self.ask_reload(Asker::Signal),
                 },
-                Some(request) = inbox.recv() => self.answer(request, &mut tasks).await,
+                (loaded, askers) = self.reloads.finished() => {
+                    self.reload(loaded, askers, &mut tasks);
+                }
+                Some(request) = inbox.recv() => self.answer(request).await,
                 Some(ended) = tasks.join_next() => say_ended(ended),
                 Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
             }
@@ -222,12 +227,12 @@ impl Agent {
         }
     }
 
-    async fn answer(&mut self, request: Request, tasks: &mut JoinSet<&'static str>) {
+    async fn answer(&mut self, request: Request) {
         // Who asked may have gone away meanwhile.
         match request {
             Request::Status(reply) => drop(reply.send(self.status().await)),
             Request::Trigger(name, reply) => drop(reply.send(self.exec.trigger(&name))),
-            Request::Reload(reply) => drop(reply.send(self.reload(tasks))),
+            Request::Reload(reply) => self.ask_reload(Asker::Person(reply)),
         }
     }
 
@@ -268,36 +273,32 @@ impl Agent {
         Ok(Status::new(agent, &ledger, plugins, self.outputs.status(), self.exec.leaks()))
     }
 
-    fn reload_and_say(&mut self, tasks: &mut JoinSet<&'static str>) {
-        match self.reload(tasks) {
-            Ok(changes) => {
-                let (plugins, outputs) = (&changes.plugins, &changes.outputs);
-                tracing::info!(
-                    added = plugins.added.len() + outputs.added.len(),
-                    changed = plugins.changed.len() + outputs.changed.len(),
-                    removed = plugins.removed.len() + outputs.removed.len(),
-                    untouched = plugins.kept + outputs.kept,
-                    "reloaded"
-                );
-                for what in changes.needs_restart {
-                    tracing::warn!("{what} changed: that takes a restart");
-                }
-            }
-            Err(error) => {
-                tracing::error!("the configuration does not load; the old one goes on\n{error}");
-            }
+    fn ask_reload(&mut self, asker: Asker) {
+        notify(&[sd_notify::NotifyState::Reloading, monotonic()]);
+        self.reloads.ask(asker);
+    }
+
+    /// Takes up what was read, and tells those who asked for it.
+    fn reload(
+        &mut self,
+        loaded: Result<Loaded, String>,
+        askers: Askers,
+        tasks: &mut JoinSet<&'static str>,
+    ) {
+        let outcome = loaded.and_then(|loaded| self.take_up(loaded.config, tasks));
+        if askers.answer(&outcome) {
+            say_reloaded(outcome);
+        }
+        if !self.reloads.start() {
+            notify(&[sd_notify::NotifyState::Ready]);
         }
     }
 
-    fn reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
-        notify(&[sd_notify::NotifyState::Reloading, monotonic()]);
-        let outcome = self.try_reload(tasks);
-        notify(&[sd_notify::NotifyState::Ready]);
-        outcome
-    }
-
-    fn try_reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
-        let mut new = (self.surroundings.load)()?.config;
+    fn take_up(
+        &mut self,
+        mut new: Config,
+        tasks: &mut JoinSet<&'static str>,
+    ) -> Result<Changes, String> {
         let owners = prepare::owner_ids(&new.agent.trusted_owners)
             .map_err(|names| AgentError::UnknownOwners(names).to_string())?;
         let changes = Changes::between(&self.config, &new);
@@ -410,6 +411,27 @@ fn say_ended(ended: Result<&'static str, tokio::task::JoinError>) {
         Ok(_) => {}
         Err(error) if error.is_cancelled() => {}
         Err(error) => tracing::error!(%error, "a part of the agent ended by a defect"),
+    }
+}
+
+fn say_reloaded(outcome: reloading::Outcome) {
+    match outcome {
+        Ok(changes) => {
+            let (plugins, outputs) = (&changes.plugins, &changes.outputs);
+            tracing::info!(
+                added = plugins.added.len() + outputs.added.len(),
+                changed = plugins.changed.len() + outputs.changed.len(),
+                removed = plugins.removed.len() + outputs.removed.len(),
+                untouched = plugins.kept + outputs.kept,
+                "reloaded"
+            );
+            for what in changes.needs_restart {
+                tracing::warn!("{what} changed: that takes a restart");
+            }
+        }
+        Err(error) => {
+            tracing::error!("the configuration does not load; the old one goes on\n{error}");
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::agent::confine::{Machine, Preparing};
-use crate::agent::prepare::owner_ids;
+use crate::agent::prepare::{check_trust, owner_ids};
 use crate::config::{Env, OutputConfig, PluginState};
 use crate::exec::trust;
 
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             PluginState::Broken { why } => say(false, &what, &format!(": {why}")),
             PluginState::Ready => {
                 let plan = machine.plan(plugin, &config.plugins, &config.agent.data_dir);
-                let refused = trust::check_path(&plugin.command.program, &owners)
+                let refused = check_trust(plugin, &owners)
                     .err()
                     .map(|error| chain(&error))
                     .or_else(|| plugin.contract().err().map(|error| error.to_string()))

@@ -50,7 +50,7 @@ pub(crate) fn run(
         Ok(loaded)
     };
     let surroundings = Surroundings {
-        load: Box::new(reload),
+        load: std::sync::Arc::new(reload),
         on_report: run_lines(talk, stderr),
         embedded: hub.enabled.then_some(Embedded { endpoint: endpoint_seen }),
         stdout: || -> Box<dyn Write + Send> { Box::new(std::io::stdout()) },

@@ -2,10 +2,9 @@ use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::prepare::owner_ids;
+use crate::agent::prepare::{check_trust, owner_ids};
 use crate::agent::trial::{Scratch, TrialError, Trials};
 use crate::config::{Config, Env, PluginConfig, PluginState, Scripts, Source};
-use crate::exec::trust;
 use crate::model::{Outcome, PluginName, chain};
 
 use super::args::TestArgs;
@@ -142,7 +141,7 @@ fn find(args: &TestArgs, env: &Env) -> Result<(Config, PluginConfig), Failure> {
     let plugin = loaded.config.plugins.values().next().cloned();
     let plugin = plugin.ok_or_else(|| Failure::new(Exit::Usage, "there is no such program"))?;
     if let PluginState::Ready = plugin.state
-        && let Err(error) = trust::check_path(&plugin.command.program, &[])
+        && let Err(error) = check_trust(&plugin, &[])
     {
         let text = format!("{}: not run: {}", plugin.name, chain(&error));
         return Err(Failure::new(Exit::Finding, text));

@@ -15,6 +15,7 @@
 //! and does not check a plugin's JSON Schema beyond being JSON.
 
 mod agent;
+mod choices;
 mod command;
 mod confinement;
 mod diagnostic;
@@ -39,18 +40,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use agent::{AgentConfig, HubConfig, SpoolConfig};
+pub use choices::{Compression, Leftovers, Start, Stdin};
 pub use command::Command;
 pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, User};
 pub use load::{Scripts, Source, load};
 pub use node::Place;
-pub use output::{
-    Compression, EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Proxy, Start, TalaiaOutput,
-};
-pub use plugin::{
-    Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing,
-};
+pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Proxy, TalaiaOutput};
+pub use plugin::{PluginConfig, PluginState, SchemaFile, Settings, Timing};
 pub use schema::{schema, schema_text};
 
 use crate::model::PluginName;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::agent::size;
+use super::choices::{Compression, Start};
 use super::diagnostic::Diagnostic;
 use super::raw::{RawFile, RawOutput, RawTalaia};
-use super::read::{At, Named, words};
+use super::read::{At, Named};
 use super::resolve::Cx;
 use super::secrets;
 use super::values::{EnvText, RawProxy};
@@ -80,28 +81,6 @@ pub struct FileOutput {
     pub keep: u32,
     /// Where it begins when it is new.
     pub start: Start,
-}
-
-words! {
-    /// How uploads are compressed.
-    pub Compression {
-        /// Zstandard.
-        Zstd = "zstd",
-        /// gzip.
-        Gzip = "gzip",
-        /// Not at all.
-        None = "none",
-    }
-}
-
-words! {
-    /// Where a new output begins.
-    pub Start {
-        /// With what comes from now on.
-        Now = "now",
-        /// With the oldest report still kept.
-        Oldest = "oldest",
-    }
 }
 
 /// Resolves one output; `None` when an error was recorded that leaves nothing to show.

@@ -3,15 +3,15 @@
 
 use schemars::JsonSchema;
 
+use super::choices::{Compression, Leftovers, Start, Stdin};
 use super::diagnostic::Diagnostic;
 use super::node::{Kind, Node};
-use super::output::{Compression, Start};
-use super::plugin::{Format, Leftovers, Stdin};
 use super::read::{At, Found, Read, Size, Span, Table, not_one_of, section};
 use super::values::{
     EnvText, FileWord, Mark, MetricWord, OneOrMore, RawCommand, RawMode, RawProxy, RawTrigger,
     SecretSource, Settings, StdoutWord, TalaiaWord, later_version,
 };
+use crate::model::Format;
 
 section! {
     /// The config of a Talaia agent, in TOML or as the same tree in JSON.

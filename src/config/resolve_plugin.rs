@@ -5,14 +5,14 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::agent::{AgentConfig, size};
+use super::choices::{Leftovers, Stdin};
 use super::command::{Command, Fault, find, inspect, look_up};
 use super::confinement::confinement;
 use super::diagnostic::{Diagnostic, Severity};
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
-    Format, Leftovers, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing, environment,
-    variable, wrong_variable,
+    PluginConfig, PluginState, SchemaFile, Settings, Timing, environment, variable, wrong_variable,
 };
 use super::raw::{RawMetric, RawPlugin, RawWhen};
 use super::read::{At, Table};
@@ -20,7 +20,7 @@ use super::resolve::Cx;
 use super::secrets;
 use super::values::{RawCommand, RawMode, SecretSource, later_version};
 use crate::contract::{Contract, ContractError, Declared, Strictness};
-use crate::model::{PluginName, Secret, is_name, limits, nearest_name};
+use crate::model::{Format, PluginName, Secret, is_name, limits, nearest_name};
 use crate::schedule::{Cron, Every, splay};
 
 /// A plugin as written, and where.

@@ -152,6 +152,9 @@ pub enum Raw<'a> {
     /// Any other number; finite. A decoder that can gives whole numbers from 2^53 on as
     /// [`Raw::Signed`] or [`Raw::Unsigned`], so that none is rounded.
     Float(f64),
+    /// A number with a fraction that the float next to it has lost, such as `9007199254740993.5` or
+    /// `1e-400`; that float, a whole number.
+    Rounded(f64),
     /// A string.
     Text(Cow<'a, str>),
     /// An array; what is in it is not looked at.
@@ -172,6 +175,7 @@ impl Raw<'_> {
             | Self::Unsigned(_)
             | Self::Wide(_)
             | Self::Float(_)
+            | Self::Rounded(_)
             | Self::Flawed(Flaw::NotFinite | Flaw::OutOfRange) => JsonKind::Number,
             Self::Text(_) | Self::Flawed(_) => JsonKind::String,
             Self::Array => JsonKind::Array,

@@ -21,11 +21,14 @@ mod exec;
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]
-#[cfg(feature = "hub")]
 mod kill;
 #[cfg(feature = "hub")]
 mod launcher;
+#[cfg(feature = "hub")]
+mod lost_reply;
 mod plugins;
+#[cfg(feature = "hub")]
+mod reload;
 mod schema;
 mod spool;
 mod spool_damage;

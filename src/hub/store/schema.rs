@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Marks the file as a hub's: "TLHB".
 const APPLICATION: i64 = 0x544c_4842;
 
 /// The tables' version. A file with a higher one is refused untouched.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
+
+/// What makes a database of version `n + 1` out of one of version `n`, from version 1 on.
+const STEPS: [&str; 1] = ["ALTER TABLE streams ADD COLUMN refused TEXT"];
 
 const TABLES: &str = "
 CREATE TABLE accounts (
@@ -42,9 +45,10 @@ CREATE TABLE agents (
     PRIMARY KEY (account_id, agent)
 ) STRICT, WITHOUT ROWID;
 -- `through` is the mark of the stream: reports at or below it are duplicates.
+-- `refused`: what of the last batch with something new in it was refused, as JSON.
 CREATE TABLE streams (
     account_id INTEGER NOT NULL, spool TEXT NOT NULL, output TEXT NOT NULL,
-    through INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+    through INTEGER NOT NULL, received_ms INTEGER NOT NULL, refused TEXT,
     PRIMARY KEY (account_id, spool, output)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE monitors (
@@ -123,6 +127,12 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     }
 }
 
+/// Opens the file again while the other connection may be using it: it is never moved aside, which
+/// would leave the two with different files.
+pub(super) fn reopen(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    try_open(path, access)
+}
+
 fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     let said = |source| StoreError::Sqlite { action: "open", source };
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -163,6 +173,14 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
         conn.execute_batch(&format!(
             "BEGIN IMMEDIATE; {TABLES}
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+        ))
+        .map_err(said)?;
+        return Ok(conn);
+    }
+    let done = usize::try_from(version - 1).unwrap_or(0);
+    for (step, reached) in STEPS.iter().zip(2..).skip(done) {
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {step}; PRAGMA user_version = {reached}; COMMIT;"
         ))
         .map_err(said)?;
     }
