@@ -29,6 +29,7 @@ mod plugin;
 mod raw;
 mod read;
 mod resolve;
+mod resolve_confinement;
 mod resolve_plugin;
 mod schema;
 mod secrets;
