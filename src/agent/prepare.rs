@@ -23,7 +23,7 @@ const STDERR_CAP: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// Something cannot be written.
-    #[error("cannot write `{path}`")]
+    #[error("cannot write `{path}`, which the user that runs the agent must be able to")]
     Write {
         /// What.
         path: PathBuf,

@@ -46,6 +46,9 @@ pub enum AgentError {
     /// Its spool.
     #[error("the spool cannot be used")]
     Spool(#[source] SpoolError),
+    /// The disk did not take what it had last; that is gone with the process.
+    #[error("the last reports did not get to the disk")]
+    Unsaved(#[source] SpoolError),
     /// Its threads.
     #[error("plugins cannot be run")]
     Exec(#[source] ExecError),
@@ -167,8 +170,7 @@ impl Agent {
                 Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
             }
         }
-        self.stop(signals, tasks).await;
-        Ok(())
+        self.stop(signals, tasks).await.map_err(AgentError::Unsaved)
     }
 
     fn open_admin(&self, requests: mpsc::Sender<Request>, tasks: &mut JoinSet<&'static str>) {
@@ -183,7 +185,8 @@ impl Agent {
                 let socket = admin::socket_path(&self.config.agent.data_dir);
                 tracing::error!(
                     socket = %socket.display(), %error,
-                    "`talaia status`, `trigger` and `reload` will not work"
+                    "`talaia status`, `trigger` and `reload` will not work until what is in the way \
+                     is removed and the agent started again"
                 );
             }
         }
@@ -334,7 +337,12 @@ impl Agent {
     }
 
     /// First runs, then what is spooled. Neither is needed for safety: what is on disk stays there.
-    async fn stop(self, mut signals: Signals, mut tasks: JoinSet<&'static str>) {
+    /// What did not get to the disk is an error.
+    async fn stop(
+        self,
+        mut signals: Signals,
+        mut tasks: JoinSet<&'static str>,
+    ) -> Result<(), SpoolError> {
         notify(&[sd_notify::NotifyState::Stopping]);
         let deadline = tokio::time::Instant::now() + self.config.agent.stop_timeout;
         tracing::info!(running = self.exec.live(), "stopping; once more to stop at once");
@@ -365,15 +373,13 @@ impl Agent {
             spool.flush().wait()
         });
         let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
-        tokio::select! {
-            outcome = flushed => if let Ok(Err(error)) = outcome {
-                tracing::error!(error = chain(&error), "the last reports may not be on disk");
-            },
-            () = signals.stop(), if !in_time => {}
+        let saved = tokio::select! {
+            outcome = flushed => outcome.unwrap_or(Err(SpoolError::Gone)),
+            () = signals.stop(), if !in_time => Ok(()),
             () = tokio::time::sleep_until(deadline) => {
-                tracing::error!("the disk did not take the last reports in time");
+                Err(SpoolError::Closed { why: "it did not take them in time".to_owned() })
             }
-        }
+        };
         self.outputs.stop(deadline);
         if in_time {
             tokio::select! {
@@ -387,6 +393,7 @@ impl Agent {
         let socket = admin::socket_path(&self.config.agent.data_dir);
         // A socket that stays behind is removed at the next start.
         let _left = std::fs::remove_file(socket);
+        saved
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn ask(
     )]
     let client = reqwest::Client::builder()
         .unix_socket(socket.as_path())
+        .no_proxy()
         .timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())

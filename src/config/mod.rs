@@ -26,6 +26,7 @@ mod node;
 mod output;
 mod pattern;
 mod plugin;
+mod proxy;
 mod raw;
 mod read;
 mod resolve;
@@ -48,8 +49,9 @@ pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, User};
 pub use load::{Scripts, Source, load};
 pub use node::Place;
-pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Proxy, TalaiaOutput};
+pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, TalaiaOutput};
 pub use plugin::{PluginConfig, PluginState, SchemaFile, Settings, Timing};
+pub use proxy::Proxy;
 pub use schema::{schema, schema_text};
 
 use crate::model::PluginName;

@@ -48,6 +48,16 @@ pub struct Report {
     pub stderr: String,
 }
 
+impl Report {
+    /// The report as it is kept and sent: one JSON object, without a line feed.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        // Most of it is metrics. Room for what they usually take spares copying it as it grows.
+        let mut body = Vec::with_capacity(1024 + 96 * self.metrics.len());
+        serde_json::to_writer(&mut body, self)?;
+        Ok(body)
+    }
+}
+
 /// `produced = accepted + rejected(by code)`, in records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
