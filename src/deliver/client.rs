@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, Identity, NoProxy, Proxy, RequestBuilder};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, RequestBuilder};
 
 use crate::model::Secret;
 
@@ -111,14 +111,22 @@ pub enum ClientError {
     },
 }
 
+/// What every client is made from: it follows no redirects and repeats nothing by itself.
+pub fn client_builder() -> ClientBuilder {
+    // The first one stays; they are all alike.
+    let _again = rustls::crypto::ring::default_provider().install_default();
+    #[expect(clippy::disallowed_methods, reason = "this is the builder that all others use")]
+    let builder = Client::builder();
+    builder
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+}
+
 impl ClientSettings {
     /// Makes a client for `url`. Reads the files named by the settings, each time.
     pub fn build(&self, url: &str) -> Result<Client, ClientError> {
-        #[expect(clippy::disallowed_methods, reason = "this is the builder that all others use")]
-        let mut builder = Client::builder()
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
+        let mut builder = client_builder()
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
             .timeout(self.timeout)
