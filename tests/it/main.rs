@@ -13,6 +13,8 @@ mod bad_input;
 #[cfg(feature = "hub")]
 mod book;
 #[cfg(feature = "hub")]
+mod chaos;
+#[cfg(feature = "hub")]
 mod cli;
 mod decode;
 mod deliver;
@@ -20,7 +22,6 @@ mod exec;
 #[cfg(feature = "hub")]
 mod hub;
 mod judge;
-#[cfg(feature = "hub")]
 #[cfg(feature = "hub")]
 mod kill;
 mod plugins;
