@@ -98,7 +98,7 @@ impl Chaos {
         };
         let config = format!(
             "[agent]\ndata_dir = \"{data}\"\nhost = \"chaos\"\nstop_timeout = \"3s\"\n\
-             spool = {{ commit_interval = \"5ms\", min_free = \"0B\", quota = \"8MiB\" }}\n\
+             spool = {{ commit_interval = \"5ms\", min_free = \"0B\", quota = \"2MiB\" }}\n\
              [hub]\nenabled = false\n\
              [outputs.hub]\n{hub}\
              [outputs.dead]\n{dead}\

@@ -20,6 +20,9 @@ mod decode;
 mod deliver;
 mod exec;
 #[cfg(feature = "hub")]
+mod fire;
+mod fuzz;
+#[cfg(feature = "hub")]
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]

@@ -24,6 +24,9 @@ pub(crate) enum AppendError {
     Body(Fault),
     #[error("the agent says version {0}")]
     BodyOf(String, Fault),
+    /// Another spool with the same identity sent what is stored under these numbers.
+    #[error("report {seq} is not the one that is stored under this number")]
+    Cloned { seq: Seq },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -127,8 +130,9 @@ impl Writer {
     ) -> Result<Appended, AppendError> {
         let Self { conn, known, block, untrimmed, .. } = self;
         let spool = batch.agent.spool.to_string();
-        let mark = mark(conn, account, &spool, &batch.output)?;
+        let (mark, marked) = mark(conn, account, &spool, &batch.output)?;
         let mut through = mark;
+        let mut last = marked;
         let mut reply =
             BatchReply { through: Seq(mark), accepted: 0, duplicates: 0, refused: Vec::new() };
         let (mut points, mut blocks) = (0, 0);
@@ -136,11 +140,16 @@ impl Writer {
         known.begin();
         block.clear();
         while let Some(report) = reports.next().map_err(AppendError::Body)? {
+            let run = *report.run.uuid().as_bytes();
             if report.seq.0 <= mark {
+                if report.seq.0 == mark && marked.is_some_and(|marked| marked != run) {
+                    return Err(AppendError::Cloned { seq: report.seq });
+                }
                 reply.duplicates += 1;
                 continue;
             }
             through = report.seq.0;
+            last = Some(run);
             if let Some(refused) = refuse(conn, account, report)? {
                 reply.refused.push(refused);
                 continue;
@@ -172,7 +181,7 @@ impl Writer {
         block.shrink();
         write_monitors(conn, known, untrimmed, now)?;
         reply.through = Seq(through);
-        remember(conn, account, batch, &spool, through, now)?;
+        remember(conn, account, batch, &spool, (through, last), now)?;
         Ok(Appended { reply, points, blocks })
     }
 }
@@ -183,15 +192,15 @@ fn remember(
     account: i64,
     batch: &wire::Batch<'_>,
     spool: &str,
-    through: u64,
+    (through, run): (u64, Option<Marked>),
     now: i64,
 ) -> Result<(), AppendError> {
     conn.prepare_cached(
-        "INSERT INTO streams (account_id, spool, output, through, received_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET through = ?4, received_ms = ?5",
+        "INSERT INTO streams (account_id, spool, output, through, received_ms, run)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET through = ?4, received_ms = ?5, run = ?6",
     )?
-    .execute(params![account, spool, &*batch.output, through as i64, now])?;
+    .execute(params![account, spool, &*batch.output, through as i64, now, run])?;
     conn.prepare_cached(
         "INSERT INTO agents (account_id, agent, host, version, spool, received_ms, skew_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -284,14 +293,24 @@ struct Appended {
     blocks: u64,
 }
 
-fn mark(conn: &Connection, account: i64, spool: &str, output: &str) -> Result<u64, AppendError> {
-    let mark: Option<i64> = conn
+/// The run of the report at a mark.
+type Marked = [u8; 16];
+
+/// A stream's mark, and the run of the report at it, where an earlier version has not left it out.
+fn mark(
+    conn: &Connection,
+    account: i64,
+    spool: &str,
+    output: &str,
+) -> Result<(u64, Option<Marked>), AppendError> {
+    let mark: Option<(i64, Option<Marked>)> = conn
         .prepare_cached(
-            "SELECT through FROM streams WHERE account_id = ?1 AND spool = ?2 AND output = ?3",
+            "SELECT through, run FROM streams WHERE account_id = ?1 AND spool = ?2 AND output = ?3",
         )?
-        .query_row(params![account, spool, output], |row| row.get(0))
+        .query_row(params![account, spool, output], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(mark.unwrap_or(0) as u64)
+    let (through, run) = mark.unwrap_or_default();
+    Ok((through as u64, run))
 }
 
 const INSERT_RUN: &str = "INSERT INTO runs (monitor_id, run, started_ms, duration, interval, good, \

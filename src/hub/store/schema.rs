@@ -41,10 +41,11 @@ CREATE TABLE agents (
     spool TEXT NOT NULL, received_ms INTEGER NOT NULL, skew_ms INTEGER NOT NULL,
     PRIMARY KEY (account_id, agent)
 ) STRICT, WITHOUT ROWID;
--- `through` is the mark of the stream: reports at or below it are duplicates.
+-- `through` is the mark of the stream: reports at or below it are duplicates. `run` is that of the
+-- report at the mark, by which a copy of the spool is told from the spool.
 CREATE TABLE streams (
     account_id INTEGER NOT NULL, spool TEXT NOT NULL, output TEXT NOT NULL,
-    through INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+    through INTEGER NOT NULL, received_ms INTEGER NOT NULL, run BLOB,
     PRIMARY KEY (account_id, spool, output)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE monitors (
@@ -165,8 +166,24 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
         ))
         .map_err(said)?;
+    } else {
+        add_columns(&conn).map_err(said)?;
     }
     Ok(conn)
+}
+
+/// Adds what tables of an earlier version lack and an earlier version does not mind, so that both
+/// can use the file.
+fn add_columns(conn: &Connection) -> rusqlite::Result<()> {
+    let there: bool = conn.query_row(
+        "SELECT count(*) FROM pragma_table_info('streams') WHERE name = 'run'",
+        (),
+        |row| row.get(0),
+    )?;
+    if !there {
+        conn.execute_batch("ALTER TABLE streams ADD COLUMN run BLOB")?;
+    }
+    Ok(())
 }
 
 /// Makes the file for its owner alone, before SQLite would make it for all: what SQLite puts beside
