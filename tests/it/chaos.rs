@@ -322,7 +322,9 @@ fn in_the_file(site: &Site) -> BTreeMap<String, (BTreeSet<String>, BTreeSet<i64>
         let (runs, numbers) = found.entry(plugin).or_default();
         runs.insert(report["run"].as_str().unwrap().to_owned());
         let metrics = report["metrics"].as_array().unwrap();
-        numbers.extend(metrics.iter().filter(|m| m["name"] == "n").map(|m| m["value"].as_i64().unwrap()));
+        numbers.extend(
+            metrics.iter().filter(|m| m["name"] == "n").map(|m| m["value"].as_i64().unwrap()),
+        );
     }
     found
 }

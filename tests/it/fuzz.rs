@@ -25,7 +25,7 @@ use crate::spool::{balanced, eventually, options, outputs, receipt, report};
 const SECONDS: u64 = 2;
 
 /// Cases of one seed.
-const CASES: u32 = 16;
+const CASES: u32 = 4;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
@@ -41,13 +41,19 @@ pub(crate) fn fuzz<S: Strategy>(
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         now.as_nanos() as u64 % 1_000_000_000
     });
-    let end = Instant::now() + Duration::from_secs(setting("TALAIA_FUZZ_SECONDS").unwrap_or(SECONDS));
+    let end =
+        Instant::now() + Duration::from_secs(setting("TALAIA_FUZZ_SECONDS").unwrap_or(SECONDS));
     let mut cases = 0;
     for seed in seed.. {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-        let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+        let config = Config {
+            cases: CASES,
+            failure_persistence: None,
+            max_shrink_time: 20_000,
+            ..Config::default()
+        };
         let outcome = TestRunner::new_with_rng(config, rng).run(strategy, &check);
         if let Err(error) = outcome {
             panic!("{subject}: TALAIA_FUZZ_SEED={seed}\n{error}");
@@ -117,10 +123,39 @@ pub(crate) fn apply(changes: &[Change], mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 const JSON: &[&str] = &[
-    "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u", "\\ud800", "\n", "\r\n", "\u{feff}", "null",
-    "true", "NaN", "-Infinity", "1e999", "-0", "0.1", "18446744073709551616", "\"name\":", "\"value\":",
-    "\"type\":\"counter\"", "\"metrics\":[", "\"metrics\":{", "\"plugins\":{", "\"time\":",
-    "\"tags\":{\"a\":\"b\"}", "\"metric-one\":1", "{\"a\":1}\n", "é", "\u{0}",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "\\u",
+    "\\ud800",
+    "\n",
+    "\r\n",
+    "\u{feff}",
+    "null",
+    "true",
+    "NaN",
+    "-Infinity",
+    "1e999",
+    "-0",
+    "0.1",
+    "18446744073709551616",
+    "\"name\":",
+    "\"value\":",
+    "\"type\":\"counter\"",
+    "\"metrics\":[",
+    "\"metrics\":{",
+    "\"plugins\":{",
+    "\"time\":",
+    "\"tags\":{\"a\":\"b\"}",
+    "\"metric-one\":1",
+    "{\"a\":1}\n",
+    "é",
+    "\u{0}",
 ];
 
 const PRINTED: &[&str] = &[
@@ -134,7 +169,8 @@ const PRINTED: &[&str] = &[
 ];
 
 fn printed() -> impl Strategy<Value = (Vec<u8>, bool)> {
-    let soup = prop::collection::vec(select(JSON), 0..60).prop_map(|parts| parts.concat().into_bytes());
+    let soup =
+        prop::collection::vec(select(JSON), 0..60).prop_map(|parts| parts.concat().into_bytes());
     let noise = prop::collection::vec(any::<u8>(), 0..200);
     let changed = (prop::collection::vec(select(PRINTED), 1..4), changes(JSON))
         .prop_map(|(texts, changes)| apply(&changes, texts.concat().into_bytes()));
@@ -158,9 +194,33 @@ fn whatever_a_program_prints_is_counted_and_reads_back() {
 }
 
 const TOML: &[&str] = &[
-    "[", "]", "[[", "=", "\"", "'", "'''", "#", ".", ",", "{", "}", "\n", "[plugins.x]\n", "[agent]\n",
-    "[outputs.x]\n", "command = []\n", "interval = \"0s\"\n", "cron = \"* * * * *\"\n", "true", "-1",
-    "99999999999999999999", "1979-05-27T07:32:00Z", "\\u{", "include = [\"*\"]\n", "\u{feff}", "é",
+    "[",
+    "]",
+    "[[",
+    "=",
+    "\"",
+    "'",
+    "'''",
+    "#",
+    ".",
+    ",",
+    "{",
+    "}",
+    "\n",
+    "[plugins.x]\n",
+    "[agent]\n",
+    "[outputs.x]\n",
+    "command = []\n",
+    "interval = \"0s\"\n",
+    "cron = \"* * * * *\"\n",
+    "true",
+    "-1",
+    "99999999999999999999",
+    "1979-05-27T07:32:00Z",
+    "\\u{",
+    "include = [\"*\"]\n",
+    "\u{feff}",
+    "é",
 ];
 
 /// No text makes the loader panic, and every error says where it is.
@@ -176,11 +236,8 @@ fn whatever_is_in_a_config_is_said_with_its_place() {
         [plugins.cron]\ncommand = \"x | y\"\nshell = true\ncron = \"*/5 * * * *\"\ntimezone = \"UTC\"\n\
         [outputs.main]\ntype = \"talaia\"\nurl = \"https://hub.example.org\"\nkey = { env = \"TALAIA_KEY\" }\n\
         [outputs.file]\ntype = \"file\"\npath = \"out\"\n[hub]\nenabled = true\nlisten = \"127.0.0.1:7180\"\n";
-    let bases = [
-        config::DEFAULT.to_owned(),
-        fs::read_to_string(examples).unwrap(),
-        rich.to_owned(),
-    ];
+    let bases =
+        [config::DEFAULT.to_owned(), fs::read_to_string(examples).unwrap(), rich.to_owned()];
     let texts = prop_oneof![
         6 => (select(bases.to_vec()), changes(TOML)).prop_map(|(text, changes)| apply(&changes, text.into_bytes())),
         1 => prop::collection::vec(select(TOML), 0..40).prop_map(|parts| parts.concat().into_bytes()),

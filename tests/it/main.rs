@@ -18,6 +18,8 @@ mod chaos;
 mod cli;
 mod decode;
 mod deliver;
+#[cfg(feature = "hub")]
+mod disk;
 mod exec;
 #[cfg(feature = "hub")]
 mod fire;
