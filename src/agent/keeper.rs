@@ -1,8 +1,11 @@
-//! Takes ended runs on the reaper's thread: judges them, hands their reports to the spool, and
+//! Takes ended runs on a thread of its own: judges them, hands their reports to the spool, and
 //! passes on what plugins say on stderr.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::exec::Run;
@@ -15,12 +18,20 @@ use super::plugin::Plugin;
 const LINES: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The plugins, as the reaper's thread looks them up. A plugin that was removed stays until its
-/// last run has been reported.
+/// After a run the keeper sleeps this long before it takes the next: a wake-up costs more than
+/// judging what an ordinary plugin prints.
+const LINGER: Duration = Duration::from_millis(20);
+/// Output that may wait to be judged, in bytes. Nothing is started while more waits.
+const ROOM: usize = 8 << 20;
+
+/// How long a plugin that was removed is remembered for the runs of it that still end.
+const RETIREMENT: Duration = Duration::from_secs(3600);
+
+/// The plugins, as the keeper's thread looks them up.
 #[derive(Default)]
 pub(super) struct Plugins {
     current: RwLock<HashMap<PluginName, Arc<Plugin>>>,
-    retired: Mutex<HashMap<PluginName, Arc<Plugin>>>,
+    retired: Mutex<HashMap<PluginName, (Arc<Plugin>, Instant)>>,
 }
 
 impl Plugins {
@@ -32,10 +43,9 @@ impl Plugins {
     pub(super) fn remove(&self, name: &PluginName) {
         let removed = self.current.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         if let Some(plugin) = removed {
-            self.retired
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(name.clone(), plugin);
+            let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            retired.retain(|_, (_, since)| since.elapsed() < RETIREMENT);
+            retired.insert(name.clone(), (plugin, Instant::now()));
         }
     }
 
@@ -48,8 +58,71 @@ impl Plugins {
     }
 
     fn of_run(&self, name: &PluginName) -> Option<Arc<Plugin>> {
-        self.get(name)
-            .or_else(|| self.retired.lock().unwrap_or_else(PoisonError::into_inner).remove(name))
+        self.get(name).or_else(|| {
+            let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            retired.get(name).map(|(plugin, _)| Arc::clone(plugin))
+        })
+    }
+}
+
+/// Starts the keeper's thread. What it returns takes the runs, and blocks while [`ROOM`] is full;
+/// the thread ends when that is dropped and all that was given is kept.
+pub(super) fn start(
+    mut keeper: Keeper,
+) -> io::Result<(impl FnMut(Run) + Send + 'static, JoinHandle<()>)> {
+    let (send, runs) = mpsc::channel::<Run>();
+    let room = Arc::new(Room::default());
+    let freed = Arc::clone(&room);
+    let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+        while let Ok(first) = runs.recv() {
+            let mut next = Some(first);
+            while let Some(run) = next {
+                let size = run.stdout.len();
+                let plugin = run.plugin.clone();
+                // A defect that one plugin's output brings to light must not silence the others.
+                if catch_unwind(AssertUnwindSafe(|| keeper.keep(run))).is_err() {
+                    tracing::error!(%plugin, "a run was lost by a defect of the agent");
+                }
+                freed.give_back(size);
+                next = runs.try_recv().ok().or_else(|| {
+                    thread::sleep(LINGER);
+                    runs.try_recv().ok()
+                });
+            }
+        }
+    })?;
+    let give = move |run: Run| {
+        room.take(run.stdout.len());
+        // The keeper's thread lives as long as this.
+        let _kept = send.send(run);
+    };
+    Ok((give, thread))
+}
+
+/// Bytes of output that wait to be judged.
+#[derive(Default)]
+struct Room {
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Room {
+    fn take(&self, size: usize) {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self
+            .freed
+            .wait_while(taken, |taken| *taken > ROOM)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken += size;
+    }
+
+    fn give_back(&self, size: usize) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_full = *taken > ROOM;
+        *taken -= size;
+        if was_full && *taken <= ROOM {
+            self.freed.notify_one();
+        }
     }
 }
 
@@ -69,7 +142,7 @@ pub(super) struct Talk {
 }
 
 impl Keeper {
-    pub(super) fn keep(&mut self, run: Run) {
+    fn keep(&mut self, run: Run) {
         let Some(plugin) = self.plugins.of_run(&run.plugin) else {
             tracing::error!(plugin = %run.plugin, "a run of an unknown plugin was dropped");
             return;

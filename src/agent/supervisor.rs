@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,7 +15,7 @@ use crate::model::{PluginName, Report, Timestamp, chain};
 use crate::spool::{self, Health, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
-use super::keeper::{Keeper, Plugins};
+use super::keeper::{self, Keeper, Plugins};
 use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;
 use super::prepare::{self, Common};
@@ -28,7 +29,7 @@ const KILL_TAKES: std::time::Duration = std::time::Duration::from_secs(5);
 pub struct Surroundings {
     /// Reads the configuration again, for a reload. The error is for a person.
     pub load: Box<dyn Fn() -> Result<Loaded, String>>,
-    /// Called with every report on the reaper's thread, before it is on disk.
+    /// Called with every report on the keeper's thread, before it is on disk.
     pub on_report: Box<dyn Fn(&Report) + Send>,
     /// The way to the embedded hub, where there is one.
     pub embedded: Option<Embedded>,
@@ -56,6 +57,9 @@ pub enum AgentError {
     /// Its threads.
     #[error("plugins cannot be run")]
     Exec(#[source] ExecError),
+    /// The thread that judges what they print.
+    #[error("no thread to judge what plugins print")]
+    Keeper(#[source] std::io::Error),
     /// Its signals.
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
@@ -70,6 +74,8 @@ pub struct Agent {
     surroundings: Surroundings,
     spool: Spool,
     exec: Arc<Exec>,
+    /// Ends when the last run has been handed to the spool.
+    keeper: JoinHandle<()>,
     plugins: Arc<Plugins>,
     outputs: Outputs,
     owners: Vec<u32>,
@@ -104,7 +110,7 @@ impl Agent {
         };
         let plugins = Arc::<Plugins>::default();
         let on_report = std::mem::replace(&mut surroundings.on_report, Box::new(|_| {}));
-        let mut keeper = Keeper {
+        let keeper = Keeper {
             plugins: Arc::clone(&plugins),
             spool: spool.clone(),
             on_report,
@@ -116,7 +122,8 @@ impl Agent {
             reap_orphans_of: reap,
             open: Box::new(move || pressure.pressure() == Pressure::Low),
         };
-        let exec = Exec::start(settings, move |run| keeper.keep(run)).map_err(AgentError::Exec)?;
+        let (on_run, keeper) = keeper::start(keeper).map_err(AgentError::Keeper)?;
+        let exec = Exec::start(settings, on_run).map_err(AgentError::Exec)?;
         let outputs =
             Outputs::new(spool.clone(), surroundings.embedded.take(), surroundings.stdout);
         Ok(Self {
@@ -124,6 +131,7 @@ impl Agent {
             surroundings,
             spool,
             exec: Arc::new(exec),
+            keeper,
             plugins,
             outputs,
             owners,
@@ -331,9 +339,16 @@ impl Agent {
                 tracing::error!("some processes do not die; the agent ends without them");
             }
         }
-        // Everything reported is in the queue now; once it is on disk the outputs may have it.
-        let flush = self.spool.flush();
-        let flushed = tokio::task::spawn_blocking(move || flush.wait());
+        // What ran is with the keeper now, then in the spool's queue; once it is on disk the
+        // outputs may have it.
+        let (keeper, spool, abandoned) = (self.keeper, self.spool, self.exec.live() > 0);
+        let flushed = tokio::task::spawn_blocking(move || {
+            // The keeper would wait for a run that does not die; the others it has by now.
+            if !abandoned && keeper.join().is_err() {
+                tracing::error!("the last runs were not judged");
+            }
+            spool.flush().wait()
+        });
         let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
         tokio::select! {
             outcome = flushed => if let Ok(Err(error)) = outcome {

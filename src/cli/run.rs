@@ -118,7 +118,9 @@ fn failure(error: &AgentError) -> Failure {
     let exit = match error {
         AgentError::Spool(_) => Exit::Disk,
         AgentError::UnknownOwners(_) => Exit::Config,
-        AgentError::Exec(ExecError::Start { .. }) | AgentError::Signals(_) => Exit::Internal,
+        AgentError::Exec(ExecError::Start { .. })
+        | AgentError::Keeper(_)
+        | AgentError::Signals(_) => Exit::Internal,
     };
     let mut failure = Failure::from_error(exit, error);
     if matches!(error, AgentError::Spool(SpoolError::InUse { .. })) {

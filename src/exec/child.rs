@@ -2,16 +2,17 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::{self, EventFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use crate::model::{Outcome, RunId, Rung, Stream, Usage};
 
+use super::event::{self, Kind};
 use super::plan::Token;
-use super::reaper::{Kind, tag};
+use super::spawn::Spawned;
 use super::spec::{Leftovers, Run, Spec};
 
 /// How much of stderr is kept.
@@ -63,7 +64,7 @@ impl Tap {
     }
 
     /// Reads what is there, at most a bounded amount, so that one child that prints without end
-    /// does not keep the reaper from the others.
+    /// does not keep the others waiting.
     pub(super) fn drain(&mut self, scratch: &mut [u8]) -> Drained {
         let Some(fd) = &self.fd else { return Drained::Closed };
         for _ in 0..MAX_READS {
@@ -158,20 +159,16 @@ pub(super) struct Child {
     pub(super) stdout: Tap,
     pub(super) stderr: Tap,
     pub(super) pidfd: OwnedFd,
-    /// Told to the spawner, so that it rings no bell for a child that has ended.
-    pub(super) done: Arc<AtomicBool>,
-    /// When the reaper must look at it next, whatever the pipes do. `None` until it outlives its
+    /// When it must be looked at next, whatever the pipes do. `None` until it outlives its
     /// youth.
     pub(super) timer: Option<Instant>,
     pid: Pid,
     stdin: Option<OwnedFd>,
-    /// Live children of the spawner thread that made it.
+    /// Live children of the thread that made it.
     siblings: Arc<AtomicUsize>,
     phase: Phase,
     /// Its pipes are in the set.
     watched: bool,
-    /// The spawn took so long that the run was given up; this child must only go.
-    late: bool,
 }
 
 enum Phase {
@@ -201,12 +198,7 @@ pub(super) enum Left {
 }
 
 impl Child {
-    pub(super) fn new(
-        opening: Opening,
-        spawned: super::spawn::Spawned,
-        siblings: Arc<AtomicUsize>,
-        late: bool,
-    ) -> Self {
+    pub(super) fn new(opening: Opening, spawned: Spawned, siblings: Arc<AtomicUsize>) -> Self {
         siblings.fetch_add(1, Ordering::Relaxed);
         let (out_cap, err_cap) = (opening.spec.stdout_cap, opening.spec.stderr_cap);
         Self {
@@ -214,14 +206,12 @@ impl Child {
             stdout: Tap::head(spawned.stdout, out_cap),
             stderr: Tap::tail(spawned.stderr, err_cap),
             pidfd: spawned.pidfd,
-            done: Arc::new(AtomicBool::new(false)),
             timer: None,
             pid: spawned.pid,
             stdin: spawned.stdin,
             siblings,
             phase: Phase::Running,
             watched: false,
-            late,
         }
     }
 
@@ -230,10 +220,6 @@ impl Child {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         }
-    }
-
-    pub(super) fn is_late(&self) -> bool {
-        self.late
     }
 
     /// Takes its descriptors out of the set. Closing them would not be enough: a child that is just
@@ -248,20 +234,15 @@ impl Child {
         }
     }
 
-    /// Its pipes join the set.
-    pub(super) fn watch(&mut self, epoll: &OwnedFd) {
+    /// It outlived its youth: from now on its pipes are watched and its deadline counts.
+    pub(super) fn grow_up(&mut self, epoll: &OwnedFd) {
         let token = self.opening.token;
         for (tap, kind) in [(&self.stdout, Kind::Stdout), (&self.stderr, Kind::Stderr)] {
             if let Some(fd) = tap.fd() {
-                let data = EventData::new_u64(tag(token, kind));
-                let _full = epoll::add(epoll, fd, data, EventFlags::IN);
+                let _full = epoll::add(epoll, fd, event::data(token, kind), EventFlags::IN);
             }
         }
         self.watched = true;
-    }
-
-    /// It outlived its youth: from now on its deadline counts.
-    pub(super) fn grow_up(&mut self) {
         if self.timer.is_none() {
             self.timer = Some(self.opening.begun + self.opening.spec.timeout);
         }
@@ -414,7 +395,6 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.done.store(true, Ordering::Relaxed);
         self.siblings.fetch_sub(1, Ordering::Relaxed);
     }
 }

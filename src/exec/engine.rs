@@ -1,22 +1,18 @@
-use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
-use rustix::process::{Resource, Rlimit};
 
 use crate::model::PluginName;
 
-use super::child::{Child, Opening};
 use super::plan::{Limits, Plan, Token};
 use super::reaper::Reaper;
+use super::shared::{Nofile, Shared, Stop, lock};
 use super::spawn::{self, SpawnFn};
-use super::spawner;
-use super::spec::{Leftovers, Run, Spec, Timetable};
+use super::spec::{Run, Spec, Timetable};
+use super::worker::{self, Tools};
 
 /// What an [`Exec`] is started with.
 pub struct Settings {
@@ -62,84 +58,11 @@ pub enum TriggerError {
 /// Runs plugins until it is stopped. Dropping it stops it at once.
 pub struct Exec {
     shared: Arc<Shared>,
-    reaper: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the threads share.
-pub(super) struct Shared {
-    pub(super) plan: Mutex<Plan>,
-    /// The spawner waits on this for the plan to change.
-    pub(super) changed: Condvar,
-    pub(super) inbox: Mutex<Inbox>,
-    pub(super) epoll: OwnedFd,
-    /// Wakes the reaper.
-    pub(super) bell: OwnedFd,
-    /// What the current spawner is about to spawn.
-    pub(super) spawning: Mutex<Option<Spawning>>,
-    /// A spawner with another number than this one has been superseded.
-    pub(super) spawner: AtomicU64,
-    pub(super) stopping: AtomicBool,
-    /// Orphans that outlived a kill, at the last look.
-    pub(super) leaks: AtomicU64,
-    pub(super) open: Box<dyn Fn() -> bool + Send + Sync>,
-    pub(super) reap_orphans_of: Option<String>,
-    pub(super) nofile: Option<Rlimit>,
-    pub(super) spawn: SpawnFn,
-    pub(super) trust: Mutex<HashMap<PluginName, super::trust::Memory>>,
-}
-
-/// What the reaper has not yet seen.
-#[derive(Default)]
-pub(super) struct Inbox {
-    pub(super) children: Vec<Child>,
-    /// Runs that never came to be.
-    pub(super) failed: Vec<(Token, Run)>,
-    /// Live runs to be stopped.
-    pub(super) stops: Vec<Token>,
-    pub(super) stop_all: Option<Stop>,
-}
-
-/// How fast everything stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// TERM, grace, KILL.
-    Gently,
-    /// KILL.
-    Now,
-}
-
-/// A spawn that has begun and not returned.
-pub(super) struct Spawning {
-    pub(super) opening: Opening,
-}
-
-impl Shared {
-    pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
-        lock(&self.plan)
-    }
-
-    pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        lock(&self.inbox)
-    }
-
-    pub(super) fn ring(&self) {
-        // The counter of an eventfd cannot overflow within a lifetime of rings.
-        let _full = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-}
-
-/// A panic of one thread while it held a lock must not silence the others.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Exec {
-    /// Starts the threads. `on_run` is called on the reaper's thread, once for every run; while it
-    /// works, ended runs wait to be seen.
+    /// Starts the threads. `on_run` is called on the worker's thread, once for every run; while it
+    /// works, nothing is started or ended.
     pub fn start(
         settings: Settings,
         on_run: impl FnMut(Run) + Send + 'static,
@@ -155,46 +78,39 @@ impl Exec {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(no("epoll descriptor"))?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(no("event descriptor"))?;
-        let nofile = make_room(settings.limits.max_running);
+        let nofile = Nofile::new();
+        nofile.make_room(settings.limits.max_running);
         let shared = Arc::new(Shared {
             plan: Mutex::new(Plan::new(settings.limits)),
-            changed: Condvar::new(),
             inbox: Mutex::default(),
             epoll,
             bell,
-            spawning: Mutex::new(None),
-            spawner: AtomicU64::new(0),
+            spawning: Mutex::default(),
             stopping: AtomicBool::new(false),
+            finished: Mutex::new(false),
+            done: Condvar::new(),
             leaks: AtomicU64::new(0),
             open: settings.open,
             reap_orphans_of: settings.reap_orphans_of,
             nofile,
             spawn,
-            trust: Mutex::default(),
         });
-        spawner::start(&shared).map_err(|source| ExecError::Start { what: "thread", source })?;
-        let reaper = Reaper::new(Arc::clone(&shared)).map_err(no("epoll descriptor"))?;
-        let reaper = thread::Builder::new()
-            .name("reaper".to_owned())
-            .spawn(move || {
-                let _guard = AbortOnPanic;
-                reaper.run(on_run);
-            })
+        let reaper = Reaper::new(Arc::clone(&shared), Box::new(on_run)).map_err(no("timer"))?;
+        let reaper = Arc::new(Mutex::new(reaper));
+        worker::start(Tools { shared: Arc::clone(&shared), reaper })
             .map_err(|source| ExecError::Start { what: "thread", source })?;
-        Ok(Self { shared, reaper: Mutex::new(Some(reaper)) })
+        Ok(Self { shared })
     }
 
     /// Adds or replaces a plugin; a live run of the replaced one is stopped.
     pub fn set(&self, spec: Arc<Spec>, timetable: Box<dyn Timetable>) {
-        lock(&self.shared.trust).remove(&spec.plugin);
         let live = self.shared.plan().set(spec, timetable, Instant::now());
         self.stop_run(live);
-        self.shared.changed.notify_one();
+        self.shared.ring();
     }
 
     /// Forgets a plugin; a live run of it is stopped.
     pub fn remove(&self, name: &PluginName) {
-        lock(&self.shared.trust).remove(name);
         let live = self.shared.plan().remove(name);
         self.stop_run(live);
     }
@@ -209,7 +125,7 @@ impl Exec {
             None => Err(TriggerError::Unknown(name.clone())),
             Some(Err(())) => Err(TriggerError::Busy(name.clone())),
             Some(Ok(())) => {
-                self.shared.changed.notify_one();
+                self.shared.ring();
                 Ok(())
             }
         }
@@ -217,9 +133,9 @@ impl Exec {
 
     /// Changes how much may run at once.
     pub fn set_limits(&self, limits: Limits) {
-        make_room(limits.max_running);
+        self.shared.nofile.make_room(limits.max_running);
         self.shared.plan().set_limits(limits);
-        self.shared.changed.notify_one();
+        self.shared.ring();
     }
 
     /// How many processes that escaped their run were killed and are still there. Stays 0.
@@ -245,16 +161,15 @@ impl Exec {
 
     /// Waits until every run has been reported, after [`Exec::stop`].
     pub fn join(&self) {
-        let reaper = lock(&self.reaper).take();
-        if let Some(reaper) = reaper {
-            let _panicked = reaper.join();
+        let mut finished = lock(&self.shared.finished);
+        while !*finished {
+            finished = self.shared.done.wait(finished).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn stop_all(&self, stop: Stop) {
         self.shared.stopping.store(true, Ordering::Release);
         self.shared.inbox().stop_all = Some(stop);
-        self.shared.changed.notify_one();
         self.shared.ring();
     }
 
@@ -268,33 +183,8 @@ impl Exec {
 
 impl Drop for Exec {
     fn drop(&mut self) {
-        if lock(&self.reaper).is_some() {
-            self.stop_all(Stop::Now);
-            self.join();
-        }
-    }
-}
-
-/// Without its reaper an agent would go on spawning, with nobody to end or report a run. It ends
-/// instead, for its supervisor to start it again; what is on disk stays, and the start-up sweep ends
-/// what runs.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            std::process::abort();
-        }
-    }
-}
-
-impl Plan {
-    /// Whether a plugin's leftovers are wanted.
-    pub(super) fn keeps_leftovers(&self, name: &str) -> bool {
-        name.parse()
-            .ok()
-            .and_then(|name| self.spec(&name))
-            .is_some_and(|spec| spec.leftovers == Leftovers::Keep)
+        self.stop_all(Stop::Now);
+        self.join();
     }
 }
 
@@ -302,30 +192,17 @@ fn no(what: &'static str) -> impl Fn(rustix::io::Errno) -> ExecError {
     move |errno| ExecError::Start { what, source: errno.into() }
 }
 
-/// Raises the soft limit on open files where `max_running` runs would not fit (two pipes and a
-/// pidfd each), and returns the old one, which children get back.
-fn make_room(max_running: usize) -> Option<Rlimit> {
-    let wanted = max_running as u64 * 3 + 256;
-    let old = rustix::process::getrlimit(Resource::Nofile);
-    let enough = old.current.is_none_or(|soft| soft >= wanted);
-    if enough {
-        return None;
-    }
-    let raised = old.maximum.map_or(wanted, |hard| hard.min(wanted));
-    let new = Rlimit { current: Some(raised), maximum: old.maximum };
-    rustix::process::setrlimit(Resource::Nofile, new).is_ok().then_some(old)
-}
-
-/// How long a spawn may take before its run is given up.
-pub(super) const SPAWN_LIMIT: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
     use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use rustix::process::Rlimit;
 
     use super::super::spawn::Spawned;
-    use super::super::spec::{Next, Stdin};
+    use super::super::spec::{Leftovers, Next, Stdin};
     use super::super::trust::Trust;
     use super::*;
     use crate::model::{Outcome, RunId};

@@ -12,24 +12,30 @@
 //!
 //! # How
 //!
-//! Two threads and no runtime. The *spawner* sleeps until the next run is due, checks trust and
-//! spawns; a file system that hangs can block it, and then another takes its place. The *reaper*
-//! sleeps in one `epoll_wait`: usually it is woken once per run, by the child's pidfd, drains both
-//! pipes and collects the exit code. Only a child that outlives 20 ms costs more: its pipes and its
-//! deadline join the set. Wake-ups are what an agent's own cost is made of.
+//! One thread and no runtime: the *worker* sleeps in one `epoll_wait` until a run is due or
+//! something happens to one. It checks trust and spawns; usually it is woken once more per run, by
+//! the child's pidfd, drains both pipes and collects the exit code. Only a child that outlives 20 ms
+//! costs more: its pipes and its deadline join the set. Wake-ups are what an agent's own cost is made
+//! of, and a second thread on another processor makes each spawn dearer.
+//!
+//! A spawn may block: on a file system that hangs. A *watchdog* then puts another worker in the
+//! place of the one that is stuck, which gives up the run after a second; the stuck one stays until
+//! its own children are gone.
 //!
 //! Not known here: JSON, schemas, intervals (a [`Timetable`] says when), configuration.
 
 mod child;
 mod diagnose;
 mod engine;
+mod event;
 mod orphans;
 mod plan;
 mod reaper;
+mod shared;
 mod spawn;
-mod spawner;
 mod spec;
 pub mod trust;
+mod worker;
 
 pub use diagnose::why_not_executable;
 pub use engine::{Exec, ExecError, Settings, TriggerError};

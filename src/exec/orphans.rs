@@ -43,7 +43,7 @@ pub(super) struct Swept {
 /// `fate` condemns. `fate` gets the marks in an orphan's environment, or `None` for one that has
 /// taken them off. `condemned` is who was killed at earlier looks.
 ///
-/// Orphans are inherited by the main thread; children of runs belong to a spawner thread. So the
+/// Orphans are inherited by the main thread; children of runs belong to an exec thread. So the
 /// main thread's children are the orphans, as long as it starts no process itself.
 pub(super) fn sweep(
     condemned: &mut HashSet<i32>,

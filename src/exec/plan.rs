@@ -1,11 +1,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::model::PluginName;
 
 use super::spec::{Leftovers, Next, Spec, Timetable};
+use super::trust;
 
 /// Runs younger than this count against `concurrency`; older ones are waiting for something and
 /// only count against `max_running`.
@@ -32,6 +33,8 @@ enum State {
 
 struct Entry {
     spec: Arc<Spec>,
+    /// What was found of the files of this spec.
+    trusted: Arc<Mutex<trust::Memory>>,
     timetable: Box<dyn Timetable>,
     /// Entries of the heap that name another generation are stale.
     generation: u64,
@@ -63,12 +66,13 @@ pub(super) struct Plan {
 pub(super) struct Start {
     pub(super) token: Token,
     pub(super) spec: Arc<Spec>,
+    pub(super) trusted: Arc<Mutex<trust::Memory>>,
     pub(super) due: Instant,
     pub(super) skipped: u64,
     pub(super) leftovers: u64,
 }
 
-/// What the spawner does next.
+/// What the worker does next.
 #[derive(Debug)]
 pub(super) enum Step {
     Start(Start),
@@ -110,6 +114,7 @@ impl Plan {
             None => {
                 let entry = Entry {
                     spec,
+                    trusted: Arc::default(),
                     timetable,
                     generation,
                     state: State::Idle,
@@ -122,6 +127,7 @@ impl Plan {
             }
             Some(entry) => {
                 entry.spec = spec;
+                entry.trusted = Arc::default();
                 entry.timetable = timetable;
                 entry.generation = generation;
                 match entry.state {
@@ -181,8 +187,8 @@ impl Plan {
         Step::Sleep(wake)
     }
 
-    /// A run is over. Returns whether somebody waits, so that the spawner should look again.
-    pub(super) fn ended(&mut self, token: Token, timed_out: bool) -> bool {
+    /// A run is over.
+    pub(super) fn ended(&mut self, token: Token, timed_out: bool) {
         self.young.remove(&token);
         if let Some((name, suspect)) = self.live.remove(&token) {
             self.live_suspects -= usize::from(suspect);
@@ -194,7 +200,6 @@ impl Plan {
                 entry.suspect = timed_out;
             }
         }
-        !self.waiting.is_empty() || !self.waiting_suspects.is_empty()
     }
 
     /// An orphan of an earlier run of `name` was killed.
@@ -207,6 +212,14 @@ impl Plan {
     /// What a plugin runs.
     pub(super) fn spec(&self, name: &PluginName) -> Option<&Arc<Spec>> {
         self.entries.get(name).map(|entry| &entry.spec)
+    }
+
+    /// Whether a plugin's leftovers are wanted.
+    pub(super) fn keeps_leftovers(&self, name: &str) -> bool {
+        name.parse()
+            .ok()
+            .and_then(|name| self.spec(&name))
+            .is_some_and(|spec| spec.leftovers == Leftovers::Keep)
     }
 
     /// Whether any plugin may leave processes behind.
@@ -299,6 +312,7 @@ impl Plan {
         Step::Start(Start {
             token,
             spec: Arc::clone(&entry.spec),
+            trusted: Arc::clone(&entry.trusted),
             due,
             skipped: std::mem::take(&mut entry.skipped),
             leftovers: std::mem::take(&mut entry.leftovers),

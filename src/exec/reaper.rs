@@ -1,53 +1,39 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
-use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::event::epoll::{self, Event, EventFlags};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 
-use crate::model::{Outcome, Rung, Stream};
+use crate::model::{Outcome, Stream};
 
-use super::child::{Child, Drained, Left};
-use super::engine::{SPAWN_LIMIT, Shared, Stop, lock};
+use super::child::{Child, Drained, Left, Opening};
+use super::event::{self, Kind};
 use super::orphans::{self, Fate};
 use super::plan::Token;
-use super::spawner::{self, YOUTH};
+use super::shared::{SPAWN_LIMIT, Shared, Stop, lock};
 use super::spec::Run;
 
+/// A child older than this is looked after: its pipes and its deadline join what is watched.
+const YOUTH: Duration = Duration::from_millis(20);
 /// How long after a run the orphans are looked for, so that many runs cost one look.
 const SWEEP_AFTER: Duration = Duration::from_secs(1);
-/// The longest sleep: a spawner that hangs is noticed within this.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest sleep of a worker that is to end.
+const IMPATIENCE: Duration = Duration::from_millis(20);
 
-/// What an event is about. Lies in the low bits of its tag; the run's token is above.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Exit = 0,
-    Stdout = 1,
-    Stderr = 2,
-    Bell = 3,
-}
-
-pub(super) fn tag(token: Token, kind: Kind) -> u64 {
-    token << 2 | kind as u64
-}
-
-fn untag(tag: u64) -> (Token, Kind) {
-    let kind = match tag & 3 {
-        0 => Kind::Exit,
-        1 => Kind::Stdout,
-        2 => Kind::Stderr,
-        _ => Kind::Bell,
-    };
-    (tag >> 2, kind)
-}
-
-/// Owns every live child; wakes when one of them has something to tell.
+/// Owns every live child; knows when one of them has something to tell.
 pub(super) struct Reaper {
     shared: Arc<Shared>,
+    on_run: Box<dyn FnMut(Run) + Send>,
+    /// Ends the worker's sleep, to the microsecond; the wait itself counts in milliseconds.
+    alarm: OwnedFd,
+    alarm_at: Option<Instant>,
     children: HashMap<Token, Child>,
     /// Children whose pipes are not watched yet, oldest first.
     young: VecDeque<(Instant, Token)>,
@@ -64,15 +50,21 @@ pub(super) struct Reaper {
 }
 
 impl Reaper {
-    pub(super) fn new(shared: Arc<Shared>) -> rustix::io::Result<Self> {
-        epoll::add(
-            &shared.epoll,
-            shared.bell.as_fd(),
-            EventData::new_u64(tag(0, Kind::Bell)),
-            EventFlags::IN,
-        )?;
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        on_run: Box<dyn FnMut(Run) + Send>,
+    ) -> rustix::io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let alarm = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        epoll::add(&shared.epoll, &shared.bell, event::data(0, Kind::Bell), EventFlags::IN)?;
+        // Told once for each time that it goes off, so that nobody needs to read it.
+        let once = EventFlags::IN | EventFlags::ET;
+        epoll::add(&shared.epoll, &alarm, event::data(0, Kind::Alarm), once)?;
         Ok(Self {
             shared,
+            on_run,
+            alarm,
+            alarm_at: None,
             children: HashMap::new(),
             young: VecDeque::new(),
             timers: BinaryHeap::new(),
@@ -84,91 +76,120 @@ impl Reaper {
         })
     }
 
-    pub(super) fn run(mut self, mut on_run: impl FnMut(Run)) {
-        let mut events: Vec<Event> = Vec::with_capacity(64);
-        loop {
-            let timeout = self.sleep();
-            events.clear();
-            // An interrupted wait is a wake-up without events.
-            let _interrupted = epoll::wait(
-                &self.shared.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                Some(&timeout),
-            );
-            let now = Instant::now();
-            self.read_inbox(now, &mut on_run);
-            for event in &events {
-                self.handle(untag(event.data.u64()), now, &mut on_run);
-            }
-            self.watch_the_grown(now);
-            self.run_timers(now, &mut on_run);
-            self.watch_the_spawner(&mut on_run);
-            self.sweep(now);
-            if self.shared.is_stopping() && self.is_done() {
-                return;
-            }
+    /// A child that was just started.
+    pub(super) fn adopt(&mut self, mut child: Child, now: Instant) {
+        let token = child.opening.token;
+        if self.shared.is_stopping() || self.stop_at_birth.remove(&token) {
+            child.end(Outcome::Stopped, now);
         }
+        if child.opening.spec.timeout <= YOUTH {
+            child.grow_up(&self.shared.epoll);
+        } else {
+            self.young.push_back((child.opening.begun + YOUTH, token));
+        }
+        self.timers.extend(child.timer.map(|at| Reverse((at, token))));
+        self.children.insert(token, child);
     }
 
-    fn is_done(&mut self) -> bool {
-        let spawning = lock(&self.shared.spawning).is_some();
+    /// A run that never came to be.
+    pub(super) fn not_started(&mut self, token: Token, run: Run) {
+        self.ended(token, false);
+        (self.on_run)(run);
+    }
+
+    /// Until when nothing can happen that no descriptor tells of. `plan` is when a run is due.
+    pub(super) fn wakes_at(&mut self, plan: Option<Instant>, now: Instant) -> Option<Instant> {
+        while let Some((_, token)) = self.young.front()
+            && !self.children.contains_key(token)
+        {
+            self.young.pop_front();
+        }
+        let grown = self.young.front().map(|(at, _)| *at);
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        let patience = lock(&self.shared.spawning).patience_ends();
+        let stopping = self.shared.is_stopping().then(|| now + IMPATIENCE);
+        [plan, grown, timer, self.sweep_at, patience, stopping].into_iter().flatten().min()
+    }
+
+    /// Sleeps until something happens, at most until then.
+    pub(super) fn wait(&mut self, until: Option<Instant>, now: Instant, events: &mut Vec<Event>) {
+        events.clear();
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut timeout = until.is_some_and(|at| at <= now).then_some(&at_once);
+        if timeout.is_none() && until != self.alarm_at {
+            // Zero switches it off, and a sleep is never zero here.
+            let sleep = until.map_or(Duration::ZERO, |at| at.duration_since(now));
+            let value =
+                Timespec { tv_sec: sleep.as_secs() as i64, tv_nsec: sleep.subsec_nanos().into() };
+            let once = Itimerspec { it_interval: at_once, it_value: value };
+            match timerfd_settime(&self.alarm, TimerfdTimerFlags::empty(), &once) {
+                Ok(_) => self.alarm_at = until,
+                // Cannot be; better awake than asleep for ever.
+                Err(_) => timeout = Some(&at_once),
+            }
+        }
+        // An interrupted wait is a wake-up without events.
+        let _interrupted =
+            epoll::wait(&self.shared.epoll, rustix::buffer::spare_capacity(events), timeout);
+    }
+
+    /// Does whatever there is to do.
+    pub(super) fn turn(&mut self, events: &[Event]) {
+        let now = Instant::now();
+        self.read_inbox(now);
+        for event in events {
+            self.handle(event::parse(event.data), now);
+        }
+        self.watch_the_grown(now);
+        self.run_timers(now);
+        self.give_up_the_stuck(now);
+        self.sweep(now);
+    }
+
+    /// Whether the last run has been reported. Nobody is told of one after that.
+    pub(super) fn is_done(&mut self) -> bool {
         let inbox = self.shared.inbox();
         let empty = inbox.children.is_empty() && inbox.failed.is_empty();
         drop(inbox);
-        let done = !spawning && empty && self.children.is_empty();
-        if done && self.shared.reap_orphans_of.is_some() {
-            // Escapees of the last runs; they may have children of their own, inherited in turn.
-            for _ in 0..20 {
-                let keep = self.shared.plan().anyone_keeps_leftovers();
-                let swept = orphans::sweep(&mut self.condemned, |_, marks| match marks {
-                    Some(marks) if self.shared.plan().keeps_leftovers(&marks.plugin) => Fate::Live,
-                    None if keep => Fate::Live,
-                    _ => Fate::Die,
-                });
-                if swept.killed.is_empty() && swept.leaks == 0 {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
+        let done = empty && self.children.is_empty() && lock(&self.shared.spawning).is_empty();
+        if done {
+            self.sweep_escapees();
+            self.on_run = Box::new(|_| {});
         }
         done
     }
 
-    /// How long nothing can happen that no descriptor tells of.
-    fn sleep(&self) -> Timespec {
-        let next = [self.timers.peek().map(|Reverse((at, _))| *at), self.sweep_at];
-        let most = if self.shared.is_stopping() { Duration::from_millis(20) } else { PATIENCE };
-        let sleep = next
-            .into_iter()
-            .flatten()
-            .min()
-            .map_or(most, |at| at.saturating_duration_since(Instant::now()).min(most));
-        // The kernel counts in milliseconds here: round up, or the last one is spent spinning.
-        let millis = sleep.as_micros().div_ceil(1000) as i64;
-        Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
+    /// Escapees of the last runs; they may have children of their own, inherited in turn.
+    fn sweep_escapees(&mut self) {
+        if self.shared.reap_orphans_of.is_none() {
+            return;
+        }
+        let keep = self.shared.plan().anyone_keeps_leftovers();
+        for _ in 0..20 {
+            let swept = orphans::sweep(&mut self.condemned, |_, marks| match marks {
+                Some(marks) if self.shared.plan().keeps_leftovers(&marks.plugin) => Fate::Live,
+                None if keep => Fate::Live,
+                _ => Fate::Die,
+            });
+            if swept.killed.is_empty() && swept.leaks == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
-    fn read_inbox(&mut self, now: Instant, on_run: &mut impl FnMut(Run)) {
+    fn read_inbox(&mut self, now: Instant) {
         let mut inbox = self.shared.inbox();
         let children = std::mem::take(&mut inbox.children);
         let failed = std::mem::take(&mut inbox.failed);
         let stops = std::mem::take(&mut inbox.stops);
         let stop_all = inbox.stop_all.take();
         drop(inbox);
-        for mut child in children {
-            let token = child.opening.token;
-            if child.is_late() {
-                child.end_now(Outcome::TimedOut { reached: Rung::Kill }, now);
-            } else if self.shared.is_stopping() || self.stop_at_birth.remove(&token) {
-                child.end(Outcome::Stopped, now);
-                self.arm(&child);
-            }
-            self.young.push_back((child.opening.begun + YOUTH, token));
-            self.children.insert(token, child);
+        for child in children {
+            self.adopt(child, now);
         }
         for (token, run) in failed {
-            self.ended(token, false);
-            on_run(run);
+            self.not_started(token, run);
         }
         for token in stops {
             if self.children.contains_key(&token) {
@@ -196,12 +217,9 @@ impl Reaper {
         }
     }
 
-    fn arm(&mut self, child: &Child) {
-        self.timers.extend(child.timer.map(|at| Reverse((at, child.opening.token))));
-    }
-
-    fn handle(&mut self, (token, kind): (Token, Kind), now: Instant, on_run: &mut impl FnMut(Run)) {
+    fn handle(&mut self, (token, kind): (Token, Kind), now: Instant) {
         match kind {
+            Kind::Alarm => self.alarm_at = None,
             Kind::Bell => {
                 let mut count = [0; 8];
                 let _empty = rustix::io::read(&self.shared.bell, &mut count);
@@ -211,7 +229,7 @@ impl Reaper {
                 let Some(child) = self.children.get_mut(&token) else { return };
                 let left = child.leader_died(&mut self.scratch, now);
                 child.forget(&self.shared.epoll);
-                self.settle(token, left, on_run);
+                self.settle(token, left);
             }
             Kind::Stdout => self.read(token, Stream::Stdout, now),
             Kind::Stderr => self.read(token, Stream::Stderr, now),
@@ -240,7 +258,7 @@ impl Reaper {
         }
     }
 
-    fn settle(&mut self, token: Token, left: Left, on_run: &mut impl FnMut(Run)) {
+    fn settle(&mut self, token: Token, left: Left) {
         match left {
             Left::Nothing => {
                 let timer = self.children.get(&token).and_then(|child| child.timer);
@@ -248,26 +266,20 @@ impl Reaper {
             }
             Left::Over => {
                 let Some(child) = self.children.remove(&token) else { return };
-                let late = child.is_late();
                 let run = child.into_run();
                 let timed_out = matches!(run.outcome, Outcome::TimedOut { .. });
                 self.ended(token, timed_out);
                 let after = if run.outcome.was_cut() { Duration::ZERO } else { SWEEP_AFTER };
                 let at = Instant::now() + after;
                 self.sweep_at = Some(self.sweep_at.map_or(at, |already| already.min(at)));
-                // A late one was reported when patience ran out.
-                if !late {
-                    on_run(run);
-                }
+                (self.on_run)(run);
             }
         }
     }
 
     fn ended(&mut self, token: Token, timed_out: bool) {
         self.stop_at_birth.remove(&token);
-        if self.shared.plan().ended(token, timed_out) {
-            self.shared.changed.notify_one();
-        }
+        self.shared.plan().ended(token, timed_out);
     }
 
     /// Children that outlived 20 ms: from here on their pipes and their deadline are watched.
@@ -278,14 +290,13 @@ impl Reaper {
             }
             self.young.pop_front();
             let Some(child) = self.children.get_mut(&token) else { continue };
-            child.grow_up();
-            child.watch(&self.shared.epoll);
+            child.grow_up(&self.shared.epoll);
             let timer = child.timer;
             self.timers.extend(timer.map(|at| Reverse((at, token))));
         }
     }
 
-    fn run_timers(&mut self, now: Instant, on_run: &mut impl FnMut(Run)) {
+    fn run_timers(&mut self, now: Instant) {
         while let Some(Reverse((at, token))) = self.timers.peek().copied() {
             if at > now {
                 return;
@@ -294,28 +305,23 @@ impl Reaper {
             let Some(child) = self.children.get_mut(&token) else { continue };
             if child.timer == Some(at) {
                 let left = child.tick(now);
-                self.settle(token, left, on_run);
+                self.settle(token, left);
             }
         }
     }
 
-    /// A spawn that hangs (an executable on a dead network mount) is given up after a second: the
-    /// run is reported, and a new spawner takes over.
-    fn watch_the_spawner(&mut self, on_run: &mut impl FnMut(Run)) {
-        let mut spawning = lock(&self.shared.spawning);
-        let hangs = spawning.as_ref().is_some_and(|s| s.opening.begun.elapsed() >= SPAWN_LIMIT);
-        if !hangs {
-            return;
-        }
-        let Some(stuck) = spawning.take() else { return };
-        drop(spawning);
-        let program = stuck.opening.spec.program.display().to_string();
-        on_run(stuck.opening.not_started(format!(
-            "`{program}` could not be started within 1 s: does its file system answer?"
-        )));
-        if !self.shared.is_stopping() && spawner::start(&self.shared).is_err() {
-            // No thread to be had now. The old one takes over again when it comes back.
-            self.shared.spawner.fetch_sub(1, Ordering::AcqRel);
+    /// A spawn that hangs (an executable on a dead network mount) is given up after a second.
+    fn give_up_the_stuck(&mut self, now: Instant) {
+        let given_up: Vec<Opening> = lock(&self.shared.spawning)
+            .stuck
+            .extract_if(.., |opening| opening.begun + SPAWN_LIMIT <= now)
+            .collect();
+        for opening in given_up {
+            let program = opening.spec.program.display();
+            let error = format!(
+                "`{program}` could not be started within 1 s: does its file system answer?"
+            );
+            (self.on_run)(opening.not_started(error));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::OFlags;
 use rustix::io::FdFlags;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
 
 use crate::model::RunId;
 
@@ -23,6 +23,19 @@ pub(super) struct Spawned {
     pub(super) stderr: OwnedFd,
     /// The write end of a stdin that stays open.
     pub(super) stdin: Option<OwnedFd>,
+}
+
+impl Spawned {
+    /// Kills it and collects what is left of it. Blocks until it is dead.
+    pub(super) fn abandon(self) {
+        kill_and_reap(self.pid);
+    }
+}
+
+fn kill_and_reap(pid: Pid) {
+    // Not reaped yet, so the numbers of the process and its group are its own.
+    let _gone = rustix::process::kill_process_group(pid, Signal::KILL);
+    let _reaped = rustix::process::waitpid(Some(pid), WaitOptions::empty());
 }
 
 /// How a run is spawned; tests put something slower here.
@@ -82,9 +95,7 @@ pub(super) fn spawn(spec: &Spec, run: RunId, nofile: Option<Rlimit>) -> Result<S
         Ok(pidfd) => Ok(Spawned { pid, pidfd, stdout: out_read, stderr: err_read, stdin: hold }),
         Err(error) => {
             // Without a pidfd its end would not be seen: end it here.
-            let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-            let _reaped =
-                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            kill_and_reap(pid);
             Err(format!("no file descriptor to watch it with: {error}"))
         }
     }

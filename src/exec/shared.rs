@@ -1,0 +1,137 @@
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rustix::process::{Resource, Rlimit};
+
+use super::child::{Child, Opening};
+use super::plan::{Plan, Token};
+use super::spawn::SpawnFn;
+use super::spec::Run;
+
+/// What the threads share.
+pub(super) struct Shared {
+    pub(super) plan: Mutex<Plan>,
+    pub(super) inbox: Mutex<Inbox>,
+    pub(super) epoll: OwnedFd,
+    /// Wakes the worker.
+    pub(super) bell: OwnedFd,
+    pub(super) spawning: Mutex<Spawning>,
+    pub(super) stopping: AtomicBool,
+    pub(super) finished: Mutex<bool>,
+    /// Tells that `finished` has become true.
+    pub(super) done: Condvar,
+    /// Orphans that outlived a kill, at the last look.
+    pub(super) leaks: AtomicU64,
+    pub(super) open: Box<dyn Fn() -> bool + Send + Sync>,
+    pub(super) reap_orphans_of: Option<String>,
+    pub(super) nofile: Nofile,
+    pub(super) spawn: SpawnFn,
+}
+
+/// What the worker has not yet seen.
+#[derive(Default)]
+pub(super) struct Inbox {
+    /// Children of a worker that was superseded while it spawned them.
+    pub(super) children: Vec<Child>,
+    /// Runs that never came to be, of such a worker.
+    pub(super) failed: Vec<(Token, Run)>,
+    /// Live runs to be stopped.
+    pub(super) stops: Vec<Token>,
+    pub(super) stop_all: Option<Stop>,
+}
+
+/// Spawns that have begun and not returned.
+#[derive(Default)]
+pub(super) struct Spawning {
+    /// The worker's.
+    pub(super) current: Option<Opening>,
+    /// Those of workers that were superseded, until they are given up.
+    pub(super) stuck: Vec<Opening>,
+}
+
+impl Spawning {
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.is_none() && self.stuck.is_empty()
+    }
+
+    /// Takes out the stuck spawn of a run, if it has not been given up.
+    pub(super) fn take_stuck(&mut self, token: Token) -> Option<Opening> {
+        let at = self.stuck.iter().position(|opening| opening.token == token)?;
+        Some(self.stuck.swap_remove(at))
+    }
+
+    /// When the first of the stuck ones is to be given up.
+    pub(super) fn patience_ends(&self) -> Option<Instant> {
+        self.stuck.iter().map(|opening| opening.begun + SPAWN_LIMIT).min()
+    }
+}
+
+/// How long a spawn may take before its run is given up.
+pub(super) const SPAWN_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How fast everything stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// TERM, grace, KILL.
+    Gently,
+    /// KILL.
+    Now,
+}
+
+/// The limit on open files: the agent's may be raised, its children get the original.
+pub(super) struct Nofile {
+    original: Rlimit,
+    raised: AtomicBool,
+}
+
+impl Nofile {
+    pub(super) fn new() -> Self {
+        let original = rustix::process::getrlimit(Resource::Nofile);
+        Self { original, raised: AtomicBool::new(false) }
+    }
+
+    /// Raises the soft limit where `max_running` runs would not fit (two pipes and a pidfd each).
+    pub(super) fn make_room(&self, max_running: usize) {
+        let wanted = max_running as u64 * 3 + 256;
+        let now = rustix::process::getrlimit(Resource::Nofile);
+        if now.current.is_none_or(|soft| soft >= wanted) {
+            return;
+        }
+        let raised = now.maximum.map_or(wanted, |hard| hard.min(wanted));
+        let new = Rlimit { current: Some(raised), maximum: now.maximum };
+        if rustix::process::setrlimit(Resource::Nofile, new).is_ok() {
+            self.raised.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What a child is to be given back.
+    pub(super) fn for_children(&self) -> Option<Rlimit> {
+        self.raised.load(Ordering::Relaxed).then_some(self.original)
+    }
+}
+
+impl Shared {
+    pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
+        lock(&self.plan)
+    }
+
+    pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        lock(&self.inbox)
+    }
+
+    pub(super) fn ring(&self) {
+        // The counter of an eventfd cannot overflow within a lifetime of rings.
+        let _full = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// A panic of one thread while it held a lock must not silence the others.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
