@@ -21,6 +21,7 @@ struct Bench {
 
 impl Bench {
     /// `None`, and it is said, where nobody may mount one.
+    #[expect(clippy::print_stdout, reason = "what was not tested must be seen")]
     fn new(mib: u32) -> Option<Self> {
         let Some(disk) = SmallDisk::mount(mib) else {
             println!("NOT TESTED: only root can mount the small disk that this takes");
