@@ -9,6 +9,7 @@ use crate::contract::{Contract, Judge};
 use crate::exec::{Run, Spec, Timetable};
 use crate::model::Report;
 
+use super::confine::Plan;
 use super::prepare::{self, Common, Folders};
 use super::report::{self, Facts};
 use super::status::LastRun;
@@ -53,12 +54,17 @@ impl Plugin {
     }
 
     /// What to run; its folders and config file are written.
-    pub(super) fn prepare(&self, common: &Common<'_>, data_dir: &Path) -> Result<Spec, String> {
-        let folders = Folders::of(data_dir, self.config.name.as_str());
+    pub(super) fn prepare(
+        &self,
+        common: &Common<'_>,
+        data_dir: &Path,
+        plan: &Plan,
+    ) -> Result<Spec, String> {
+        let folders = Folders::of(data_dir, self.config.name.as_str(), plan.owner);
         folders
             .write(&self.config.settings.to_json())
             .map_err(|error| crate::model::chain(&error))?;
-        Ok(prepare::spec(&self.config, common, &folders))
+        Ok(prepare::spec(&self.config, common, &folders, plan))
     }
 
     /// When to run it.

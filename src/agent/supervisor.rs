@@ -15,6 +15,7 @@ use crate::model::{PluginName, Report, Timestamp, chain};
 use crate::spool::{self, Health, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
+use super::confine::{Machine, Preparing};
 use super::keeper::{self, Keeper, Plugins};
 use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;
@@ -45,6 +46,9 @@ pub enum AgentError {
     /// Its spool.
     #[error("the spool cannot be used")]
     Spool(#[source] SpoolError),
+    /// The disk did not take what it had last; that is gone with the process.
+    #[error("the last reports did not get to the disk")]
+    Unsaved(#[source] SpoolError),
     /// Its threads.
     #[error("plugins cannot be run")]
     Exec(#[source] ExecError),
@@ -69,6 +73,7 @@ pub struct Agent {
     keeper: JoinHandle<()>,
     plugins: Arc<Plugins>,
     outputs: Outputs,
+    machine: Machine,
     owners: Vec<u32>,
     origin: Instant,
     started: Timestamp,
@@ -91,6 +96,11 @@ impl Agent {
         let left = exec::sweep_previous(&agent_id);
         if left > 0 {
             tracing::warn!(processes = left, "killed what an earlier run of the agent left behind");
+        }
+        let machine = Machine::this(agent_id.clone(), Preparing::MakeReady);
+        let left = machine.sweep(&[]);
+        if left > 0 {
+            tracing::warn!(processes = left, "killed what was left in cgroups of an earlier run");
         }
         let reap = match exec::become_subreaper() {
             Ok(()) => Some(agent_id),
@@ -125,6 +135,7 @@ impl Agent {
             keeper,
             plugins,
             outputs,
+            machine,
             owners,
             origin: Instant::now(),
             started: Timestamp::from(SystemTime::now()),
@@ -159,8 +170,7 @@ impl Agent {
                 Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
             }
         }
-        self.stop(signals, tasks).await;
-        Ok(())
+        self.stop(signals, tasks).await.map_err(AgentError::Unsaved)
     }
 
     fn open_admin(&self, requests: mpsc::Sender<Request>, tasks: &mut JoinSet<&'static str>) {
@@ -175,7 +185,8 @@ impl Agent {
                 let socket = admin::socket_path(&self.config.agent.data_dir);
                 tracing::error!(
                     socket = %socket.display(), %error,
-                    "`talaia status`, `trigger` and `reload` will not work"
+                    "`talaia status`, `trigger` and `reload` will not work until what is in the way \
+                     is removed and the agent started again"
                 );
             }
         }
@@ -185,9 +196,20 @@ impl Agent {
         let mut plugin = Plugin::new(config, &self.config.agent, before);
         let name = plugin.config.name.clone();
         let common = Common { agent: self.spool.agent_id(), owners: &self.owners };
+        let data_dir = &self.config.agent.data_dir;
         let spec = if plugin.runs() {
-            match plugin.prepare(&common, &self.config.agent.data_dir) {
-                Ok(spec) => Some(spec),
+            let prepared = self
+                .machine
+                .plan(&plugin.config, &self.config.plugins, data_dir)
+                .map_err(|error| chain(&error))
+                .and_then(|plan| Ok((plugin.prepare(&common, data_dir, &plan)?, plan.notes)));
+            match prepared {
+                Ok((spec, notes)) => {
+                    for note in notes {
+                        tracing::warn!(plugin = %name, "{note}");
+                    }
+                    Some(spec)
+                }
                 Err(error) => {
                     plugin.fault = Some(error);
                     None
@@ -302,6 +324,11 @@ impl Agent {
             let before = self.plugins.get(&name);
             self.set_plugin(config, before.as_deref());
         }
+        // Those that were removed just now may still have a run that is being ended.
+        let current = self.config.plugins.keys().map(PluginName::as_str);
+        let keep: Vec<&str> =
+            current.chain(changes.plugins.removed.iter().map(String::as_str)).collect();
+        self.machine.sweep(&keep);
         if !changes.outputs.is_empty() {
             let config = self.config.clone();
             self.outputs.set(&config, tasks);
@@ -310,7 +337,12 @@ impl Agent {
     }
 
     /// First runs, then what is spooled. Neither is needed for safety: what is on disk stays there.
-    async fn stop(self, mut signals: Signals, mut tasks: JoinSet<&'static str>) {
+    /// What did not get to the disk is an error.
+    async fn stop(
+        self,
+        mut signals: Signals,
+        mut tasks: JoinSet<&'static str>,
+    ) -> Result<(), SpoolError> {
         notify(&[sd_notify::NotifyState::Stopping]);
         let deadline = tokio::time::Instant::now() + self.config.agent.stop_timeout;
         tracing::info!(running = self.exec.live(), "stopping; once more to stop at once");
@@ -329,6 +361,7 @@ impl Agent {
                 tracing::error!("some processes do not die; the agent ends without them");
             }
         }
+        self.machine.sweep(&[]);
         // What ran is with the keeper now, then in the spool's queue; once it is on disk the
         // outputs may have it.
         let (keeper, spool, abandoned) = (self.keeper, self.spool, self.exec.live() > 0);
@@ -340,15 +373,13 @@ impl Agent {
             spool.flush().wait()
         });
         let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
-        tokio::select! {
-            outcome = flushed => if let Ok(Err(error)) = outcome {
-                tracing::error!(error = chain(&error), "the last reports may not be on disk");
-            },
-            () = signals.stop(), if !in_time => {}
+        let saved = tokio::select! {
+            outcome = flushed => outcome.unwrap_or(Err(SpoolError::Gone)),
+            () = signals.stop(), if !in_time => Ok(()),
             () = tokio::time::sleep_until(deadline) => {
-                tracing::error!("the disk did not take the last reports in time");
+                Err(SpoolError::Closed { why: "it did not take them in time".to_owned() })
             }
-        }
+        };
         self.outputs.stop(deadline);
         if in_time {
             tokio::select! {
@@ -362,6 +393,7 @@ impl Agent {
         let socket = admin::socket_path(&self.config.agent.data_dir);
         // A socket that stays behind is removed at the next start.
         let _left = std::fs::remove_file(socket);
+        saved
     }
 }
 

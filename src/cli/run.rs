@@ -111,18 +111,25 @@ fn override_listen(loaded: &mut Loaded, args: &RunArgs) {
 
 fn failure(error: &AgentError) -> Failure {
     let exit = match error {
-        AgentError::Spool(_) => Exit::Disk,
+        AgentError::Spool(_) | AgentError::Unsaved(_) => Exit::Disk,
         AgentError::UnknownOwners(_) => Exit::Config,
         AgentError::Exec(ExecError::Start { .. })
         | AgentError::Keeper(_)
         | AgentError::Signals(_) => Exit::Internal,
     };
     let mut failure = Failure::from_error(exit, error);
-    if matches!(error, AgentError::Spool(SpoolError::InUse { .. })) {
-        failure
-            .text
-            .push_str("\n\nhint: `--sandbox` runs a second agent beside it, with its own data");
-    }
+    let hint = match error {
+        AgentError::Spool(SpoolError::InUse { .. }) => {
+            "`--sandbox` runs a second agent beside it, with its own data"
+        }
+        AgentError::Spool(SpoolError::Folder { .. } | SpoolError::Lock { .. }) => {
+            "the user that runs the agent must be able to write there; `[agent] data_dir` names \
+             another folder"
+        }
+        _ => return failure,
+    };
+    failure.text.push_str("\n\nhint: ");
+    failure.text.push_str(hint);
     failure
 }
 

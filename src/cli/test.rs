@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::prepare::{check_trust, owner_ids};
-use crate::agent::trial::{Scratch, Trials};
+use crate::agent::trial::{Scratch, TrialError, Trials};
 use crate::config::{Config, Env, PluginConfig, PluginState, Scripts, Source};
 use crate::model::{Outcome, PluginName, chain};
 
@@ -33,8 +33,17 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
     let temp = env.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     let scratch = Scratch::new(&temp)
         .map_err(|e| Failure::new(Exit::Disk, format!("no folder in {}: {e}", temp.display())))?;
-    let mut trials = Trials::new(&plugin, &config.agent, &owners, scratch)
-        .map_err(|e| Failure::from_error(Exit::Config, &e))?;
+    let mut trials = Trials::new(&plugin, &config, &owners, scratch).map_err(|e| {
+        let exit = match e {
+            // As the service would: the plugin does not run.
+            TrialError::Confine(_) => Exit::Finding,
+            _ => Exit::Config,
+        };
+        Failure::from_error(exit, &e)
+    })?;
+    for note in trials.notes() {
+        print::talk(format!("note: {note}"));
+    }
     stop_on_signal(trials.stopper());
     let mut exit = Exit::Ok;
     for n in 1..=args.times {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::choices::{Leftovers, Stdin};
 use super::command::Command;
+use super::confinement::Confinement;
 use super::diagnostic::Diagnostic;
 use super::read::{At, Table};
 use super::resolve::Cx;
@@ -53,6 +54,8 @@ pub struct PluginConfig {
     pub schema: Option<SchemaFile>,
     /// Most bytes of standard output that are read.
     pub stdout_limit: u64,
+    /// As whom it runs and what the system holds it to.
+    pub confinement: Confinement,
 }
 
 impl PluginConfig {

@@ -22,16 +22,19 @@ impl<'a> Source<'a> {
     }
 
     /// All of it.
+    #[inline]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// Whether all of it is UTF-8.
+    #[inline]
     pub fn is_text(&self) -> bool {
         self.text.is_some()
     }
 
     /// A part of it as text; `None` where that part is not UTF-8.
+    #[inline]
     pub fn text(&self, span: Range<usize>) -> Option<&'a str> {
         match self.text {
             Some(text) => text.get(span),

@@ -97,6 +97,7 @@ fn spec(name: &str, program: PathBuf, dir: &Path) -> Spec {
         stderr_cap: 1 << 20,
         leftovers: Leftovers::Kill,
         trust: Trust::default(),
+        launch: None,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::model::{Field, Flaw, Raw, RawTags, Source, Tag, limits};
 use super::tape::{Kind, State, Tape, unescape};
 
 /// The text of a key; `None` where it cannot be read.
+#[inline]
 pub(super) fn key_text<'a>(source: &Source<'a>, tape: &Tape, at: usize) -> Option<Cow<'a, str>> {
     let node = tape.nodes[at];
     match node.state {
@@ -18,6 +19,7 @@ pub(super) fn key_text<'a>(source: &Source<'a>, tape: &Tape, at: usize) -> Optio
     }
 }
 
+#[inline]
 pub(super) fn field<'a>(
     source: &Source<'a>,
     tape: &Tape,
@@ -28,6 +30,7 @@ pub(super) fn field<'a>(
     Field { raw: raw(source, tape, at), key, start: node.start, end: node.end }
 }
 
+#[inline]
 pub(super) fn raw<'a>(source: &Source<'a>, tape: &Tape, at: usize) -> Raw<'a> {
     let node = tape.nodes[at];
     if let State::Flawed(flaw) = node.state {

@@ -36,6 +36,15 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// The file, its log or their folder may be read only.
+    #[error("cannot write {path}: it must be writable by the user that runs the hub")]
+    NotWritable {
+        /// What cannot be written.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The database was written by a later version, or by another program.
     #[error(
         "{path} is not a database of this version of the hub (it says version {version}); install the version of talaia that wrote it, or name another data folder"

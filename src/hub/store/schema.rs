@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{AtFlags, CWD, accessat};
 
 use super::error::StoreError;
 
@@ -142,6 +143,7 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
         };
     if access == Access::Write {
         make_private(path)?;
+        check_writable(path)?;
     }
     let conn = Connection::open_with_flags(path, flags).map_err(said)?;
     conn.busy_timeout(Duration::from_secs(10)).map_err(said)?;
@@ -209,6 +211,21 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
                 return Err(StoreError::Private { path, source });
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// SQLite opens a file that it may not write all the same, and fails at the first change. Asked
+/// without opening anything: that would drop the locks that this process has on the file.
+fn check_writable(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(path).to_owned();
+    for path in [folder, path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        let asked = accessat(CWD, &path, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS);
+        match asked.map_err(io::Error::from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(StoreError::NotWritable { path, source }),
+            Ok(()) => {}
         }
     }
     Ok(())
