@@ -31,4 +31,4 @@ mod timetable;
 pub mod trial;
 
 pub use outputs::{Embedded, talaia_settings};
-pub use supervisor::{Agent, AgentError, Surroundings};
+pub use supervisor::{Agent, AgentError, Hangups, Surroundings};

@@ -44,6 +44,17 @@ pub struct Surroundings {
     pub stdout: fn() -> Box<dyn std::io::Write + Send>,
 }
 
+/// SIGHUP, which ends a process that does not listen. One that comes before the agent runs has it
+/// reload then.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens from now on. To be called in the context of the runtime.
+    pub fn listen() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+}
+
 /// Why an agent cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -151,8 +162,8 @@ impl Agent {
     }
 
     /// Runs until a signal says stop.
-    pub async fn run(mut self) -> Result<(), AgentError> {
-        let mut signals = Signals::new().map_err(AgentError::Signals)?;
+    pub async fn run(mut self, hangups: Hangups) -> Result<(), AgentError> {
+        let mut signals = Signals::new(hangups).map_err(AgentError::Signals)?;
         let (requests, mut inbox) = admin::channel();
         let mut tasks = JoinSet::new();
         self.open_admin(requests, &mut tasks);
@@ -550,11 +561,11 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(Hangups(hup): Hangups) -> std::io::Result<Self> {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
+            hup,
         })
     }
 

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use crate::agent::{Agent, AgentError, Embedded, Surroundings};
+use crate::agent::{Agent, AgentError, Embedded, Hangups, Surroundings};
 use crate::config::{Color, Env, Loaded, Scripts, Source};
 use crate::deliver::Endpoint;
 use crate::exec::ExecError;
@@ -18,6 +18,17 @@ pub(crate) fn run(
     talk: &Talk,
     stderr: &print::Background,
 ) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // SQLite, files and nothing else; each thread costs memory.
+        .max_blocking_threads(8)
+        .build()
+        .map_err(|e| Failure::new(Exit::Internal, format!("no runtime: {e}")))?;
+    // Before anything that takes time: until then a signal to reload ends the process.
+    let hangups = {
+        let _entered = runtime.enter();
+        Hangups::listen().map_err(|e| failure(&AgentError::Signals(e)))?
+    };
     let env = Env::system();
     let place = Place::from(&args.config);
     let source = if args.scripts.is_empty() {
@@ -55,12 +66,6 @@ pub(crate) fn run(
         embedded: hub.enabled.then_some(Embedded { endpoint: endpoint_seen }),
         stdout: || -> Box<dyn Write + Send> { Box::new(std::io::stdout()) },
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // SQLite, files and nothing else; each thread costs memory.
-        .max_blocking_threads(8)
-        .build()
-        .map_err(|e| Failure::new(Exit::Internal, format!("no runtime: {e}")))?;
     let agent = {
         let _entered = runtime.enter();
         Agent::new(loaded.config, surroundings).map_err(|e| failure(&e))?
@@ -68,7 +73,7 @@ pub(crate) fn run(
     let ended = runtime.block_on(async move {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let agent = async move {
-            let ended = agent.run().await;
+            let ended = agent.run(hangups).await;
             stop.send_replace(true);
             ended
         };

@@ -30,6 +30,7 @@ mod proxy;
 mod raw;
 mod read;
 mod resolve;
+mod resolve_confinement;
 mod resolve_plugin;
 mod schema;
 mod secrets;

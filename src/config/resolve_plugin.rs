@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::agent::{AgentConfig, size};
 use super::choices::{Leftovers, Stdin};
 use super::command::{Command, Fault, find, inspect, look_up};
-use super::confinement::confinement;
 use super::diagnostic::{Diagnostic, Severity};
 use super::node::Place;
 use super::pattern::fits;
@@ -17,6 +16,7 @@ use super::plugin::{
 use super::raw::{RawMetric, RawPlugin, RawWhen};
 use super::read::{At, Table};
 use super::resolve::Cx;
+use super::resolve_confinement::confinement;
 use super::secrets;
 use super::values::{RawCommand, RawMode, SecretSource, later_version};
 use crate::contract::{Contract, ContractError, Declared, Strictness};

@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, Identity, NoProxy, Proxy, RequestBuilder};
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, RequestBuilder};
 
 use crate::model::Secret;
 
@@ -111,14 +111,22 @@ pub enum ClientError {
     },
 }
 
+/// What every client is made from: it follows no redirects and repeats nothing by itself.
+pub fn client_builder() -> ClientBuilder {
+    // The first one stays; they are all alike.
+    let _again = rustls::crypto::ring::default_provider().install_default();
+    #[expect(clippy::disallowed_methods, reason = "this is the builder that all others use")]
+    let builder = Client::builder();
+    builder
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+}
+
 impl ClientSettings {
     /// Makes a client for `url`. Reads the files named by the settings, each time.
     pub fn build(&self, url: &str) -> Result<Client, ClientError> {
-        #[expect(clippy::disallowed_methods, reason = "this is the builder that all others use")]
-        let mut builder = Client::builder()
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
+        let mut builder = client_builder()
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
             .timeout(self.timeout)
@@ -200,17 +208,19 @@ fn pem(path: &Path, what: &'static str, source: Option<reqwest::Error>) -> Clien
 /// What came back.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    Answered { status: u16, retry_after: Option<String>, body: Vec<u8> },
+    Answered { status: u16, retry_after: Option<String>, date: Option<String>, body: Vec<u8> },
     Failed { kind: Transport, why: String },
 }
 
 impl Outcome {
     pub(super) fn attempt(&self) -> Attempt<'_> {
         match self {
-            Self::Answered { status, retry_after, body } => {
-                let (status, retry_after) = (*status, retry_after.as_deref());
-                Attempt::Answered(Answer { status, retry_after, body })
-            }
+            Self::Answered { status, retry_after, date, body } => Attempt::Answered(Answer {
+                status: *status,
+                retry_after: retry_after.as_deref(),
+                date: date.as_deref(),
+                body,
+            }),
             Self::Failed { kind, why } => Attempt::Failed(*kind, why),
         }
     }
@@ -223,7 +233,8 @@ pub(super) async fn exchange(request: RequestBuilder) -> Outcome {
         Err(error) => return failure(error),
     };
     let status = response.status();
-    let retry_after = header(response.headers());
+    let retry_after = header(response.headers(), RETRY_AFTER);
+    let date = header(response.headers(), DATE);
     let most = if status.is_success() { REPLY } else { MESSAGE };
     let mut body = Vec::new();
     loop {
@@ -241,11 +252,11 @@ pub(super) async fn exchange(request: RequestBuilder) -> Outcome {
             Ok(None) | Err(_) => break,
         }
     }
-    Outcome::Answered { status: status.as_u16(), retry_after, body }
+    Outcome::Answered { status: status.as_u16(), retry_after, date, body }
 }
 
-fn header(headers: &HeaderMap) -> Option<String> {
-    headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 /// Sorts a failure by what it calls for, and puts it in a line that names no address (which may

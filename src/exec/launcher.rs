@@ -16,7 +16,8 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Signal, Uid};
 
 use super::diagnose;
-use super::launch::{Order, Privileges};
+use super::launch::{OWN_PROGRAM, Privileges};
+use super::order::Order;
 
 /// A soft limit on processor time is told by a signal that a program may catch; so long after it
 /// comes KILL.
@@ -95,7 +96,7 @@ fn is_for_another_machine(program: &Path) -> bool {
         return false;
     }
     let kind = |head: [u8; 20]| (head[4], head[5], head[18], head[19]);
-    let own = head(Path::new(super::launch::OWN_PROGRAM)).map(kind);
+    let own = head(Path::new(OWN_PROGRAM)).map(kind);
     if head(program).map(kind) == own {
         return false;
     }

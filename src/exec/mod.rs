@@ -34,6 +34,7 @@ mod engine;
 mod event;
 mod launch;
 mod launcher;
+mod order;
 mod orphans;
 mod plan;
 mod reaper;
@@ -45,8 +46,9 @@ mod worker;
 
 pub use diagnose::why_not_executable;
 pub use engine::{Exec, ExecError, Settings, TriggerError};
-pub use launch::{Caps, Identity, Launch, OWN_PROGRAM, Privileges, WORD as LAUNCH_WORD};
+pub use launch::{Caps, Identity, Launch, OWN_PROGRAM, Privileges};
 pub use launcher::{NotLaunched, launch};
+pub use order::WORD as LAUNCH_WORD;
 pub use orphans::{become_subreaper, sweep_previous};
 pub use plan::Limits;
 pub use spec::{Leftovers, Next, Run, Spec, Stdin, Timetable};

@@ -15,7 +15,8 @@ use crate::model::{Outcome, RunId};
 
 use super::cgroup::Cgroup;
 use super::diagnose;
-use super::launch::{Launch, Line, WORD as LAUNCH_WORD};
+use super::launch::Launch;
+use super::order::{Line, WORD as LAUNCH_WORD};
 use super::spec::{Spec, Stdin};
 
 /// A child that runs, and our ends of what connects us.

@@ -170,7 +170,7 @@ fn what_keeps_a_program_from_starting_is_said_alike() {
     };
     for (path, words) in [
         (bench.dir.path().join("gone"), "does not exist"),
-        (write("dos", "#!/bin/sh\r\necho\r\n", 0o755), "DOS line endings"),
+        (write("dos", "#!/bin/sh\r\necho\r\n", 0o755), "ends as on Windows"),
         (write("plain", "echo hi\n", 0o755), "has no `#!` line"),
         (write("lost", "#!/no/such/perl\n", 0o755), "`/no/such/perl`, which is not installed"),
         (write("shut", "#!/bin/sh\n", 0o644), "chmod +x"),

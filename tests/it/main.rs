@@ -15,10 +15,17 @@ mod bad_input;
 #[cfg(feature = "hub")]
 mod book;
 #[cfg(feature = "hub")]
+mod chaos;
+#[cfg(feature = "hub")]
 mod cli;
 mod decode;
 mod deliver;
+#[cfg(feature = "hub")]
+mod disk;
 mod exec;
+#[cfg(feature = "hub")]
+mod fire;
+mod fuzz;
 #[cfg(feature = "hub")]
 mod hub;
 mod judge;

@@ -209,7 +209,7 @@ fn an_upload_in_clear_goes_through_the_proxy_of_the_environment() {
 fn an_encrypted_upload_goes_through_a_tunnel_that_the_proxy_cannot_look_into() {
     let made = rcgen::generate_simple_self_signed(["hub.invalid".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

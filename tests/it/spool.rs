@@ -417,10 +417,11 @@ fn a_really_full_file_system_costs_time_and_no_acknowledged_report() {
 }
 
 /// A file system of a few MiB, gone when dropped.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount(mib: u32) -> Option<Self> {
+    /// `None` where only somebody else may mount.
+    pub(crate) fn mount(mib: u32) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let size = format!("size={mib}m");
         let done = Command::new("mount")
@@ -431,11 +432,11 @@ impl SmallDisk {
         done.is_ok_and(|s| s.success()).then_some(Self(dir))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn resize(&self, mib: u32) {
+    pub(crate) fn resize(&self, mib: u32) {
         let size = format!("remount,size={mib}m");
         let done = Command::new("mount").args(["-o", &size]).arg(self.path()).status().unwrap();
         assert!(done.success());

@@ -199,6 +199,20 @@ impl Site {
         child.wait().unwrap();
     }
 
+    /// Sends a signal to a process that was started here.
+    pub(crate) fn signal(&self, pid: u32, which: Signal) {
+        assert!(self.agents.iter().any(|child| child.id() == pid), "{pid} was not started here");
+        signal(pid, which);
+    }
+
+    /// The exit status of a process that was started here, if it has ended by itself.
+    pub(crate) fn ended(&mut self, pid: u32) -> Option<ExitStatus> {
+        let at = self.agents.iter().position(|child| child.id() == pid).unwrap();
+        let status = self.agents[at].try_wait().unwrap()?;
+        drop(self.agents.remove(at));
+        Some(status)
+    }
+
     /// What was said in the file `name`.
     pub(crate) fn read(&self, name: &str) -> String {
         let bytes = fs::read(self.path(name)).unwrap_or_default();

@@ -271,7 +271,8 @@ async fn it_runs_until_it_is_stopped_and_tries_once_more() {
         }
         // The interval is over long before this one is sent, but for the last attempt.
         spool.append(late).unwrap().await.unwrap();
-        stop.send_replace(Stop::Draining { until: Instant::now() + Duration::from_secs(10) });
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        stop.send_replace(Stop::Draining { until });
     };
     tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(run, watch) })
         .await
@@ -289,8 +290,8 @@ async fn a_stop_does_not_wait_for_a_destination_that_hangs() {
         }
     }
     let bench = Bench::new(1).await;
-    for ending in [Stop::Now, Stop::Draining { until: Instant::now() + Duration::from_millis(50) }]
-    {
+    let soon = std::time::Instant::now() + Duration::from_millis(50);
+    for ending in [Stop::Now, Stop::Draining { until: soon }] {
         let mut settings = PumpSettings::new("main");
         settings.interval = Duration::ZERO;
         let (pump, _state) = Pump::new(bench.spool.clone(), settings, Hangs);

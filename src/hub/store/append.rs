@@ -118,8 +118,10 @@ impl Writer {
         let panic_at = self.panic_at;
         let Self { conn, known, block, untrimmed, .. } = self;
         let spool = batch.agent.spool.to_string();
-        let (mark, refused_before) = mark(conn, account, &spool, &batch.output)?;
+        let Stream { mark, run: marked, refused: refused_before } =
+            stream(conn, account, &spool, &batch.output)?;
         let mut through = mark;
+        let mut last = marked;
         let mut reply =
             BatchReply { through: Seq(mark), accepted: 0, duplicates: 0, refused: Vec::new() };
         let (mut points, mut blocks) = (0, 0);
@@ -127,7 +129,11 @@ impl Writer {
         known.begin();
         block.clear();
         while let Some(report) = reports.next().map_err(AppendError::Body)? {
+            let run = *report.run.uuid().as_bytes();
             if report.seq.0 <= mark {
+                if report.seq.0 == mark && marked.is_some_and(|marked| marked != run) {
+                    return Err(AppendError::Cloned { seq: report.seq });
+                }
                 reply.duplicates += 1;
                 // It asks again because the reply was lost; a refusal is not a delivery.
                 let seq = |refused: &Refused| refused.seq;
@@ -139,6 +145,7 @@ impl Writer {
             through = report.seq.0;
             #[cfg(test)]
             assert_ne!(panic_at, Some(through), "injected");
+            last = Some(run);
             if let Some(refused) = refuse(conn, account, report)? {
                 reply.refused.push(refused);
                 continue;
@@ -176,7 +183,7 @@ impl Writer {
         block.shrink();
         write_monitors(conn, known, untrimmed, now)?;
         reply.through = Seq(through);
-        remember(conn, account, batch, &spool, &reply, now)?;
+        remember(conn, account, batch, &spool, &reply, last, now)?;
         Ok(Appended { reply, points, blocks })
     }
 }
@@ -189,16 +196,25 @@ fn remember(
     batch: &wire::Batch<'_>,
     spool: &str,
     reply: &BatchReply,
+    run: Option<Marked>,
     now: i64,
 ) -> Result<(), AppendError> {
     let refused = (!reply.refused.is_empty()).then(|| super::json(&reply.refused));
     conn.prepare_cached(
-        "INSERT INTO streams (account_id, spool, output, through, received_ms, refused)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT DO UPDATE SET through = ?4, received_ms = ?5,
+        "INSERT INTO streams (account_id, spool, output, through, received_ms, refused, run)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT DO UPDATE SET through = ?4, received_ms = ?5, run = ?7,
              refused = CASE WHEN through < ?4 THEN ?6 ELSE refused END",
     )?
-    .execute(params![account, spool, &*batch.output, reply.through.0 as i64, now, refused])?;
+    .execute(params![
+        account,
+        spool,
+        &*batch.output,
+        reply.through.0 as i64,
+        now,
+        refused,
+        run
+    ])?;
     conn.prepare_cached(
         "INSERT INTO agents (account_id, agent, host, version, spool, received_ms, skew_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -291,24 +307,40 @@ struct Appended {
     blocks: u64,
 }
 
-/// A stream's mark, and what was refused of its last batch: in order of seq, and no more than one
-/// batch holds.
-fn mark(
+/// The run of the report at a mark.
+type Marked = [u8; 16];
+
+/// What is kept of a stream.
+#[derive(Default)]
+struct Stream {
+    /// Reports at or below it are duplicates.
+    mark: u64,
+    /// The run of the report at the mark, where an earlier version has not left it out.
+    run: Option<Marked>,
+    /// What was refused of its last batch, in order of seq, and no more than one batch holds.
+    refused: Vec<Refused>,
+}
+
+fn stream(
     conn: &Connection,
     account: i64,
     spool: &str,
     output: &str,
-) -> Result<(u64, Vec<Refused>), AppendError> {
-    let found: Option<(i64, Option<String>)> = conn
+) -> Result<Stream, AppendError> {
+    let found: Option<(i64, Option<Marked>, Option<String>)> = conn
         .prepare_cached(
-            "SELECT through, refused FROM streams
+            "SELECT through, run, refused FROM streams
              WHERE account_id = ?1 AND spool = ?2 AND output = ?3",
         )?
-        .query_row(params![account, spool, output], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![account, spool, output], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
-    let (through, refused) = found.unwrap_or_default();
-    let refused = refused.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-    Ok((through as u64, refused))
+    Ok(found.map_or_else(Stream::default, |(through, run, refused)| Stream {
+        mark: through as u64,
+        run,
+        refused: refused.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+    }))
 }
 
 const INSERT_RUN: &str = "INSERT INTO runs (monitor_id, run, started_ms, duration, interval, good, \

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rusqlite::ErrorCode;
 
 use crate::hub::wire::Fault;
+use crate::model::Seq;
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +94,9 @@ pub(crate) enum AppendError {
     Body(Fault),
     #[error("the agent says version {0}")]
     BodyOf(String, Fault),
+    /// Another spool with the same identity sent what is stored under these numbers.
+    #[error("report {seq} is not the one that is stored under this number")]
+    Cloned { seq: Seq },
     #[error(transparent)]
     Store(#[from] StoreError),
 }

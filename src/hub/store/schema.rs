@@ -17,13 +17,16 @@ const APPLICATION: i64 = 0x544c_4842;
 /// The tables' version. A file with a higher one is refused untouched.
 ///
 /// 1: the first.
-/// 2: streams know what was refused.
+/// 2: streams know what was refused, and the run at their mark.
 /// 3: runs know which run they are a replay of.
 pub(crate) const VERSION: i64 = 3;
 
 /// What makes a database of version `n + 1` out of one of version `n`, from version 1 on.
-const STEPS: [&str; 2] =
-    ["ALTER TABLE streams ADD COLUMN refused TEXT", "ALTER TABLE runs ADD COLUMN replay_of BLOB"];
+const STEPS: [&str; 2] = [
+    "ALTER TABLE streams ADD COLUMN refused TEXT;
+     ALTER TABLE streams ADD COLUMN run BLOB",
+    "ALTER TABLE runs ADD COLUMN replay_of BLOB",
+];
 
 const TABLES: &str = "
 CREATE TABLE accounts (
@@ -50,11 +53,12 @@ CREATE TABLE agents (
     spool TEXT NOT NULL, received_ms INTEGER NOT NULL, skew_ms INTEGER NOT NULL,
     PRIMARY KEY (account_id, agent)
 ) STRICT, WITHOUT ROWID;
--- `through` is the mark of the stream: reports at or below it are duplicates.
+-- `through` is the mark of the stream: reports at or below it are duplicates. `run` is that of the
+-- report at the mark, by which a copy of the spool is told from the spool.
 -- `refused`: what of the last batch with something new in it was refused, as JSON.
 CREATE TABLE streams (
     account_id INTEGER NOT NULL, spool TEXT NOT NULL, output TEXT NOT NULL,
-    through INTEGER NOT NULL, received_ms INTEGER NOT NULL, refused TEXT,
+    through INTEGER NOT NULL, received_ms INTEGER NOT NULL, refused TEXT, run BLOB,
     PRIMARY KEY (account_id, spool, output)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE monitors (
