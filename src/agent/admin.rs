@@ -48,7 +48,8 @@ pub(super) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
         _ => {}
     }
     let listener = UnixListener::bind(&path)?;
-    // The folder is 0700 already: nobody else gets here in between.
+    // In between nobody else gets here: the folder is 0700, or others (users of plugins) may pass
+    // through it, and to connect takes the right to write, which the usual umask denies them.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

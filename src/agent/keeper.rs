@@ -150,7 +150,7 @@ impl Keeper {
         self.log_stderr(&run);
         let report = plugin.report(run);
         (self.on_report)(&report);
-        let body = match serde_json::to_vec(&report) {
+        let body = match report.to_json() {
             Ok(body) => body,
             Err(error) => {
                 tracing::error!(plugin = %report.plugin, %error, "a report cannot be written as JSON");

@@ -12,11 +12,14 @@
 //! Not known here: the hub (they speak HTTP, even in one process), terminals, command lines.
 
 pub mod admin;
+pub mod confine;
 mod keeper;
 mod outputs;
+mod own;
 mod plugin;
 pub mod prepare;
 pub mod reload;
+mod reloading;
 pub mod report;
 pub mod status;
 mod supervisor;

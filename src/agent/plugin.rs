@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::config::{self, AgentConfig, PluginConfig, PluginState, Timing};
+use crate::config::{AgentConfig, PluginConfig, PluginState, Timing};
 use crate::contract::{Contract, Judge};
-use crate::decode::Format;
 use crate::exec::{Run, Spec, Timetable};
 use crate::model::Report;
 
+use super::confine::Plan;
 use super::prepare::{self, Common, Folders};
 use super::report::{self, Facts};
 use super::status::LastRun;
@@ -54,12 +54,17 @@ impl Plugin {
     }
 
     /// What to run; its folders and config file are written.
-    pub(super) fn prepare(&self, common: &Common<'_>, data_dir: &Path) -> Result<Spec, String> {
-        let folders = Folders::of(data_dir, self.config.name.as_str());
+    pub(super) fn prepare(
+        &self,
+        common: &Common<'_>,
+        data_dir: &Path,
+        plan: &Plan,
+    ) -> Result<Spec, String> {
+        let folders = Folders::of(data_dir, self.config.name.as_str(), plan.owner);
         folders
             .write(&self.config.settings.to_json())
             .map_err(|error| crate::model::chain(&error))?;
-        Ok(prepare::spec(&self.config, common, &folders))
+        Ok(prepare::spec(&self.config, common, &folders, plan))
     }
 
     /// When to run it.
@@ -103,9 +108,7 @@ pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
         host: agent.host.clone(),
         key: config.key,
         interval: config.timing.interval(),
-        format: match config.format {
-            config::Format::Json => Format::Json,
-        },
+        format: config.format,
     }
 }
 

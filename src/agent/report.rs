@@ -47,7 +47,13 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
             run.lag.as_secs_f64()
         ));
     }
-    let message = judged.message.or_else(|| match &run.outcome {
+    // What the plugin itself has to say goes first.
+    let (message, limit) = match (judged.message, run.limit) {
+        (None, limit) => (limit, None),
+        (message, limit) => (message, limit),
+    };
+    warnings.extend(limit.map(|limit| format!("limit: {limit}")));
+    let message = message.or_else(|| match &run.outcome {
         Outcome::NotStarted { error } => Some(error.clone()),
         _ => None,
     });

@@ -15,11 +15,13 @@ use crate::model::{PluginName, Report, Timestamp, chain};
 use crate::spool::{self, Health, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
+use super::confine::{Machine, Preparing};
 use super::keeper::{self, Keeper, Plugins};
 use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;
 use super::prepare::{self, Common};
 use super::reload::Changes;
+use super::reloading::{self, Asker, Askers, Reloads};
 use super::status::{AgentStatus, PluginStatus, Status};
 
 /// How long a KILL may take, and the flush after it.
@@ -27,8 +29,9 @@ const KILL_TAKES: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What an agent is given besides its configuration.
 pub struct Surroundings {
-    /// Reads the configuration again, for a reload. The error is for a person.
-    pub load: Box<dyn Fn() -> Result<Loaded, String>>,
+    /// Reads the configuration again, for a reload, on a thread of its own. The error is for a
+    /// person.
+    pub load: Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>,
     /// Called with every report on the keeper's thread, before it is on disk.
     pub on_report: Box<dyn Fn(&Report) + Send>,
     /// The way to the embedded hub, where there is one.
@@ -54,6 +57,9 @@ pub enum AgentError {
     /// Its spool.
     #[error("the spool cannot be used")]
     Spool(#[source] SpoolError),
+    /// The disk did not take what it had last; that is gone with the process.
+    #[error("the last reports did not get to the disk")]
+    Unsaved(#[source] SpoolError),
     /// Its threads.
     #[error("plugins cannot be run")]
     Exec(#[source] ExecError),
@@ -71,13 +77,14 @@ pub enum AgentError {
 /// An agent that is about to run.
 pub struct Agent {
     config: Config,
-    surroundings: Surroundings,
+    reloads: Reloads,
     spool: Spool,
     exec: Arc<Exec>,
     /// Ends when the last run has been handed to the spool.
     keeper: JoinHandle<()>,
     plugins: Arc<Plugins>,
     outputs: Outputs,
+    machine: Machine,
     owners: Vec<u32>,
     origin: Instant,
     started: Timestamp,
@@ -100,6 +107,11 @@ impl Agent {
         let left = exec::sweep_previous(&agent_id);
         if left > 0 {
             tracing::warn!(processes = left, "killed what an earlier run of the agent left behind");
+        }
+        let machine = Machine::this(agent_id.clone(), Preparing::MakeReady);
+        let left = machine.sweep(&[]);
+        if left > 0 {
+            tracing::warn!(processes = left, "killed what was left in cgroups of an earlier run");
         }
         let reap = match exec::become_subreaper() {
             Ok(()) => Some(agent_id),
@@ -128,12 +140,13 @@ impl Agent {
             Outputs::new(spool.clone(), surroundings.embedded.take(), surroundings.stdout);
         Ok(Self {
             config,
-            surroundings,
+            reloads: Reloads::new(surroundings.load),
             spool,
             exec: Arc::new(exec),
             keeper,
             plugins,
             outputs,
+            machine,
             owners,
             origin: Instant::now(),
             started: Timestamp::from(SystemTime::now()),
@@ -158,15 +171,17 @@ impl Agent {
             tokio::select! {
                 asked = signals.next() => match asked {
                     Asked::Stop => break,
-                    Asked::Reload => self.reload_and_say(&mut tasks),
+                    Asked::Reload => self.ask_reload(Asker::Signal),
                 },
-                Some(request) = inbox.recv() => self.answer(request, &mut tasks).await,
+                (loaded, askers) = self.reloads.finished() => {
+                    self.reload(loaded, askers, &mut tasks);
+                }
+                Some(request) = inbox.recv() => self.answer(request).await,
                 Some(ended) = tasks.join_next() => say_ended(ended),
                 Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
             }
         }
-        self.stop(signals, tasks).await;
-        Ok(())
+        self.stop(signals, tasks).await.map_err(AgentError::Unsaved)
     }
 
     fn open_admin(&self, requests: mpsc::Sender<Request>, tasks: &mut JoinSet<&'static str>) {
@@ -181,7 +196,8 @@ impl Agent {
                 let socket = admin::socket_path(&self.config.agent.data_dir);
                 tracing::error!(
                     socket = %socket.display(), %error,
-                    "`talaia status`, `trigger` and `reload` will not work"
+                    "`talaia status`, `trigger` and `reload` will not work until what is in the way \
+                     is removed and the agent started again"
                 );
             }
         }
@@ -191,9 +207,20 @@ impl Agent {
         let mut plugin = Plugin::new(config, &self.config.agent, before);
         let name = plugin.config.name.clone();
         let common = Common { agent: self.spool.agent_id(), owners: &self.owners };
+        let data_dir = &self.config.agent.data_dir;
         let spec = if plugin.runs() {
-            match plugin.prepare(&common, &self.config.agent.data_dir) {
-                Ok(spec) => Some(spec),
+            let prepared = self
+                .machine
+                .plan(&plugin.config, &self.config.plugins, data_dir)
+                .map_err(|error| chain(&error))
+                .and_then(|plan| Ok((plugin.prepare(&common, data_dir, &plan)?, plan.notes)));
+            match prepared {
+                Ok((spec, notes)) => {
+                    for note in notes {
+                        tracing::warn!(plugin = %name, "{note}");
+                    }
+                    Some(spec)
+                }
                 Err(error) => {
                     plugin.fault = Some(error);
                     None
@@ -214,12 +241,12 @@ impl Agent {
         }
     }
 
-    async fn answer(&mut self, request: Request, tasks: &mut JoinSet<&'static str>) {
+    async fn answer(&mut self, request: Request) {
         // Who asked may have gone away meanwhile.
         match request {
             Request::Status(reply) => drop(reply.send(self.status().await)),
             Request::Trigger(name, reply) => drop(reply.send(self.exec.trigger(&name))),
-            Request::Reload(reply) => drop(reply.send(self.reload(tasks))),
+            Request::Reload(reply) => self.ask_reload(Asker::Person(reply)),
         }
     }
 
@@ -260,36 +287,32 @@ impl Agent {
         Ok(Status::new(agent, &ledger, plugins, self.outputs.status(), self.exec.leaks()))
     }
 
-    fn reload_and_say(&mut self, tasks: &mut JoinSet<&'static str>) {
-        match self.reload(tasks) {
-            Ok(changes) => {
-                let (plugins, outputs) = (&changes.plugins, &changes.outputs);
-                tracing::info!(
-                    added = plugins.added.len() + outputs.added.len(),
-                    changed = plugins.changed.len() + outputs.changed.len(),
-                    removed = plugins.removed.len() + outputs.removed.len(),
-                    untouched = plugins.kept + outputs.kept,
-                    "reloaded"
-                );
-                for what in changes.needs_restart {
-                    tracing::warn!("{what} changed: that takes a restart");
-                }
-            }
-            Err(error) => {
-                tracing::error!("the configuration does not load; the old one goes on\n{error}");
-            }
+    fn ask_reload(&mut self, asker: Asker) {
+        notify(&[sd_notify::NotifyState::Reloading, monotonic()]);
+        self.reloads.ask(asker);
+    }
+
+    /// Takes up what was read, and tells those who asked for it.
+    fn reload(
+        &mut self,
+        loaded: Result<Loaded, String>,
+        askers: Askers,
+        tasks: &mut JoinSet<&'static str>,
+    ) {
+        let outcome = loaded.and_then(|loaded| self.take_up(loaded.config, tasks));
+        if askers.answer(&outcome) {
+            say_reloaded(outcome);
+        }
+        if !self.reloads.start() {
+            notify(&[sd_notify::NotifyState::Ready]);
         }
     }
 
-    fn reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
-        notify(&[sd_notify::NotifyState::Reloading, monotonic()]);
-        let outcome = self.try_reload(tasks);
-        notify(&[sd_notify::NotifyState::Ready]);
-        outcome
-    }
-
-    fn try_reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
-        let mut new = (self.surroundings.load)()?.config;
+    fn take_up(
+        &mut self,
+        mut new: Config,
+        tasks: &mut JoinSet<&'static str>,
+    ) -> Result<Changes, String> {
         let owners = prepare::owner_ids(&new.agent.trusted_owners)
             .map_err(|names| AgentError::UnknownOwners(names).to_string())?;
         let changes = Changes::between(&self.config, &new);
@@ -312,6 +335,11 @@ impl Agent {
             let before = self.plugins.get(&name);
             self.set_plugin(config, before.as_deref());
         }
+        // Those that were removed just now may still have a run that is being ended.
+        let current = self.config.plugins.keys().map(PluginName::as_str);
+        let keep: Vec<&str> =
+            current.chain(changes.plugins.removed.iter().map(String::as_str)).collect();
+        self.machine.sweep(&keep);
         if !changes.outputs.is_empty() {
             let config = self.config.clone();
             self.outputs.set(&config, tasks);
@@ -320,7 +348,12 @@ impl Agent {
     }
 
     /// First runs, then what is spooled. Neither is needed for safety: what is on disk stays there.
-    async fn stop(self, mut signals: Signals, mut tasks: JoinSet<&'static str>) {
+    /// What did not get to the disk is an error.
+    async fn stop(
+        self,
+        mut signals: Signals,
+        mut tasks: JoinSet<&'static str>,
+    ) -> Result<(), SpoolError> {
         notify(&[sd_notify::NotifyState::Stopping]);
         let deadline = tokio::time::Instant::now() + self.config.agent.stop_timeout;
         tracing::info!(running = self.exec.live(), "stopping; once more to stop at once");
@@ -339,6 +372,7 @@ impl Agent {
                 tracing::error!("some processes do not die; the agent ends without them");
             }
         }
+        self.machine.sweep(&[]);
         // What ran is with the keeper now, then in the spool's queue; once it is on disk the
         // outputs may have it.
         let (keeper, spool, abandoned) = (self.keeper, self.spool, self.exec.live() > 0);
@@ -350,15 +384,13 @@ impl Agent {
             spool.flush().wait()
         });
         let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
-        tokio::select! {
-            outcome = flushed => if let Ok(Err(error)) = outcome {
-                tracing::error!(error = chain(&error), "the last reports may not be on disk");
-            },
-            () = signals.stop(), if !in_time => {}
+        let saved = tokio::select! {
+            outcome = flushed => outcome.unwrap_or(Err(SpoolError::Gone)),
+            () = signals.stop(), if !in_time => Ok(()),
             () = tokio::time::sleep_until(deadline) => {
-                tracing::error!("the disk did not take the last reports in time");
+                Err(SpoolError::Closed { why: "it did not take them in time".to_owned() })
             }
-        }
+        };
         self.outputs.stop(deadline);
         if in_time {
             tokio::select! {
@@ -372,6 +404,7 @@ impl Agent {
         let socket = admin::socket_path(&self.config.agent.data_dir);
         // A socket that stays behind is removed at the next start.
         let _left = std::fs::remove_file(socket);
+        saved
     }
 }
 
@@ -396,6 +429,27 @@ fn say_ended(ended: Result<&'static str, tokio::task::JoinError>) {
         Ok(_) => {}
         Err(error) if error.is_cancelled() => {}
         Err(error) => tracing::error!(%error, "a part of the agent ended by a defect"),
+    }
+}
+
+fn say_reloaded(outcome: reloading::Outcome) {
+    match outcome {
+        Ok(changes) => {
+            let (plugins, outputs) = (&changes.plugins, &changes.outputs);
+            tracing::info!(
+                added = plugins.added.len() + outputs.added.len(),
+                changed = plugins.changed.len() + outputs.changed.len(),
+                removed = plugins.removed.len() + outputs.removed.len(),
+                untouched = plugins.kept + outputs.kept,
+                "reloaded"
+            );
+            for what in changes.needs_restart {
+                tracing::warn!("{what} changed: that takes a restart");
+            }
+        }
+        Err(error) => {
+            tracing::error!("the configuration does not load; the old one goes on\n{error}");
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::agent::admin::{Refusal, socket_path};
-
+use crate::deliver::client_builder;
 use crate::model::chain;
 
 use super::exit::{Exit, Failure};
@@ -38,15 +38,10 @@ pub(crate) fn ask(
     if !socket.exists() {
         return Err(unreachable("there is no such socket"));
     }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "no redirects or retries are possible on the agent's own socket"
-    )]
-    let client = reqwest::Client::builder()
+    let client = client_builder()
         .unix_socket(socket.as_path())
+        .no_proxy()
         .timeout(PATIENCE)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
         .build()
         .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
     let request = client.request(method, format!("http://agent{path}"));

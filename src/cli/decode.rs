@@ -36,6 +36,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
         stderr: Vec::new(),
         skipped: 0,
         leftovers: 0,
+        limit: None,
     };
     let mut judge = Judge::new(Arc::new(Contract::default()), Tags::new());
     let facts = Facts { host: Env::system().host, key: None, interval: None, format };

@@ -61,7 +61,7 @@ pub(crate) fn run(
         Ok(loaded)
     };
     let surroundings = Surroundings {
-        load: Box::new(reload),
+        load: std::sync::Arc::new(reload),
         on_report: run_lines(talk, stderr),
         embedded: hub.enabled.then_some(Embedded { endpoint: endpoint_seen }),
         stdout: || -> Box<dyn Write + Send> { Box::new(std::io::stdout()) },
@@ -116,18 +116,25 @@ fn override_listen(loaded: &mut Loaded, args: &RunArgs) {
 
 fn failure(error: &AgentError) -> Failure {
     let exit = match error {
-        AgentError::Spool(_) => Exit::Disk,
+        AgentError::Spool(_) | AgentError::Unsaved(_) => Exit::Disk,
         AgentError::UnknownOwners(_) => Exit::Config,
         AgentError::Exec(ExecError::Start { .. })
         | AgentError::Keeper(_)
         | AgentError::Signals(_) => Exit::Internal,
     };
     let mut failure = Failure::from_error(exit, error);
-    if matches!(error, AgentError::Spool(SpoolError::InUse { .. })) {
-        failure
-            .text
-            .push_str("\n\nhint: `--sandbox` runs a second agent beside it, with its own data");
-    }
+    let hint = match error {
+        AgentError::Spool(SpoolError::InUse { .. }) => {
+            "`--sandbox` runs a second agent beside it, with its own data"
+        }
+        AgentError::Spool(SpoolError::Folder { .. } | SpoolError::Lock { .. }) => {
+            "the user that runs the agent must be able to write there; `[agent] data_dir` names \
+             another folder"
+        }
+        _ => return failure,
+    };
+    failure.text.push_str("\n\nhint: ");
+    failure.text.push_str(hint);
     failure
 }
 

@@ -455,8 +455,15 @@ fn is_program(path: &Path) -> bool {
 /// Reads a file of the config.
 fn read_text(path: &Path) -> Result<String, Diagnostic> {
     let shown = path.display();
-    let bytes = std::fs::read(path)
-        .map_err(|e| Diagnostic::error(format!("cannot read the config file `{shown}`: {e}")))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        let wrong = Diagnostic::error(format!("cannot read the config file `{shown}`: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                wrong.help("let the user that runs talaia read it, and enter the folders above it")
+            }
+            _ => wrong,
+        }
+    })?;
     String::from_utf8(bytes).map_err(|e| {
         let bytes = e.as_bytes();
         let help = if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {

@@ -60,13 +60,15 @@ pub struct Judge {
     contract: Arc<Contract>,
     tags: Tags,
     memory: Memory,
+    /// Metrics of the last run: the next one has about as many.
+    last: usize,
 }
 
 impl Judge {
     /// A judge who has seen nothing yet. `tags` (the plugin's over the agent's) go under those of
     /// every metric.
     pub fn new(contract: Arc<Contract>, tags: Tags) -> Self {
-        Self { contract, tags, memory: Memory::default() }
+        Self { contract, tags, memory: Memory::default(), last: 0 }
     }
 
     /// Judges one run. `read` hands over its records:
@@ -75,7 +77,9 @@ impl Judge {
         self.memory.start_run();
         let mut run = Run::new(self, moment);
         read(&mut run);
-        run.finish()
+        let judged = run.finish();
+        self.last = judged.metrics.len();
+        judged
     }
 
     /// How many series the plugin has had so far.
@@ -136,7 +140,7 @@ impl<'j> Run<'j> {
             unknown: Vec::new(),
             further_warnings: 0,
             produced: 0,
-            out: Judged::default(),
+            out: Judged { metrics: Vec::with_capacity(judge.last), ..Judged::default() },
             messages: Vec::new(),
         }
     }

@@ -55,6 +55,8 @@ pub enum Transport {
     Broken,
     /// The two ends do not trust each other.
     Tls,
+    /// A proxy on the way wants a login, or another one.
+    ProxyLogin,
     /// The request could not even be made: an address or a file is wrong.
     Request,
 }
@@ -69,7 +71,9 @@ pub fn verdict(dialect: Dialect, attempt: Attempt<'_>, now: SystemTime) -> Verdi
                 Transport::Connect | Transport::Timeout | Transport::Broken => {
                     Verdict::Retry { after: None, why }
                 }
-                Transport::Tls | Transport::Request => Verdict::Hold { why },
+                Transport::Tls | Transport::ProxyLogin | Transport::Request => {
+                    Verdict::Hold { why }
+                }
             };
         }
         Attempt::Answered(answer) => answer,
@@ -150,6 +154,7 @@ fn explain(answer: &Answer<'_>) -> String {
         415 => "the encoding or type is not supported",
         425 => "too early",
         429 => "too many requests",
+        502 | 504 => "the destination, or a proxy before it, has a problem",
         500..=599 => "the destination has a problem",
         _ => "unexpected",
     };
@@ -248,6 +253,7 @@ mod tests {
             (Transport::Timeout, "retry"),
             (Transport::Broken, "retry"),
             (Transport::Tls, "hold"),
+            (Transport::ProxyLogin, "hold"),
             (Transport::Request, "hold"),
         ] {
             for dialect in [NATIVE, Dialect::Foreign] {

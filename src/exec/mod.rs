@@ -7,6 +7,8 @@
 //! - A run ends at its deadline: TERM to its process group, a grace, KILL; and whoever is left of
 //!   the group when its leader is dead is killed too. Nobody waits for a pipe that a grandchild
 //!   still holds.
+//! - What must be set in a child before its program starts (a user, limits, a cgroup) is set by the
+//!   launcher, and only where something asks for it; a run that this keeps from starting says so.
 //! - Runs never fork: the child is made by `posix_spawn`, whose cost does not grow with the agent.
 //! - One plugin cannot starve another: see [`plan`](self) for the two limits on concurrency.
 //!
@@ -24,10 +26,15 @@
 //!
 //! Not known here: JSON, schemas, intervals (a [`Timetable`] says when), configuration.
 
+pub mod accounts;
+pub mod cgroup;
 mod child;
 mod diagnose;
 mod engine;
 mod event;
+mod launch;
+mod launcher;
+mod order;
 mod orphans;
 mod plan;
 mod reaper;
@@ -39,6 +46,9 @@ mod worker;
 
 pub use diagnose::why_not_executable;
 pub use engine::{Exec, ExecError, Settings, TriggerError};
+pub use launch::{Caps, Identity, Launch, OWN_PROGRAM, Privileges};
+pub use launcher::{NotLaunched, launch};
+pub use order::WORD as LAUNCH_WORD;
 pub use orphans::{become_subreaper, sweep_previous};
 pub use plan::Limits;
 pub use spec::{Leftovers, Next, Run, Spec, Stdin, Timetable};

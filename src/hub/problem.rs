@@ -199,7 +199,7 @@ impl From<StoreError> for Problem {
             return problem;
         }
         let mut problem = match error {
-            StoreError::Busy | StoreError::Closed => Self::new(
+            StoreError::Busy | StoreError::Recovering | StoreError::Closed => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "the hub cannot do it now",

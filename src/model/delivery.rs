@@ -13,7 +13,8 @@ pub struct BatchReply {
     pub accepted: u64,
     /// Reports of this batch at or below the mark.
     pub duplicates: u64,
-    /// Reports of this batch that the hub will never take.
+    /// Reports of this batch that the hub will never take. Of duplicates, those that it refused when
+    /// they came for the first time.
     #[serde(default)]
     pub refused: Vec<Refused>,
 }

@@ -6,6 +6,7 @@
 
 mod chain;
 mod delivery;
+mod format;
 mod ids;
 mod metric;
 mod outcome;
@@ -13,12 +14,14 @@ mod record;
 mod rejection;
 mod report;
 mod secret;
+mod shebang;
 mod tags;
 mod time;
 mod value;
 
 pub use chain::chain;
 pub use delivery::{BatchReply, Receipt, Refused, Verdict};
+pub use format::{Format, FormatError};
 pub use ids::{
     AgentId, InvalidName, PluginKey, PluginName, RunId, Seq, SpoolId, is_name, nearest_name,
 };
@@ -31,6 +34,7 @@ pub use record::{
 pub use rejection::{Rejection, RejectionCode};
 pub use report::{Counts, Report, Usage};
 pub use secret::Secret;
+pub use shebang::{Runner, SHEBANG, Unstartable, shebang};
 pub use tags::Tags;
 pub use time::{Timestamp, TimestampError};
 pub use value::{JsonKind, Value};

@@ -99,7 +99,7 @@ impl Inspector {
             schema::Found::Bad(why) => return Err(SpoolError::Damaged { path, why }),
             schema::Found::Spool => {}
         }
-        match schema::open_to_read(&path) {
+        match schema::open_to_look(&path) {
             Ok(db) => Ok(Self { path, db }),
             Err(source) => Err(SpoolError::Open { path, source }),
         }

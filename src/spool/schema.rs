@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rustix::fs::{Access, AtFlags};
 
 use crate::model::{AgentId, SpoolId};
 
@@ -168,6 +169,7 @@ fn fill(db: &mut Connection, salvage: Option<&Salvage>) -> rusqlite::Result<()> 
 /// Opens the file for its one writer.
 pub(super) fn open(path: &Path) -> Result<Connection, SpoolError> {
     let open = |source| SpoolError::Open { path: path.to_owned(), source };
+    check_writable(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(open)?;
     prepare(&db).map_err(open)?;
@@ -179,6 +181,26 @@ pub(super) fn open(path: &Path) -> Result<Connection, SpoolError> {
     }
     check(path, &db)?;
     Ok(db)
+}
+
+/// SQLite opens a file that it may not write all the same, makes a log that it may not write
+/// either, and fails at the first report. Asked without opening anything: closing any descriptor of
+/// the file would drop the locks that this process has on it.
+fn check_writable(path: &Path) -> Result<(), SpoolError> {
+    let folder = path.parent().unwrap_or(path).to_owned();
+    for path in [folder, path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")] {
+        match may_write(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(SpoolError::NotWritable { path, source }),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+fn may_write(path: &Path) -> io::Result<()> {
+    rustix::fs::accessat(rustix::fs::CWD, path, Access::WRITE_OK, AtFlags::EACCESS)
+        .map_err(io::Error::from)
 }
 
 fn prepare(db: &Connection) -> rusqlite::Result<()> {
@@ -193,8 +215,27 @@ fn prepare(db: &Connection) -> rusqlite::Result<()> {
 
 /// Opens the file to read. The writer may be at work.
 pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
+    read_only(Connection::open_with_flags(path, READ_FLAGS)?)
+}
+
+/// Opens the file to look at, also where nothing can be written: a reader would make a log where
+/// there is none. Without a log and the means to make one, nobody writes the file.
+pub(super) fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
+    let folder = path.parent().unwrap_or(path);
+    let still = !with_suffix(path, "-wal").exists() && may_write(folder).is_err();
+    match escape(path).filter(|_| still) {
+        Some(path) => {
+            let flags = READ_FLAGS | OpenFlags::SQLITE_OPEN_URI;
+            read_only(Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)?)
+        }
+        None => open_to_read(path),
+    }
+}
+
+const READ_FLAGS: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+fn read_only(db: Connection) -> rusqlite::Result<Connection> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.execute_batch("PRAGMA cache_size = -256; PRAGMA query_only = 1;")?;
     Ok(db)

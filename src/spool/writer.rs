@@ -348,7 +348,13 @@ impl Writer {
         if *self.shared.health.borrow() == Health::Open {
             error!(%why, "the spool is closed after an error; reports wait in memory");
         }
-        self.shared.health.send_replace(Health::Closed { why });
+        // A further attempt that fails in the same way is no news.
+        let closed = Health::Closed { why };
+        self.shared.health.send_if_modified(|health| {
+            let news = *health != closed;
+            *health = closed;
+            news
+        });
     }
 
     /// Opens again at once: the damage is found, or by now known to the caller.

@@ -318,7 +318,7 @@ impl Authority {
 
     /// What a server of this authority is set up with; with `ask` it wants a client's certificate.
     pub(crate) fn config(&self, ask: bool) -> ServerConfig {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .unwrap();

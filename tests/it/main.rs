@@ -9,6 +9,8 @@
 mod agent;
 mod architecture;
 #[cfg(feature = "hub")]
+mod backlog;
+#[cfg(feature = "hub")]
 mod bad_input;
 #[cfg(feature = "hub")]
 mod book;
@@ -29,7 +31,15 @@ mod hub;
 mod judge;
 #[cfg(feature = "hub")]
 mod kill;
+#[cfg(feature = "hub")]
+mod launcher;
+#[cfg(feature = "hub")]
+mod lost_reply;
 mod plugins;
+#[cfg(feature = "hub")]
+mod proxy;
+#[cfg(feature = "hub")]
+mod reload;
 mod schema;
 mod spool;
 mod spool_damage;
@@ -38,3 +48,5 @@ mod spool_model;
 mod support;
 #[cfg(feature = "hub")]
 mod trust;
+#[cfg(feature = "hub")]
+mod unwritable;

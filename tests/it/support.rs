@@ -171,7 +171,7 @@ impl Site {
     pub(crate) fn start(&mut self, mut command: Command, log: &str) -> u32 {
         let file =
             |name: &str| File::options().create(true).append(true).open(self.path(name)).unwrap();
-        let child = command.stdout(file(log)).stderr(file(log)).spawn().unwrap();
+        let child = spawn(command.stdout(file(log)).stderr(file(log)));
         let pid = child.id();
         self.agents.push(child);
         pid
@@ -278,13 +278,24 @@ fn signal(pid: u32, signal: Signal) {
     let _ended = kill_process(pid, signal);
 }
 
+/// Starts a program. One that was copied just now may be busy: a process that another test is just
+/// spawning holds the copy open for writing until it executes its own program.
+fn spawn(command: &mut Command) -> Child {
+    let begin = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                assert!(begin.elapsed() < PATIENCE, "{error}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
 fn finish(mut command: Command, stdin: &[u8]) -> Done {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut pipe = child.stdin.take().unwrap();
     let bytes = stdin.to_vec();
     let writer = std::thread::spawn(move || {

@@ -105,11 +105,8 @@ fn what_comes_later_says_so() {
 command = ["./ok.sh"]
 mode = "stream"
 trigger = "tick"
-user = "nobody"
-group = "nogroup"
-isolate = true
 jq = "."
-limits = { memory = "1MiB", cpu = "5s", files = 64, processes = 32 }
+
 [plugins.b]
 command = ["./ok.sh"]
 format = "nagios"

@@ -7,35 +7,16 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use crate::hub::wire::{self, Fault, Report};
+use crate::hub::wire::{self, Report};
 use crate::model::{BatchReply, Outcome, Refused, Seq, Status};
 
+use super::Limits;
 use super::codec::RawBlock;
+use super::error::{AppendError, StoreError};
 use super::known::{Known, Monitor};
-use super::{Limits, StoreError};
 
 /// Points after which the raw block is written, so that a large batch does not fill the memory.
 const BLOCK_POINTS: usize = 16_384;
-
-/// Why a batch was not taken. Nothing of it is stored then.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AppendError {
-    #[error("the body is not a batch of reports")]
-    Body(Fault),
-    #[error("the agent says version {0}")]
-    BodyOf(String, Fault),
-    /// Another spool with the same identity sent what is stored under these numbers.
-    #[error("report {seq} is not the one that is stored under this number")]
-    Cloned { seq: Seq },
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<rusqlite::Error> for AppendError {
-    fn from(source: rusqlite::Error) -> Self {
-        Self::Store(StoreError::Sqlite { action: "store a batch in", source })
-    }
-}
 
 /// The side of the store that changes it. Lives on one thread.
 pub(crate) struct Writer {
@@ -51,6 +32,9 @@ pub(crate) struct Writer {
     /// Runs since the last sweep, and where it ended.
     pub(super) unswept: u64,
     pub(super) swept: i64,
+    /// The report at which a test wants a panic.
+    #[cfg(test)]
+    pub(super) panic_at: Option<u64>,
 }
 
 impl Writer {
@@ -70,6 +54,8 @@ impl Writer {
             untrimmed: HashMap::new(),
             unswept: 0,
             swept: 0,
+            #[cfg(test)]
+            panic_at: None,
         })
     }
 
@@ -128,9 +114,13 @@ impl Writer {
         mut reports: wire::Reports<'_>,
         now: i64,
     ) -> Result<Appended, AppendError> {
+        #[cfg(test)]
+        let panic_at = self.panic_at;
         let Self { conn, known, block, untrimmed, .. } = self;
         let spool = batch.agent.spool.to_string();
-        let (mark, marked) = mark(conn, account, &spool, &batch.output)?;
+        let mark = mark(conn, account, &spool, &batch.output)?;
+        let (refused_before, marked) = (mark.refused, mark.run);
+        let mark = mark.through;
         let mut through = mark;
         let mut last = marked;
         let mut reply =
@@ -146,10 +136,17 @@ impl Writer {
                     return Err(AppendError::Cloned { seq: report.seq });
                 }
                 reply.duplicates += 1;
+                // It asks again because the reply was lost; a refusal is not a delivery.
+                let seq = |refused: &Refused| refused.seq;
+                if let Ok(at) = refused_before.binary_search_by_key(&report.seq, seq) {
+                    reply.refused.push(refused_before[at].clone());
+                }
                 continue;
             }
             through = report.seq.0;
             last = Some(run);
+            #[cfg(test)]
+            assert_ne!(panic_at, Some(through), "injected");
             if let Some(refused) = refuse(conn, account, report)? {
                 reply.refused.push(refused);
                 continue;
@@ -181,26 +178,37 @@ impl Writer {
         block.shrink();
         write_monitors(conn, known, untrimmed, now)?;
         reply.through = Seq(through);
-        remember(conn, account, batch, &spool, (through, last), now)?;
+        remember(conn, account, batch, &spool, (&reply, last), now)?;
         Ok(Appended { reply, points, blocks })
     }
 }
 
-/// Keeps the stream's mark, and who sent it how far off our clock.
+/// Keeps the stream's mark and what was refused of a batch with something new in it, and who sent
+/// it how far off our clock.
 fn remember(
     conn: &Connection,
     account: i64,
     batch: &wire::Batch<'_>,
     spool: &str,
-    (through, run): (u64, Option<Marked>),
+    (reply, run): (&BatchReply, Option<[u8; 16]>),
     now: i64,
 ) -> Result<(), AppendError> {
+    let refused = (!reply.refused.is_empty()).then(|| super::json(&reply.refused));
     conn.prepare_cached(
-        "INSERT INTO streams (account_id, spool, output, through, received_ms, run)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT DO UPDATE SET through = ?4, received_ms = ?5, run = ?6",
+        "INSERT INTO streams (account_id, spool, output, through, received_ms, refused, run)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT DO UPDATE SET through = ?4, received_ms = ?5, run = ?7,
+             refused = CASE WHEN through < ?4 THEN ?6 ELSE refused END",
     )?
-    .execute(params![account, spool, &*batch.output, through as i64, now, run])?;
+    .execute(params![
+        account,
+        spool,
+        &*batch.output,
+        reply.through.0 as i64,
+        now,
+        refused,
+        run
+    ])?;
     conn.prepare_cached(
         "INSERT INTO agents (account_id, agent, host, version, spool, received_ms, skew_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -293,24 +301,33 @@ struct Appended {
     blocks: u64,
 }
 
-/// The run of the report at a mark.
-type Marked = [u8; 16];
+/// Where a stream is.
+#[derive(Default)]
+struct Mark {
+    through: u64,
+    /// The run of the report at the mark, where an earlier version has not left it out.
+    run: Option<[u8; 16]>,
+    /// What was refused of the last batch: in order of seq, and no more than one batch holds.
+    refused: Vec<Refused>,
+}
 
-/// A stream's mark, and the run of the report at it, where an earlier version has not left it out.
-fn mark(
-    conn: &Connection,
-    account: i64,
-    spool: &str,
-    output: &str,
-) -> Result<(u64, Option<Marked>), AppendError> {
-    let mark: Option<(i64, Option<Marked>)> = conn
+fn mark(conn: &Connection, account: i64, spool: &str, output: &str) -> Result<Mark, AppendError> {
+    let mark = conn
         .prepare_cached(
-            "SELECT through, run FROM streams WHERE account_id = ?1 AND spool = ?2 AND output = ?3",
+            "SELECT through, run, refused FROM streams
+             WHERE account_id = ?1 AND spool = ?2 AND output = ?3",
         )?
-        .query_row(params![account, spool, output], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![account, spool, output], |row| {
+            let refused: Option<String> = row.get(2)?;
+            let refused = refused.and_then(|json| serde_json::from_str(&json).ok());
+            Ok(Mark {
+                through: row.get::<_, i64>(0)? as u64,
+                run: row.get(1)?,
+                refused: refused.unwrap_or_default(),
+            })
+        })
         .optional()?;
-    let (through, run) = mark.unwrap_or_default();
-    Ok((through as u64, run))
+    Ok(mark.unwrap_or_default())
 }
 
 const INSERT_RUN: &str = "INSERT INTO runs (monitor_id, run, started_ms, duration, interval, good, \

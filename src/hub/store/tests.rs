@@ -156,3 +156,63 @@ fn a_damaged_block_costs_itself() {
     writer.conn.execute("UPDATE segments SET body = x'77' WHERE bucket = 0", ()).unwrap();
     assert_eq!(held(&writer), [2; 5], "series of the damaged segment have no points left");
 }
+
+/// A defect in the middle of a batch: what was learnt of series until then is not so.
+#[tokio::test]
+async fn a_panic_costs_one_request_and_no_point() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(limits(folder.path())).unwrap();
+    let spool = SpoolId::new();
+    let send = |from| {
+        let body = batch(spool, from, 10, 3);
+        store.append(1, move || Ok(body), NOW)
+    };
+    store.writer.call(|writer| writer.panic_at = Some(15)).await.unwrap();
+    assert_eq!(send(1).await.unwrap().accepted, 10);
+    // One that is new to the hub, so that there is something to be learnt wrongly.
+    let others = batch(spool, 11, 10, 5);
+    let body = others.clone();
+    let error = store.append(1, move || Ok(body), NOW).await.unwrap_err();
+    let status = crate::hub::problem::Problem::from(error).status();
+    assert_eq!(status, axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+
+    let reply = store.append(1, move || Ok(others), NOW).await.unwrap();
+    assert_eq!((reply.accepted, reply.through), (10, Seq(20)));
+    let held = store.read(|conn| {
+        let query = "SELECT (SELECT count(*) FROM runs), (SELECT sum(points) FROM raw),
+            (SELECT count(*) FROM series), (SELECT count(*) FROM monitors)";
+        let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<[i64; 4]> {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
+        };
+        conn.query_row(query, (), row)
+    });
+    assert_eq!(held.await.unwrap(), [20, 80, 5, 1]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_panic_of_a_reader_is_not_in_the_way_of_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(limits(folder.path())).unwrap();
+    let lost = store.read(|_| -> rusqlite::Result<()> { panic!("injected") }).await;
+    assert!(matches!(lost, Err(StoreError::Defect)), "{lost:?}");
+    let read = store.read(|conn| conn.query_row("SELECT 7", (), |row| row.get::<_, i64>(0)));
+    assert_eq!(read.await.unwrap(), 7);
+    store.close().await;
+}
+
+#[test]
+fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = SpoolId::new();
+    {
+        let mut writer = writer(limits(folder.path()));
+        writer.append(1, &batch(spool, 1, 5, 1), NOW).unwrap();
+        let older = "ALTER TABLE streams DROP COLUMN refused; PRAGMA user_version = 1";
+        writer.conn.execute_batch(older).unwrap();
+    }
+    let mut writer = writer(limits(folder.path()));
+    let reply = writer.append(1, &batch(spool, 4, 4, 1), NOW).unwrap();
+    assert_eq!((reply.accepted, reply.duplicates), (2, 2));
+    assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 2);
+}

@@ -24,7 +24,7 @@ use crate::model::{
 };
 
 use super::json::{Reader, Sort, Wrong};
-use super::store::Scalar;
+use super::scalar::Scalar;
 
 pub(crate) use unpack::{Packing, unpack};
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use crate::hub::json::{Detail, Number, Open, Read, Reader, Sort, Wrong, wrong};
-use crate::hub::store::Scalar;
+use crate::hub::scalar::Scalar;
 use crate::model::{
     Counts, JsonKind, MetricType, Outcome, RejectionCode, Rung, Seq, Status, Stream, Timestamp,
     Usage, limits,

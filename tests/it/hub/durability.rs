@@ -31,6 +31,41 @@ async fn a_batch_sent_twice_counts_once() {
     hub.stop().await;
 }
 
+/// Who sends again has not seen the reply: a refusal must not become a delivery.
+#[tokio::test]
+async fn what_was_refused_is_refused_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let stream = Stream::new();
+    let stranger = |seq| {
+        let mut report = report(seq, NOW, used(1.0));
+        report["key"] = json!(PluginKey::new());
+        report
+    };
+    let good = |seq| report(seq, NOW, used(2.0));
+    let seqs = |reply: &talaia::model::BatchReply| {
+        reply.refused.iter().map(|refused| refused.seq.0).collect::<Vec<_>>()
+    };
+    let batch = stream.batch(vec![good(1), stranger(2), good(3), stranger(4)]);
+    let first = hub.take(&batch).await;
+    assert_eq!((first.accepted, first.duplicates, seqs(&first)), (2, 0, vec![2, 4]));
+    // As often as it comes, in halves as well.
+    let second = hub.take(&batch).await;
+    assert_eq!((second.accepted, second.duplicates, &second.refused), (0, 4, &first.refused));
+    let half = hub.take(&stream.batch(vec![stranger(4)])).await;
+    assert_eq!((half.duplicates, seqs(&half)), (1, vec![4]));
+    // Together with what is new, which may be lost again.
+    let mixed = stream.batch(vec![stranger(4), good(5), stranger(6)]);
+    assert_eq!(seqs(&hub.take(&mixed).await), [4, 6]);
+    hub.stop().await;
+    let hub = start(folder.path()).await;
+    assert_eq!(seqs(&hub.take(&mixed).await), [4, 6]);
+    // What was acknowledged since is forgotten.
+    hub.take(&stream.batch(vec![good(7)])).await;
+    assert_eq!(seqs(&hub.take(&mixed).await), [0; 0]);
+    hub.stop().await;
+}
+
 #[tokio::test]
 async fn another_report_under_the_number_of_the_mark_is_a_copys() {
     let folder = tempfile::tempdir().unwrap();
@@ -57,7 +92,7 @@ async fn a_database_without_the_run_at_the_mark_is_used_as_it_is() {
     hub.take(&stream.batch(vec![report(5, NOW, used(1.0))])).await;
     hub.stop().await;
     let conn = rusqlite::Connection::open(folder.path().join("hub.db")).unwrap();
-    conn.execute_batch("ALTER TABLE streams DROP COLUMN run").unwrap();
+    conn.execute_batch("ALTER TABLE streams DROP COLUMN run; PRAGMA user_version = 2;").unwrap();
     drop(conn);
     let hub = start(folder.path()).await;
     // Whose the mark is, is not known; from the next report on it is.
