@@ -208,11 +208,12 @@ fn a_database_of_the_first_version_is_brought_up_to_date() {
     {
         let mut writer = writer(limits(folder.path()));
         writer.append(1, &batch(spool, 1, 5, 1), NOW).unwrap();
-        let older = "ALTER TABLE streams DROP COLUMN refused; PRAGMA user_version = 1";
+        let older = "ALTER TABLE streams DROP COLUMN refused; \
+             ALTER TABLE streams DROP COLUMN run; PRAGMA user_version = 1";
         writer.conn.execute_batch(older).unwrap();
     }
     let mut writer = writer(limits(folder.path()));
     let reply = writer.append(1, &batch(spool, 4, 4, 1), NOW).unwrap();
     assert_eq!((reply.accepted, reply.duplicates), (2, 2));
-    assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 2);
+    assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 3);
 }
