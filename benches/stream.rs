@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use talaia::contract::{Judge, Moment};
 use talaia::decode::{End, Format};
 use talaia::model::{Outcome, Report, RunId, Status, Tags, Timestamp, Usage, Verdict};
-use talaia::spool::{NewReport, Options, Spool, Start};
+use talaia::spool::{NewReport, Options, QuarantineChange, Spool, Start};
 
 /// Metrics in a report: what a plugin may print in a second.
 const METRICS: u64 = 1000;
@@ -41,6 +41,7 @@ fn report(lines: &[u8], judge: &mut Judge, moment: Moment) -> Report {
         key: None,
         host: "web-1".to_owned(),
         run: RunId::new(),
+        replay_of: None,
         started: moment.started,
         duration: 1.0,
         interval: None,
@@ -86,7 +87,7 @@ fn stream(c: &mut Criterion) {
                         body,
                         counts: report.counts,
                         skipped: 0,
-                        rejections: report.rejected,
+                        quarantine: QuarantineChange::default(),
                     };
                     last = Some(spool.append(new).expect("there is room in the queue"));
                     // More often than the queue is full, and seldom enough to share the flush.

@@ -13,14 +13,18 @@
 
 pub mod admin;
 pub mod confine;
+mod itself;
 mod keeper;
+mod lags;
 mod outputs;
 mod own;
 mod plugin;
 pub mod prepare;
 pub mod reload;
 mod reloading;
+pub mod replay;
 pub mod report;
+mod spooling;
 pub mod status;
 mod supervisor;
 mod timetable;

@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::config::{AgentConfig, PluginConfig, PluginState, Timing};
-use crate::contract::{Contract, Judge};
+use crate::contract::{Contract, Judge, Judged, Moment};
+use crate::decode::End;
 use crate::exec::{Run, Spec, Timetable};
-use crate::model::Report;
+use crate::model::{ExcerptForm, Format, Records};
+use crate::spool::Quarantined;
 
 use super::confine::Plan;
 use super::prepare::{self, Common, Folders};
-use super::report::{self, Facts};
+use super::report::{self, Facts, Reported};
 use super::status::LastRun;
 use super::timetable::{Aligned, Calendar, Splayed};
 
@@ -77,10 +79,39 @@ impl Plugin {
     }
 
     /// Judges a run.
-    pub(super) fn report(&self, run: Run) -> Report {
-        let report = report::report(run, &mut lock(&self.judge), &self.facts);
-        *lock(&self.last) = Some(LastRun::from(&report));
-        report
+    pub(super) fn report(&self, run: Run) -> Reported {
+        let lag = run.lag;
+        let reported = report::report(run, &mut lock(&self.judge), &self.facts);
+        *lock(&self.last) = Some(LastRun::new(&reported.report, lag));
+        reported
+    }
+
+    /// Judges excerpts of one run again, one verdict for each; `None` for what could not be read in
+    /// the format that the plugin still has.
+    pub(super) fn judge_again(&self, moment: Moment, items: &[Quarantined]) -> Vec<Option<Judged>> {
+        let format = self.facts.format;
+        let as_before = |item: &Quarantined| {
+            item.form == Some(ExcerptForm::Text) && item.format.as_deref() == Some(format.as_str())
+        };
+        let excerpts = items.iter().filter(|item| !as_before(item)).map(|item| {
+            let form = item.form.unwrap_or(ExcerptForm::Text);
+            let read = |records: &mut dyn Records| {
+                format.decode(&item.excerpt, End::Whole, records);
+            };
+            (form, read)
+        });
+        let mut verdicts = lock(&self.judge).replay(moment, excerpts).into_iter();
+        items.iter().map(|item| if as_before(item) { None } else { verdicts.next() }).collect()
+    }
+
+    /// How its stdout is read.
+    pub(super) fn format(&self) -> Format {
+        self.facts.format
+    }
+
+    /// How many series it has had since the agent started.
+    pub(super) fn series(&self) -> u64 {
+        lock(&self.judge).series() as u64
     }
 
     /// Its last run since the agent started.

@@ -6,6 +6,7 @@ use crate::contract::{Judge, Moment};
 use crate::decode::{End, Format};
 use crate::exec::Run;
 use crate::model::{Outcome, PluginKey, Report, Timestamp};
+use crate::spool::QuarantineChange;
 
 /// A run that started this much after it was due says so.
 const LATE: Duration = Duration::from_secs(1);
@@ -23,8 +24,17 @@ pub struct Facts {
     pub format: Format,
 }
 
+/// What a run came to.
+#[derive(Debug)]
+pub struct Reported {
+    /// Its report.
+    pub report: Report,
+    /// Its refused records with their own bytes.
+    pub quarantine: QuarantineChange,
+}
+
 /// Judges what a run printed and makes its report.
-pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
+pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Reported {
     let cut = run.outcome.was_cut() || run.was_cut();
     let end = if cut { End::Cut } else { End::Whole };
     let started = Timestamp::from(run.started);
@@ -57,11 +67,12 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
         Outcome::NotStarted { error } => Some(error.clone()),
         _ => None,
     });
-    Report {
+    let report = Report {
         plugin: run.plugin,
         key: facts.key,
         host: facts.host.clone(),
         run: run.id,
+        replay_of: None,
         started,
         duration: round(run.took.as_secs_f64()),
         interval: facts.interval.map(|i| i.as_secs_f64()),
@@ -76,7 +87,10 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
         leftovers: run.leftovers,
         usage: run.usage,
         stderr: String::from_utf8_lossy(&run.stderr).trim_end().to_owned(),
-    }
+    };
+    let format = facts.format.as_str();
+    let quarantine = QuarantineChange { come: judged.quarantine, format, leave: Vec::new() };
+    Reported { report, quarantine }
 }
 
 /// To microseconds: more is noise, and costs bytes on every upload.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -12,20 +12,24 @@ use tokio::task::JoinSet;
 use crate::config::{AgentConfig, Config, Loaded};
 use crate::exec::{self, Exec, ExecError, Limits};
 use crate::model::{PluginName, Report, Timestamp, chain};
-use crate::spool::{self, Health, Pressure, Spool, SpoolError};
+use crate::spool::{Health, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
 use super::confine::{Machine, Preparing};
+use super::itself;
 use super::keeper::{self, Keeper, Plugins};
+use super::lags::Lags;
 use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;
 use super::prepare::{self, Common};
 use super::reload::Changes;
 use super::reloading::{self, Asker, Askers, Reloads};
+use super::replay;
+use super::spooling::spool_options;
 use super::status::{AgentStatus, PluginStatus, Status};
 
 /// How long a KILL may take, and the flush after it.
-const KILL_TAKES: std::time::Duration = std::time::Duration::from_secs(5);
+const KILL_TAKES: Duration = Duration::from_secs(5);
 
 /// What an agent is given besides its configuration.
 pub struct Surroundings {
@@ -83,6 +87,7 @@ pub struct Agent {
     /// Ends when the last run has been handed to the spool.
     keeper: JoinHandle<()>,
     plugins: Arc<Plugins>,
+    lags: Arc<Lags>,
     outputs: Outputs,
     machine: Machine,
     owners: Vec<u32>,
@@ -122,11 +127,13 @@ impl Agent {
         };
         let plugins = Arc::<Plugins>::default();
         let on_report = std::mem::replace(&mut surroundings.on_report, Box::new(|_| {}));
+        let lags = Arc::<Lags>::default();
         let keeper = Keeper {
             plugins: Arc::clone(&plugins),
             spool: spool.clone(),
             on_report,
             talk: std::collections::HashMap::new(),
+            lags: Arc::clone(&lags),
         };
         let pressure = spool.clone();
         let settings = exec::Settings {
@@ -145,6 +152,7 @@ impl Agent {
             exec: Arc::new(exec),
             keeper,
             plugins,
+            lags,
             outputs,
             machine,
             owners,
@@ -167,6 +175,7 @@ impl Agent {
         notify(&[sd_notify::NotifyState::Ready]);
 
         let mut health = self.spool.health();
+        let mut sample = Sampler::new(self.config.agent.self_metrics);
         loop {
             tokio::select! {
                 asked = signals.next() => match asked {
@@ -176,10 +185,12 @@ impl Agent {
                 (loaded, askers) = self.reloads.finished() => {
                     self.reload(loaded, askers, &mut tasks);
                 }
-                Some(request) = inbox.recv() => self.answer(request).await,
+                Some(request) = inbox.recv() => self.answer(request, &mut tasks).await,
                 Some(ended) = tasks.join_next() => say_ended(ended),
                 Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
+                interval = sample.due() => self.report_itself(interval).await,
             }
+            sample.set(self.config.agent.self_metrics);
         }
         self.stop(signals, tasks).await.map_err(AgentError::Unsaved)
     }
@@ -241,18 +252,57 @@ impl Agent {
         }
     }
 
-    async fn answer(&mut self, request: Request) {
+    async fn answer(&mut self, request: Request, tasks: &mut JoinSet<&'static str>) {
         // Who asked may have gone away meanwhile.
         match request {
             Request::Status(reply) => drop(reply.send(self.status().await)),
             Request::Trigger(name, reply) => drop(reply.send(self.exec.trigger(&name))),
             Request::Reload(reply) => self.ask_reload(Asker::Person(reply)),
+            // These wait for the disk, and nothing else must wait for them.
+            Request::Replay(pick, reply) => {
+                let spool = self.spool.clone();
+                let plugins = Arc::clone(&self.plugins);
+                let agent = self.config.agent.clone();
+                tasks.spawn(async move {
+                    let work = move || {
+                        let done = replay::replay(&spool, &plugins, &agent, &pick);
+                        drop(reply.send(done.map_err(|error| chain(&error))));
+                    };
+                    // Who asked sees that there is no answer.
+                    drop(tokio::task::spawn_blocking(work).await);
+                    "replay"
+                });
+            }
+            Request::Discard(pick, reply) => {
+                let dropped = self.spool.discard(pick);
+                tasks.spawn(async move {
+                    drop(reply.send(dropped.await.map_err(|error| chain(&error))));
+                    "drop from quarantine"
+                });
+            }
+        }
+    }
+
+    /// Appends what the agent knows of itself, as plugin `talaia`.
+    async fn report_itself(&self, interval: Duration) {
+        let at = Timestamp::from(SystemTime::now());
+        let status = match self.status().await {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::warn!(error, "the agent cannot report on itself");
+                return;
+            }
+        };
+        for report in itself::reports(&status, &self.config.agent.tags, at, interval) {
+            if let Err(error) = self.spool.append(report) {
+                tracing::error!(error = chain(&error), "a report of the agent itself was lost");
+            }
         }
     }
 
     async fn status(&self) -> Result<Status, String> {
         let spool = self.spool.clone();
-        let ledger = tokio::task::spawn_blocking(move || spool.ledger())
+        let figures = tokio::task::spawn_blocking(move || spool.figures())
             .await
             .map_err(|e| e.to_string())?
             .map_err(|e| chain(&e))?;
@@ -265,6 +315,7 @@ impl Agent {
                 let status = PluginStatus {
                     state: state.to_owned(),
                     why,
+                    series: Some(plugin.series()),
                     last: plugin.last(),
                     ..PluginStatus::default()
                 };
@@ -275,16 +326,27 @@ impl Agent {
             Health::Open => None,
             Health::Closed { why } => Some(why.clone()),
         };
+        let (rss, cpu) = itself::usage();
+        let lags = self.lags.quantiles(Instant::now());
         let agent = AgentStatus {
             id: self.spool.agent_id().to_string(),
             host: self.config.agent.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: self.started,
+            uptime: self.origin.elapsed().as_secs_f64(),
             running: self.exec.live(),
+            rss,
+            cpu,
+            lag_p50: lags.map(|lags| lags.p50.as_secs_f64()),
+            lag_p99: lags.map(|lags| lags.p99.as_secs_f64()),
+            spool_bytes: figures.live_bytes,
+            overflowed: self.spool.overflowed(),
+            quarantine_items: figures.quarantine_items,
+            quarantine_bytes: figures.quarantine_bytes,
             spool_error,
         };
-        Ok(Status::new(agent, &ledger, plugins, self.outputs.status(), self.exec.leaks()))
+        Ok(Status::new(agent, &figures, plugins, self.outputs.status(), self.exec.leaks()))
     }
 
     fn ask_reload(&mut self, asker: Asker) {
@@ -319,6 +381,7 @@ impl Agent {
         // What only a restart takes up stays as it is, also for the next comparison.
         new.agent.data_dir.clone_from(&self.config.agent.data_dir);
         new.agent.spool.clone_from(&self.config.agent.spool);
+        new.agent.quarantine.clone_from(&self.config.agent.quarantine);
         new.hub.clone_from(&self.config.hub);
         self.owners = owners;
         self.config = new;
@@ -412,18 +475,6 @@ fn limits(agent: &AgentConfig) -> Limits {
     Limits { concurrency: agent.concurrency, max_running: agent.max_running }
 }
 
-fn spool_options(agent: &AgentConfig) -> spool::Options {
-    let machine_id = std::fs::read_to_string("/etc/machine-id").ok();
-    spool::Options {
-        quota: agent.spool.quota,
-        min_free: agent.spool.min_free,
-        max_age: agent.spool.max_age,
-        commit_interval: agent.spool.commit_interval,
-        machine_id: machine_id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()),
-        ..spool::Options::new(&agent.data_dir)
-    }
-}
-
 fn say_ended(ended: Result<&'static str, tokio::task::JoinError>) {
     match ended {
         Ok(_) => {}
@@ -473,6 +524,34 @@ fn monotonic() -> sd_notify::NotifyState<'static> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
     sd_notify::NotifyState::MonotonicUsec(micros)
+}
+
+/// When the agent reports on itself.
+struct Sampler {
+    interval: Option<Duration>,
+    next: tokio::time::Instant,
+}
+
+impl Sampler {
+    fn new(interval: Option<Duration>) -> Self {
+        let soon = interval.map_or(itself::SOON, |interval| interval.min(itself::SOON));
+        Self { interval, next: tokio::time::Instant::now() + soon }
+    }
+
+    /// Takes up a reload; the same interval keeps its phase.
+    fn set(&mut self, interval: Option<Duration>) {
+        if self.interval != interval {
+            *self = Self::new(interval);
+        }
+    }
+
+    /// Resolves with the interval when a sample is due. A sample that was missed is left out.
+    async fn due(&mut self) -> Duration {
+        let Some(interval) = self.interval else { return std::future::pending().await };
+        tokio::time::sleep_until(self.next).await;
+        self.next = (self.next + interval).max(tokio::time::Instant::now());
+        interval
+    }
 }
 
 struct Signals {

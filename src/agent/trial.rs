@@ -128,7 +128,7 @@ impl Trials {
         self.exec.set(Arc::clone(&self.spec), Box::new(Now));
         let run = self.runs.recv().map_err(|_| TrialError::Silent)?;
         let (stdout, stderr) = (run.stdout.clone(), run.stderr.clone());
-        let report = report::report(run, &mut self.judge, &self.facts);
+        let report = report::report(run, &mut self.judge, &self.facts).report;
         Ok(Trial { stdout, stderr, report })
     }
 }

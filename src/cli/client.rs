@@ -27,6 +27,17 @@ pub(crate) fn ask(
     method: reqwest::Method,
     path: &str,
 ) -> Result<Vec<u8>, Failure> {
+    send(data_dir, method, path, None, PATIENCE)
+}
+
+/// The same, with a body of JSON, for what may take as long as `patience`. Where no agent listens the exit code is [`Exit::Unreachable`].
+pub(crate) fn send(
+    data_dir: &Path,
+    method: reqwest::Method,
+    path: &str,
+    json: Option<Vec<u8>>,
+    patience: Duration,
+) -> Result<Vec<u8>, Failure> {
     let socket = socket_path(data_dir);
     let unreachable = |why: &str| {
         let text = format!(
@@ -41,10 +52,13 @@ pub(crate) fn ask(
     let client = client_builder()
         .unix_socket(socket.as_path())
         .no_proxy()
-        .timeout(PATIENCE)
+        .timeout(patience)
         .build()
         .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
-    let request = client.request(method, format!("http://agent{path}"));
+    let mut request = client.request(method, format!("http://agent{path}"));
+    if let Some(json) = json {
+        request = request.header("Content-Type", "application/json").body(json);
+    }
     let (status, body) = block_on(async {
         let reply = request.send().await.map_err(|e| chain(&e.without_url()))?;
         let status = reply.status();

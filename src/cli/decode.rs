@@ -40,7 +40,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
     };
     let mut judge = Judge::new(Arc::new(Contract::default()), Tags::new());
     let facts = Facts { host: Env::system().host, key: None, interval: None, format };
-    let report = report(run, &mut judge, &facts);
+    let report = report(run, &mut judge, &facts).report;
     let text =
         serde_json::to_string(&report).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
     // A reader that went away has seen enough.

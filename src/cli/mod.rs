@@ -15,6 +15,7 @@ mod hub;
 mod load;
 mod new;
 mod print;
+mod quarantine;
 mod report;
 mod run;
 mod running;
@@ -87,6 +88,7 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Status { config, json } => running::status(config, *json),
         Command::Reload { config } => running::reload(config),
         Command::Spool(command) => spool::run(command),
+        Command::Quarantine(command) => quarantine::run(command),
         #[cfg(feature = "hub")]
         Command::Hub(args) => hub::run(args),
         Command::Completions { shell } => Ok(docs::completions(*shell)),

@@ -17,7 +17,7 @@ use super::read::{At, Found, Named, Read as _, Span};
 use super::resolve::Cx;
 use super::resolve_plugin::{Around, Definition, normal, plugin};
 use super::values::{RawCommand, SecretSource};
-use super::{Config, Loaded, Origin, agent};
+use super::{Config, Loaded, Origin, SELF_PLUGIN, agent};
 use crate::model::{InvalidName, PluginName, nearest_name};
 
 /// Where a config is.
@@ -372,6 +372,14 @@ impl Loading<'_> {
         let around = Around { agent: &agent, output_keys: &output_keys };
         let mut plugins = BTreeMap::new();
         let mut origins = BTreeMap::new();
+        if let Some(def) = self.plugins.values().find(|def| def.name.as_str() == SELF_PLUGIN) {
+            self.cx.found.push(
+                Diagnostic::error(format!("the name `{SELF_PLUGIN}` is taken"))
+                    .at(&def.place)
+                    .label("the agent reports on itself under this name")
+                    .help("give the plugin another name"),
+            );
+        }
         for def in self.plugins.values() {
             if let Some(resolved) = plugin(def, &around, &mut self.files, &mut self.cx) {
                 let (path, line) = self.cx.sources.line(&def.place);

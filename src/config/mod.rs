@@ -41,7 +41,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use agent::{AgentConfig, HubConfig, SpoolConfig};
+pub use agent::{AgentConfig, HubConfig, QuarantineConfig, SELF_PLUGIN, SpoolConfig};
 pub use choices::{Compression, Leftovers, Start, Stdin};
 pub use command::Command;
 pub use confinement::Confinement;

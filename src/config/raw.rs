@@ -9,7 +9,7 @@ use super::node::{Kind, Node};
 use super::read::{At, Found, Read, Size, Span, Table, not_one_of, section};
 use super::values::{
     EnvText, FileWord, Mark, MetricWord, OneOrMore, RawCommand, RawMode, RawProxy, RawTrigger,
-    SecretSource, Settings, StdoutWord, TalaiaWord, later_version,
+    SecretSource, Settings, SpanOrOff, StdoutWord, TalaiaWord, later_version,
 };
 use crate::model::Format;
 
@@ -76,6 +76,26 @@ section! {
         /// What is kept on disk until every output has it.
         #[schemars(title = "Spool", example = serde_json::json!({"quota": "256MiB"}))]
         spool: RawSpool,
+        /// What is kept of refused records and reports, to look at and to replay.
+        #[schemars(title = "Quarantine", example = serde_json::json!({"quota": "16MiB", "max_age": "7d"}))]
+        quarantine: RawQuarantine,
+        /// How often the agent reports on itself as plugin `talaia`, or `false` for never. Default:
+        /// 60s.
+        #[schemars(title = "Metrics of the agent itself", example = &"60s")]
+        self_metrics: SpanOrOff,
+    }
+}
+
+section! {
+    /// What is kept of refused records and reports, to look at and to replay.
+    #[schemars(title = "Quarantine", rename = "Quarantine")]
+    RawQuarantine {
+        /// Most bytes; beyond, the oldest are dropped. `0B` keeps nothing. Default: 16MiB.
+        #[schemars(title = "Quota", example = &"16MiB")]
+        quota: Size,
+        /// What is older is dropped. Default: 7d.
+        #[schemars(title = "Longest age", example = &"7d")]
+        max_age: Span,
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn plugins(
     headers: HeaderMap,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    listing(hall, headers, query, store::plugins, |row| row.id).await
+    listing(hall, headers, query, Names::None, store::plugins, |row| row.id).await
 }
 
 pub(super) async fn series(
@@ -57,7 +57,7 @@ pub(super) async fn series(
     headers: HeaderMap,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    listing(hall, headers, query, store::series, |row| row.id).await
+    listing(hall, headers, query, Names::Given, store::series, |row| row.id).await
 }
 
 pub(super) async fn runs(
@@ -65,7 +65,7 @@ pub(super) async fn runs(
     headers: HeaderMap,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    listing(hall, headers, query, store::runs, |row| row.id).await
+    listing(hall, headers, query, Names::None, store::runs, |row| row.id).await
 }
 
 /// A page of rows that `read` gives by the query's filter. One more than the limit is asked for, to
@@ -74,11 +74,12 @@ async fn listing<T: Serialize + Send + 'static>(
     State(hall): State<Hall>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
+    names: Names,
     read: fn(&Connection, &Filter) -> rusqlite::Result<Vec<T>>,
     id: fn(&T) -> i64,
 ) -> Result<Response, Problem> {
     let account = hall::reader_account(&hall, &headers).await?;
-    let mut filter = filter(account, query.as_deref().unwrap_or_default())?;
+    let mut filter = filter(account, query.as_deref().unwrap_or_default(), names)?;
     let limit = filter.limit;
     filter.limit += 1;
     let mut items = hall.store.read(move |conn| read(conn, &filter)).await?;
@@ -125,12 +126,20 @@ fn as_json(body: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn filter(account: i64, query: &str) -> Result<Filter, Problem> {
+/// Whether what is listed has names to filter by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Given,
+    None,
+}
+
+fn filter(account: i64, query: &str, names: Names) -> Result<Filter, Problem> {
     let mut filter = Filter { account, limit: ITEMS, ..Filter::default() };
     for (name, value) in pairs(query)? {
         match name.as_str() {
             "host" => filter.host = Some(value),
             "plugin" => filter.plugin = Some(value),
+            "name" if names == Names::Given => filter.name = Some(value),
             "limit" => filter.limit = count(&value, MOST_ITEMS)?,
             "after" => filter.after = Some(value.parse().map_err(|_| not_a_next())?),
             _ => return Err(unknown(&name)),
@@ -151,7 +160,7 @@ fn points_query(account: i64, query: &str, now: i64) -> Result<PointsQuery, Prob
         match name.as_str() {
             "host" => wanted.filter.host = Some(value),
             "plugin" => wanted.filter.plugin = Some(value),
-            "name" => wanted.name = Some(value),
+            "name" => wanted.filter.name = Some(value),
             "tag" => {
                 let (key, value) = value
                     .split_once(':')

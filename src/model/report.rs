@@ -17,6 +17,10 @@ pub struct Report {
     pub host: String,
     /// The run.
     pub run: RunId,
+    /// The run whose quarantined records these are, where no program ran: they were accepted when
+    /// they were judged again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<RunId>,
     /// When the run started, by the wall clock.
     pub started: Timestamp,
     /// How long it took, in seconds, by the monotonic clock.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use talaia::model::Counts;
-use talaia::spool::{AppendError, NewReport, Options, Spool, Start, Window};
+use talaia::spool::{AppendError, NewReport, Options, QuarantineChange, Spool, Start, Window};
 
 use crate::support::{PATIENCE, Site};
 
@@ -68,7 +68,7 @@ fn fill(data: &Path, bytes: u64) -> u64 {
             body: body.clone(),
             counts: Counts { produced: 40, accepted: 40, rejected: [].into() },
             skipped: 0,
-            rejections: Vec::new(),
+            quarantine: QuarantineChange::default(),
         };
         while let Err(AppendError::Full { .. }) = spool.append(report()) {
             spool.flush().wait().unwrap();
@@ -142,7 +142,7 @@ fn peak(what: &str, bytes: u64, output: &str) -> u64 {
     let records = fill(&data, bytes);
     site.write("key", "k3y\n", 0o600);
     let config = format!(
-        "[agent]\ndata_dir = \"data\"\nspool = {{ min_free = \"0B\", quota = \"64GiB\" }}\n\
+        "[agent]\ndata_dir = \"data\"\nself_metrics = false\nspool = {{ min_free = \"0B\", quota = \"64GiB\" }}\n\
          [hub]\nenabled = false\n[outputs.main]\n{output}\n"
     );
     site.write("talaia.toml", config, 0o644);

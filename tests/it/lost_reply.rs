@@ -30,7 +30,7 @@ fn proxy(hub: SocketAddr) -> SocketAddr {
 
 /// Carries bytes while `on` says so; then, or at the end, both sides are closed.
 fn pass(mut from: TcpStream, mut to: TcpStream, on: impl Fn(&[u8]) -> bool) {
-    let mut bytes = [0; 64 << 10];
+    let mut bytes = vec![0; 64 << 10];
     while let Ok(n) = from.read(&mut bytes)
         && n > 0
         && on(&bytes[..n])

@@ -35,9 +35,13 @@ mod kill;
 mod launcher;
 #[cfg(feature = "hub")]
 mod lost_reply;
+#[cfg(feature = "hub")]
+mod own;
 mod plugins;
 #[cfg(feature = "hub")]
 mod proxy;
+#[cfg(feature = "hub")]
+mod quarantine;
 #[cfg(feature = "hub")]
 mod reload;
 mod schema;

@@ -115,7 +115,7 @@ impl Site {
     /// `talaia.toml`: the data folder is here, commits are quick, and `config` follows.
     pub(crate) fn configure(&self, config: &str) -> PathBuf {
         let text = format!(
-            "[agent]\ndata_dir = \"{}\"\nhost = \"test-host\"\n\
+            "[agent]\ndata_dir = \"{}\"\nhost = \"test-host\"\nself_metrics = false\n\
              spool = {{ commit_interval = \"5ms\", min_free = \"0B\" }}\n{config}",
             self.path("data").display()
         );

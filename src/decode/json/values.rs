@@ -68,7 +68,9 @@ fn number<'a>(text: &str, kind: Kind) -> Raw<'a> {
             Decimal::Fraction => Raw::Rounded(x),
             // Below, a float is the whole number that was written; above, it may be a neighbour.
             Decimal::Whole { .. } if x.abs() < EXACT => Raw::Float(x),
-            decimal => decimal.digits().as_deref().and_then(whole).unwrap_or(Raw::Float(x)),
+            decimal @ Decimal::Whole { .. } => {
+                decimal.digits().as_deref().and_then(whole).unwrap_or(Raw::Float(x))
+            }
         },
         Err(_) => Raw::Flawed(Flaw::OutOfRange),
     }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 use crate::model::Counts;
-use crate::spool::{Evicted, Inspector, NewReport, Options, OutputTotals, Start};
+use crate::spool::{
+    Evicted, Inspector, NewReport, Options, OutputTotals, Pick, QuarantineChange, Start,
+};
 
 use super::*;
 
@@ -76,7 +78,13 @@ impl Bench {
             let body = format!(r#"{{"plugin":"p","x":"{}"}}"#, "y".repeat(pad)).into_bytes();
             let counts = Counts { produced: 1, accepted: 1, rejected: [].into() };
             let plugin = "p".parse().unwrap();
-            let report = NewReport { plugin, body, counts, skipped: 0, rejections: vec![] };
+            let report = NewReport {
+                plugin,
+                body,
+                counts,
+                skipped: 0,
+                quarantine: QuarantineChange::default(),
+            };
             self.spool.append(report).unwrap().await.unwrap();
         }
     }
@@ -105,7 +113,12 @@ impl Bench {
 
     fn quarantined(&self) -> Vec<i64> {
         let inspector = Inspector::open(self.dir.path()).unwrap();
-        inspector.quarantine(0, 100).unwrap().iter().filter_map(|q| q.seq).collect()
+        inspector
+            .quarantine(&Pick::default(), 0, 100)
+            .unwrap()
+            .iter()
+            .filter_map(|q| q.seq)
+            .collect()
     }
 }
 
@@ -242,8 +255,13 @@ async fn it_runs_until_it_is_stopped_and_tries_once_more() {
     let (spool, fake) = (bench.spool.clone(), bench.fake.clone());
     let counts = Counts { produced: 1, accepted: 1, rejected: [].into() };
     let plugin: crate::model::PluginName = "p".parse().unwrap();
-    let late =
-        NewReport { plugin, body: b"{\"a\":1}".into(), counts, skipped: 0, rejections: vec![] };
+    let late = NewReport {
+        plugin,
+        body: b"{\"a\":1}".into(),
+        counts,
+        skipped: 0,
+        quarantine: QuarantineChange::default(),
+    };
     let run = bench.pump.run(stop.subscribe());
     let watch = async {
         let until = Instant::now() + Duration::from_secs(10);

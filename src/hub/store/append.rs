@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::hub::wire::{self, Report};
-use crate::model::{BatchReply, Outcome, Refused, Seq, Status};
+use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Status};
 
 use super::Limits;
 use super::codec::RawBlock;
@@ -118,9 +118,8 @@ impl Writer {
         let panic_at = self.panic_at;
         let Self { conn, known, block, untrimmed, .. } = self;
         let spool = batch.agent.spool.to_string();
-        let mark = mark(conn, account, &spool, &batch.output)?;
-        let (refused_before, marked) = (mark.refused, mark.run);
-        let mark = mark.through;
+        let Stream { mark, run: marked, refused: refused_before } =
+            stream(conn, account, &spool, &batch.output)?;
         let mut through = mark;
         let mut last = marked;
         let mut reply =
@@ -144,9 +143,9 @@ impl Writer {
                 continue;
             }
             through = report.seq.0;
-            last = Some(run);
             #[cfg(test)]
             assert_ne!(panic_at, Some(through), "injected");
+            last = Some(run);
             if let Some(refused) = refuse(conn, account, report)? {
                 reply.refused.push(refused);
                 continue;
@@ -160,11 +159,17 @@ impl Writer {
             monitor.skipped = monitor.skipped.saturating_add_unsigned(report.skipped);
             take_run(conn, &mut insert_run, monitor, report)?;
             let monitor = monitor.id;
+            let mut own_facts = false;
             for metric in &report.metrics {
+                own_facts |= metric.name.starts_with(RUN_FACTS);
                 let tags = report.tags.get(metric.tags.clone()).unwrap_or_default();
                 let series = known.series(conn, monitor, metric, tags)?;
                 let ms = metric.time.unwrap_or(report.started).millis();
                 block.push(series, ms, metric.value.scalar());
+            }
+            // A plugin that prints such names itself means something else by them.
+            if !own_facts {
+                take_facts(conn, known, block, monitor, report)?;
             }
             if block.points() >= BLOCK_POINTS {
                 points += write_block(conn, block)?;
@@ -178,7 +183,7 @@ impl Writer {
         block.shrink();
         write_monitors(conn, known, untrimmed, now)?;
         reply.through = Seq(through);
-        remember(conn, account, batch, &spool, (&reply, last), now)?;
+        remember(conn, account, batch, &spool, &reply, last, now)?;
         Ok(Appended { reply, points, blocks })
     }
 }
@@ -190,7 +195,8 @@ fn remember(
     account: i64,
     batch: &wire::Batch<'_>,
     spool: &str,
-    (reply, run): (&BatchReply, Option<[u8; 16]>),
+    reply: &BatchReply,
+    run: Option<Marked>,
     now: i64,
 ) -> Result<(), AppendError> {
     let refused = (!reply.refused.is_empty()).then(|| super::json(&reply.refused));
@@ -301,40 +307,87 @@ struct Appended {
     blocks: u64,
 }
 
-/// Where a stream is.
+/// The run of the report at a mark.
+type Marked = [u8; 16];
+
+/// What is kept of a stream.
 #[derive(Default)]
-struct Mark {
-    through: u64,
+struct Stream {
+    /// Reports at or below it are duplicates.
+    mark: u64,
     /// The run of the report at the mark, where an earlier version has not left it out.
-    run: Option<[u8; 16]>,
-    /// What was refused of the last batch: in order of seq, and no more than one batch holds.
+    run: Option<Marked>,
+    /// What was refused of its last batch, in order of seq, and no more than one batch holds.
     refused: Vec<Refused>,
 }
 
-fn mark(conn: &Connection, account: i64, spool: &str, output: &str) -> Result<Mark, AppendError> {
-    let mark = conn
+fn stream(
+    conn: &Connection,
+    account: i64,
+    spool: &str,
+    output: &str,
+) -> Result<Stream, AppendError> {
+    let found: Option<(i64, Option<Marked>, Option<String>)> = conn
         .prepare_cached(
             "SELECT through, run, refused FROM streams
              WHERE account_id = ?1 AND spool = ?2 AND output = ?3",
         )?
         .query_row(params![account, spool, output], |row| {
-            let refused: Option<String> = row.get(2)?;
-            let refused = refused.and_then(|json| serde_json::from_str(&json).ok());
-            Ok(Mark {
-                through: row.get::<_, i64>(0)? as u64,
-                run: row.get(1)?,
-                refused: refused.unwrap_or_default(),
-            })
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
-    Ok(mark.unwrap_or_default())
+    Ok(found.map_or_else(Stream::default, |(through, run, refused)| Stream {
+        mark: through as u64,
+        run,
+        refused: refused.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+    }))
 }
 
 const INSERT_RUN: &str = "INSERT INTO runs (monitor_id, run, started_ms, duration, interval, good, \
     outcome, status, message, warnings, produced, accepted, rejected, skipped, leftovers, cpu, \
-    max_rss, stdout, stderr, tail, before, bad_before, nth) \
+    max_rss, stdout, stderr, tail, before, bad_before, nth, replay_of) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-    ?20, ?21, ?22, ?23)";
+    ?20, ?21, ?22, ?23, ?24)";
+
+/// Makes points of what the report says of its run. No run belongs to records that were judged
+/// again; a whole report that comes again has that of its own.
+fn take_facts(
+    conn: &Connection,
+    known: &mut Known,
+    block: &mut RawBlock,
+    monitor: i64,
+    report: &Report<'_>,
+) -> Result<(), AppendError> {
+    if report.replay_of.is_some_and(|run| run != report.run) {
+        return Ok(());
+    }
+    let facts = RunFacts {
+        outcome: &report.outcome,
+        duration: report.duration,
+        usage: &report.usage,
+        rejected: report.counts.rejected_total(),
+        skipped: report.skipped,
+    };
+    let ms = report.started.millis();
+    for fact in facts.metrics() {
+        let metric = wire::Metric {
+            name: fact.name.into(),
+            value: wire::Given::Plain((&fact.value).into()),
+            kind: fact.kind,
+            unit: fact.unit.map(Into::into),
+            label: Some(fact.label.into()),
+            tags: 0..0,
+            time: None,
+            warn: None,
+            crit: None,
+            min: None,
+            max: None,
+        };
+        let series = known.series(conn, monitor, &metric, &[])?;
+        block.push(series, ms, metric.value.scalar());
+    }
+    Ok(())
+}
 
 /// Adds the run to the monitor's chain.
 fn take_run(
@@ -373,11 +426,15 @@ fn take_run(
         monitor.last_run,
         monitor.last_bad,
         monitor.reports,
+        report.replay_of.map(|run| *run.uuid().as_bytes()),
     ])?;
     let id = conn.last_insert_rowid();
-    monitor.last_run = Some(id);
-    if !good {
-        monitor.last_bad = Some(id);
+    // What is replayed happened before: it says nothing of how the plugin is now.
+    if report.replay_of.is_none() || monitor.last_run.is_none() {
+        monitor.last_run = Some(id);
+        if !good {
+            monitor.last_bad = Some(id);
+        }
     }
     if report.rejected.is_empty() {
         return Ok(());

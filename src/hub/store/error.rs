@@ -94,7 +94,7 @@ pub(crate) enum AppendError {
     Body(Fault),
     #[error("the agent says version {0}")]
     BodyOf(String, Fault),
-    /// Another spool with the same identity sent what is stored under this number.
+    /// Another spool with the same identity sent what is stored under these numbers.
     #[error("report {seq} is not the one that is stored under this number")]
     Cloned { seq: Seq },
     #[error(transparent)]

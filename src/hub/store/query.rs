@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, ToSql, params};
 use serde::{Serialize, Serializer};
 
 use crate::hub::scalar::Scalar;
-use crate::model::{Outcome, RunId, Status, Tags, Timestamp, Usage, Value};
+use crate::model::{Outcome, RUN_FACTS, RunId, Status, Tags, Timestamp, Usage, Value};
 
 use super::codec;
 use super::compact::each_raw;
@@ -21,6 +21,8 @@ pub(crate) struct Filter {
     pub(crate) account: i64,
     pub(crate) host: Option<String>,
     pub(crate) plugin: Option<String>,
+    /// Of series: those with this name; without one, all but the facts of runs.
+    pub(crate) name: Option<String>,
     /// The id after which to go on; for runs and rejections, which come newest first, before which.
     pub(crate) after: Option<i64>,
     pub(crate) limit: usize,
@@ -50,6 +52,8 @@ pub(crate) struct RunRow {
     pub(crate) host: String,
     pub(crate) plugin: String,
     pub(crate) run: RunId,
+    /// The run whose records these are, where no program ran.
+    pub(crate) replay_of: Option<RunId>,
     #[serde(rename = "started", serialize_with = "time")]
     pub(crate) started_ms: i64,
     pub(crate) duration: f64,
@@ -97,7 +101,6 @@ pub(crate) struct SeriesRow {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PointsQuery {
     pub(crate) filter: Filter,
-    pub(crate) name: Option<String>,
     pub(crate) tags: Vec<(String, String)>,
     /// First and last millisecond, both included.
     pub(crate) from: i64,
@@ -141,7 +144,7 @@ fn time<S: Serializer>(ms: &i64, s: S) -> Result<S::Ok, S::Error> {
 
 const RUN_COLUMNS: &str = "r.id, r.run, r.started_ms, r.duration, r.interval, r.outcome, r.status, \
     r.message, r.warnings, r.produced, r.accepted, r.rejected, r.skipped, r.leftovers, r.cpu, \
-    r.max_rss, r.stdout, r.stderr, r.tail";
+    r.max_rss, r.stdout, r.stderr, r.tail, r.replay_of";
 
 /// Reads a run whose columns start at `at`.
 fn run(row: &Row<'_>, at: usize, host: String, plugin: String) -> rusqlite::Result<RunRow> {
@@ -176,6 +179,9 @@ fn run(row: &Row<'_>, at: usize, host: String, plugin: String) -> rusqlite::Resu
             stderr: row.get::<_, i64>(at + 17)? as u64,
         },
         stderr: row.get(at + 18)?,
+        replay_of: row
+            .get::<_, Option<[u8; 16]>>(at + 19)?
+            .map(|bytes| RunId::from(uuid::Uuid::from_bytes(bytes))),
     })
 }
 
@@ -289,16 +295,15 @@ pub(crate) fn runs_of(
     rows.collect()
 }
 
-fn bare_series(
-    conn: &Connection,
-    filter: &Filter,
-    name: Option<&str>,
-) -> rusqlite::Result<Vec<SeriesRow>> {
+fn bare_series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<SeriesRow>> {
+    // What a plugin printed is one thing, what is known of its runs another: that is there for those
+    // who name it.
+    let facts = format!("{RUN_FACTS}*");
     let select = "SELECT s.id, m.host, m.plugin, s.name, s.tags, s.kind, s.unit, s.label, s.warn,
          s.crit, s.min, s.max, s.last_ms, s.last_value
          FROM series s JOIN monitors m ON m.id = s.monitor_id
-         AND (:name IS NULL OR s.name = :name)";
-    let with: [(&str, &dyn ToSql); 1] = [(":name", &name)];
+         AND CASE WHEN :name IS NULL THEN s.name NOT GLOB :facts ELSE s.name = :name END";
+    let with: [(&str, &dyn ToSql); 2] = [(":name", &filter.name), (":facts", &facts)];
     let listed = Listed { select, with: &with, order: Order::OldestFirst("s.id") };
     list(conn, filter, &listed, |row| {
         let tags: String = row.get(4)?;
@@ -324,7 +329,7 @@ fn bare_series(
 
 /// Series with their last values, in the order in which the hub met them.
 pub(crate) fn series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<SeriesRow>> {
-    let mut found = bare_series(conn, filter, None)?;
+    let mut found = bare_series(conn, filter)?;
     let mut newest: HashMap<i64, (i64, Value), RandomState> =
         found.iter_mut().map(|s| (s.id, s.last.take().unwrap_or((i64::MIN, Value::Gap)))).collect();
     each_raw(conn, |series, ms, value| {
@@ -347,7 +352,7 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
     filter.limit = SERIES_A_PAGE;
     // The series in which the last answer ended comes again.
     filter.after = query.position.map(|p| p.series - 1);
-    let mut candidates = bare_series(conn, &filter, query.name.as_deref())?;
+    let mut candidates = bare_series(conn, &filter)?;
     let last_candidate =
         (candidates.len() == SERIES_A_PAGE).then(|| candidates.last().map(|s| s.id)).flatten();
     candidates

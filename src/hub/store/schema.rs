@@ -15,11 +15,18 @@ use super::error::StoreError;
 const APPLICATION: i64 = 0x544c_4842;
 
 /// The tables' version. A file with a higher one is refused untouched.
+///
+/// 1: the first.
+/// 2: streams know what was refused, and the run at their mark.
+/// 3: runs know which run they are a replay of.
 pub(crate) const VERSION: i64 = 3;
 
 /// What makes a database of version `n + 1` out of one of version `n`, from version 1 on.
-const STEPS: [&str; 2] =
-    ["ALTER TABLE streams ADD COLUMN refused TEXT", "ALTER TABLE streams ADD COLUMN run BLOB"];
+const STEPS: [&str; 2] = [
+    "ALTER TABLE streams ADD COLUMN refused TEXT;
+     ALTER TABLE streams ADD COLUMN run BLOB",
+    "ALTER TABLE runs ADD COLUMN replay_of BLOB",
+];
 
 const TABLES: &str = "
 CREATE TABLE accounts (
@@ -46,7 +53,8 @@ CREATE TABLE agents (
     spool TEXT NOT NULL, received_ms INTEGER NOT NULL, skew_ms INTEGER NOT NULL,
     PRIMARY KEY (account_id, agent)
 ) STRICT, WITHOUT ROWID;
--- `through` is the mark of the stream: reports at or below it are duplicates.
+-- `through` is the mark of the stream: reports at or below it are duplicates. `run` is that of the
+-- report at the mark, by which a copy of the spool is told from the spool.
 -- `refused`: what of the last batch with something new in it was refused, as JSON.
 -- `run` is that of the report at the mark: by it a copy of the spool is told from the spool.
 CREATE TABLE streams (
@@ -87,7 +95,7 @@ CREATE TABLE runs (
     outcome TEXT, status TEXT NOT NULL, message TEXT, warnings TEXT, produced INTEGER NOT NULL,
     accepted INTEGER NOT NULL, rejected TEXT, skipped INTEGER NOT NULL, leftovers INTEGER NOT NULL,
     cpu REAL NOT NULL, max_rss INTEGER NOT NULL, stdout INTEGER NOT NULL, stderr INTEGER NOT NULL,
-    tail TEXT
+    tail TEXT, replay_of BLOB
 ) STRICT;
 CREATE TABLE rejections (
     id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run BLOB NOT NULL,

@@ -36,6 +36,9 @@ fn batch(spool: SpoolId, first: u64, reports: u64, metrics: u64) -> String {
     .to_string()
 }
 
+/// Points that each run gives besides its metrics.
+const FACTS: i64 = 7;
+
 fn count(conn: &Connection, sql: &str) -> i64 {
     conn.query_row(sql, (), |row| row.get(0)).unwrap()
 }
@@ -58,12 +61,18 @@ fn a_full_database_takes_nothing_and_goes_on_when_there_is_room() {
     let AppendError::Store(error) = error else { panic!("{error}") };
     assert!(error.is_full(), "{error:?}");
     let held = || "SELECT coalesce(sum(points), 0) FROM raw";
-    assert_eq!(count(&writer.conn, held()), i64::try_from((first - 1) * 10).unwrap());
+    assert_eq!(
+        count(&writer.conn, held()),
+        i64::try_from((first - 1) * (10 + FACTS as u64)).unwrap()
+    );
 
     writer.conn.pragma_update(None, "max_page_count", 1_000_000).unwrap();
     let reply = writer.append(1, &batch(spool, first, 100, 10), NOW).unwrap();
     assert_eq!((reply.accepted, reply.through), (100, Seq(first + 99)));
-    assert_eq!(count(&writer.conn, held()), i64::try_from((first + 99) * 10).unwrap());
+    assert_eq!(
+        count(&writer.conn, held()),
+        i64::try_from((first + 99) * (10 + FACTS as u64)).unwrap()
+    );
 }
 
 #[test]
@@ -125,7 +134,7 @@ fn the_oldest_points_go_when_the_database_is_over_its_size() {
     assert_eq!(count(&writer.conn, "SELECT metrics FROM monitors"), 70 * 5 * 2000);
     // What was forgotten is learnt again.
     writer.append(1, &batch(spool, 1000, 1, 2000), NOW).unwrap();
-    assert_eq!(count(&writer.conn, "SELECT count(*) FROM series"), 2000);
+    assert_eq!(count(&writer.conn, "SELECT count(*) FROM series"), 2000 + FACTS);
 }
 
 #[test]
@@ -138,7 +147,7 @@ fn a_damaged_block_costs_itself() {
     }
     writer.conn.execute("UPDATE raw SET body = x'01ff' WHERE id = 2", ()).unwrap();
     writer.compact().unwrap();
-    assert_eq!(count(&writer.conn, "SELECT sum(points) FROM segments"), 40);
+    assert_eq!(count(&writer.conn, "SELECT sum(points) FROM segments"), 2 * (20 + FACTS));
     let held = |writer: &Writer| {
         let filter = Filter {
             account: 1,
@@ -152,7 +161,7 @@ fn a_damaged_block_costs_itself() {
         page.series.iter().map(|(_, points)| points.len()).collect::<Vec<_>>()
     };
     assert_eq!(held(&writer), [2; 20]);
-    // Series 1 to 15 are one bucket, 16 to 20 the next.
+    // Series 1 to 15 are one bucket, 16 to 20 the next, with the facts of the runs.
     writer.conn.execute("UPDATE segments SET body = x'77' WHERE bucket = 0", ()).unwrap();
     assert_eq!(held(&writer), [2; 5], "series of the damaged segment have no points left");
 }
@@ -186,7 +195,7 @@ async fn a_panic_costs_one_request_and_no_point() {
         };
         conn.query_row(query, (), row)
     });
-    assert_eq!(held.await.unwrap(), [20, 80, 5, 1]);
+    assert_eq!(held.await.unwrap(), [20, 80 + 20 * FACTS, 5 + FACTS, 1]);
     store.close().await;
 }
 
@@ -208,8 +217,8 @@ fn a_database_of_the_first_version_is_brought_up_to_date() {
     {
         let mut writer = writer(limits(folder.path()));
         writer.append(1, &batch(spool, 1, 5, 1), NOW).unwrap();
-        let older = "ALTER TABLE streams DROP COLUMN refused; \
-             ALTER TABLE streams DROP COLUMN run; PRAGMA user_version = 1";
+        let older = "ALTER TABLE streams DROP COLUMN refused;
+            ALTER TABLE runs DROP COLUMN replay_of; PRAGMA user_version = 1";
         writer.conn.execute_batch(older).unwrap();
     }
     let mut writer = writer(limits(folder.path()));

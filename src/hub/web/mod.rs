@@ -124,7 +124,7 @@ pub(super) async fn plugin(
             }
         }
         let account = session.account;
-        let filter = Filter { account, host, plugin: name, after: None, limit: 1 };
+        let filter = Filter { account, host, plugin: name, limit: 1, ..Filter::default() };
         let found = hall.store.read(move |conn| plugin::load(conn, &filter, range, now)).await?;
         let Some(found) = found else {
             return Ok(message(

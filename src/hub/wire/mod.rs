@@ -59,6 +59,7 @@ pub(crate) struct Report<'a> {
     pub(crate) key: Option<PluginKey>,
     pub(crate) host: Text<'a>,
     pub(crate) run: RunId,
+    pub(crate) replay_of: Option<RunId>,
     pub(crate) started: Timestamp,
     pub(crate) duration: f64,
     pub(crate) interval: Option<f64>,
