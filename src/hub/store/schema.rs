@@ -56,7 +56,6 @@ CREATE TABLE agents (
 -- `through` is the mark of the stream: reports at or below it are duplicates. `run` is that of the
 -- report at the mark, by which a copy of the spool is told from the spool.
 -- `refused`: what of the last batch with something new in it was refused, as JSON.
--- `run` is that of the report at the mark: by it a copy of the spool is told from the spool.
 CREATE TABLE streams (
     account_id INTEGER NOT NULL, spool TEXT NOT NULL, output TEXT NOT NULL,
     through INTEGER NOT NULL, received_ms INTEGER NOT NULL, refused TEXT, run BLOB,

@@ -93,7 +93,9 @@ async fn a_database_without_the_run_at_the_mark_is_used_as_it_is() {
     hub.take(&stream.batch(vec![report(5, NOW, used(1.0))])).await;
     hub.stop().await;
     let conn = rusqlite::Connection::open(folder.path().join("hub.db")).unwrap();
-    conn.execute_batch("ALTER TABLE streams DROP COLUMN run; PRAGMA user_version = 2;").unwrap();
+    let older = "ALTER TABLE streams DROP COLUMN run; \
+                 ALTER TABLE streams DROP COLUMN refused; PRAGMA user_version = 1";
+    conn.execute_batch(older).unwrap();
     drop(conn);
     let hub = start(folder.path()).await;
     // Whose the mark is, is not known; from the next report on it is.
