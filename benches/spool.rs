@@ -33,7 +33,7 @@ fn report(n: u64) -> NewReport {
         body: body(n),
         counts: Counts { produced: 6, accepted: 6, rejected: [].into() },
         skipped: 0,
-        rejections: Vec::new(),
+        quarantine: talaia::spool::QuarantineChange::default(),
     }
 }
 

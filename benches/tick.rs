@@ -54,6 +54,7 @@ fn spec(python: &Path, name: &str, life: Life, code: &str) -> Spec {
         stderr_cap: 1 << 20,
         leftovers: Leftovers::Kill,
         trust: Trust::default(),
+        launch: None,
     }
 }
 

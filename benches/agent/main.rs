@@ -236,6 +236,7 @@ fn exec_only(dir: &Path, plugins: u64) {
             stderr_cap: 1 << 20,
             leftovers: Leftovers::Kill,
             trust: Trust { paths: vec![program.clone()], ..Trust::default() },
+            launch: None,
             program,
         };
         let phase = Duration::from_secs_f64(n as f64 / plugins as f64);

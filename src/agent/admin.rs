@@ -15,8 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::exec::TriggerError;
 use crate::model::PluginName;
+use crate::spool::Pick;
 
 use super::reload::Changes;
+use super::replay::Replayed;
 use super::status::Status;
 
 /// The socket's name in the data folder.
@@ -30,6 +32,15 @@ pub(super) enum Request {
     Status(oneshot::Sender<Result<Status, String>>),
     Trigger(PluginName, oneshot::Sender<Result<(), TriggerError>>),
     Reload(oneshot::Sender<Result<Changes, String>>),
+    Replay(Pick, oneshot::Sender<Result<Replayed, String>>),
+    Discard(Pick, oneshot::Sender<Result<u64, String>>),
+}
+
+/// What was dropped from the quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discarded {
+    /// How many things.
+    pub dropped: u64,
 }
 
 /// Why a request was not carried out.
@@ -48,7 +59,8 @@ pub(super) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
         _ => {}
     }
     let listener = UnixListener::bind(&path)?;
-    // The folder is 0700 already: nobody else gets here in between.
+    // In between nobody else gets here: the folder is 0700, or others (users of plugins) may pass
+    // through it, and to connect takes the right to write, which the usual umask denies them.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
@@ -68,6 +80,8 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
         .route("/v1/status", get(status))
         .route("/v1/reload", post(reload))
         .route("/v1/trigger/{plugin}", post(trigger))
+        .route("/v1/quarantine/replay", post(replay))
+        .route("/v1/quarantine/drop", post(discard))
         .with_state(requests);
     // It ends with the process only.
     let _ended = axum::serve(listener, router).await;
@@ -114,6 +128,22 @@ async fn trigger(State(requests): Requests, UrlPath(plugin): UrlPath<String>) ->
         Ok(Err(
             error @ (TriggerError::Busy(_) | TriggerError::Streams(_) | TriggerError::Closed),
         )) => refuse(StatusCode::CONFLICT, error.to_string()),
+        Err(response) => response,
+    }
+}
+
+async fn replay(State(requests): Requests, Json(pick): Json<Pick>) -> Response {
+    match ask(&requests, |reply| Request::Replay(pick, reply)).await {
+        Ok(Ok(replayed)) => Json(replayed).into_response(),
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error),
+        Err(response) => response,
+    }
+}
+
+async fn discard(State(requests): Requests, Json(pick): Json<Pick>) -> Response {
+    match ask(&requests, |reply| Request::Discard(pick, reply)).await {
+        Ok(Ok(dropped)) => Json(Discarded { dropped }).into_response(),
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error),
         Err(response) => response,
     }
 }

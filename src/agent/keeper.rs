@@ -12,7 +12,9 @@ use crate::exec::Run;
 use crate::model::{PluginName, Report};
 use crate::spool::{NewReport, Spool};
 
+use super::lags::Lags;
 use super::plugin::Plugin;
+use super::report::Reported;
 
 /// Lines of a plugin's stderr that are logged in [`WINDOW`]; the rest is counted.
 const LINES: u32 = 20;
@@ -132,6 +134,7 @@ pub(super) struct Keeper {
     pub(super) spool: Spool,
     pub(super) on_report: Box<dyn Fn(&Report) + Send>,
     pub(super) talk: HashMap<PluginName, Talk>,
+    pub(super) lags: Arc<Lags>,
 }
 
 /// How much of a plugin's stderr has been logged lately.
@@ -148,9 +151,10 @@ impl Keeper {
             return;
         };
         self.log_stderr(&run);
-        let report = plugin.report(run);
+        self.lags.note(run.lag, Instant::now());
+        let Reported { report, quarantine } = plugin.report(run);
         (self.on_report)(&report);
-        let body = match serde_json::to_vec(&report) {
+        let body = match report.to_json() {
             Ok(body) => body,
             Err(error) => {
                 tracing::error!(plugin = %report.plugin, %error, "a report cannot be written as JSON");
@@ -162,7 +166,7 @@ impl Keeper {
             body,
             counts: report.counts,
             skipped: report.skipped,
-            rejections: report.rejected,
+            quarantine,
         };
         if let Err(error) = self.spool.append(new) {
             tracing::error!(plugin = %report.plugin, error = crate::model::chain(&error), "a report was lost");

@@ -13,16 +13,23 @@
 
 pub mod admin;
 mod buffering;
+pub mod confine;
+mod itself;
 mod keeper;
+mod lags;
 mod outputs;
+mod own;
 mod plugin;
 pub mod prepare;
 pub mod reload;
+mod reloading;
+pub mod replay;
 pub mod report;
+mod spooling;
 pub mod status;
 mod supervisor;
 mod timetable;
 pub mod trial;
 
 pub use outputs::{Embedded, talaia_settings};
-pub use supervisor::{Agent, AgentError, Surroundings};
+pub use supervisor::{Agent, AgentError, Hangups, Surroundings};

@@ -218,10 +218,9 @@ pub fn talaia_settings(name: &str, host: &str, output: &TalaiaOutput) -> TalaiaS
                 identity: output.identity.as_ref().map(|i| (i.cert.clone(), i.key.clone())),
             },
             proxy: match &output.proxy {
-                config::Proxy::Environment => ProxySettings::System,
                 config::Proxy::None => ProxySettings::Direct,
-                config::Proxy::Address(url) => {
-                    ProxySettings::Through { url: url.expose().to_owned(), except: String::new() }
+                config::Proxy::Through { address, except } => {
+                    ProxySettings::Through { url: address.clone(), except: except.clone() }
                 }
             },
         },

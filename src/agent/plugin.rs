@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::config::{self, AgentConfig, Mode, PluginConfig, PluginState, Timing};
-use crate::contract::{Contract, Judge};
-use crate::decode::Format;
+use crate::config::{AgentConfig, Mode, PluginConfig, PluginState, Timing};
+use crate::contract::{Contract, Judge, Judged, Moment};
+use crate::decode::End;
 use crate::exec::{Note, Run, Spec, Timetable};
-use crate::model::Report;
+use crate::model::{ExcerptForm, Format, Records};
+use crate::spool::Quarantined;
 
 use super::buffering;
+use super::confine::Plan;
 use super::prepare::{self, Common, Folders};
-use super::report::{self, Facts, SILENT};
+use super::report::{self, Facts, Reported, SILENT};
 use super::status::LastRun;
 use super::timetable::{Aligned, Calendar, Never, Restarted, Splayed};
 
@@ -55,12 +57,17 @@ impl Plugin {
     }
 
     /// What to run; its folders and config file are written.
-    pub(super) fn prepare(&self, common: &Common<'_>, data_dir: &Path) -> Result<Spec, String> {
-        let folders = Folders::of(data_dir, self.config.name.as_str());
+    pub(super) fn prepare(
+        &self,
+        common: &Common<'_>,
+        data_dir: &Path,
+        plan: &Plan,
+    ) -> Result<Spec, String> {
+        let folders = Folders::of(data_dir, self.config.name.as_str(), plan.owner);
         folders
             .write(&self.config.settings.to_json())
             .map_err(|error| crate::model::chain(&error))?;
-        Ok(prepare::spec(&self.config, common, &folders))
+        Ok(prepare::spec(&self.config, common, &folders, plan))
     }
 
     /// When to run it.
@@ -78,14 +85,44 @@ impl Plugin {
     }
 
     /// Judges a run.
-    pub(super) fn report(&self, run: Run) -> Report {
+    pub(super) fn report(&self, run: Run) -> Reported {
+        let lag = run.lag;
         let silent = run.notes.iter().any(|note| matches!(note, Note::Silent(_)));
-        let report = report::report(run, &mut lock(&self.judge), &self.facts);
-        if silent && let Some(words) = report.warnings.iter().find(|w| w.starts_with(SILENT)) {
-            tracing::warn!(plugin = %report.plugin, "{words}");
+        let reported = report::report(run, &mut lock(&self.judge), &self.facts);
+        let mut warnings = reported.report.warnings.iter();
+        if silent && let Some(words) = warnings.find(|words| words.starts_with(SILENT)) {
+            tracing::warn!(plugin = %reported.report.plugin, "{words}");
         }
-        *lock(&self.last) = Some(LastRun::from(&report));
-        report
+        *lock(&self.last) = Some(LastRun::new(&reported.report, lag));
+        reported
+    }
+
+    /// Judges excerpts of one run again, one verdict for each; `None` for what could not be read in
+    /// the format that the plugin still has.
+    pub(super) fn judge_again(&self, moment: Moment, items: &[Quarantined]) -> Vec<Option<Judged>> {
+        let format = self.facts.format;
+        let as_before = |item: &Quarantined| {
+            item.form == Some(ExcerptForm::Text) && item.format.as_deref() == Some(format.as_str())
+        };
+        let excerpts = items.iter().filter(|item| !as_before(item)).map(|item| {
+            let form = item.form.unwrap_or(ExcerptForm::Text);
+            let read = |records: &mut dyn Records| {
+                format.decode(&item.excerpt, End::Whole, records);
+            };
+            (form, read)
+        });
+        let mut verdicts = lock(&self.judge).replay(moment, excerpts).into_iter();
+        items.iter().map(|item| if as_before(item) { None } else { verdicts.next() }).collect()
+    }
+
+    /// How its stdout is read.
+    pub(super) fn format(&self) -> Format {
+        self.facts.format
+    }
+
+    /// How many series it has had since the agent started.
+    pub(super) fn series(&self) -> u64 {
+        lock(&self.judge).series() as u64
     }
 
     /// Its last run since the agent started.
@@ -122,9 +159,7 @@ pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
             Mode::Stream { .. } | Mode::Tick { .. } => buffering::advice(&config.command),
         },
         interval: config.timing.interval(),
-        format: match config.format {
-            config::Format::Json => Format::Json,
-        },
+        format: config.format,
     }
 }
 

@@ -2,16 +2,19 @@
 //! environment.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{self, Mode, PluginConfig};
-use crate::exec::trust::{self, Trust, Untrusted};
+use crate::exec::trust::{self, Memory, Trust, Untrusted};
 use crate::exec::{Leftovers, Life, Spec, Stdin};
 use crate::model::AgentId;
+
+use super::confine::{Owner, Plan};
+use super::own;
 
 /// Most bytes of stderr before the ladder starts, divided by eight.
 const STDERR_CAP: u64 = 1 << 20;
@@ -27,7 +30,7 @@ const QUIET_INTERVALS: u32 = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// Something cannot be written.
-    #[error("cannot write `{path}`")]
+    #[error("cannot write `{path}`, which the user that runs the agent must be able to")]
     Write {
         /// What.
         path: PathBuf,
@@ -69,28 +72,56 @@ fn own_folder(path: &Path) -> Result<(), PrepareError> {
     Ok(())
 }
 
+/// Lets others pass through a folder of the agent's own, to what is theirs in it. They see no names
+/// in it, and what is the agent's is shut by its own mode.
+fn let_pass(path: &Path) -> Result<(), PrepareError> {
+    let failed = |source| PrepareError::Write { path: path.to_owned(), source };
+    let mode = path.metadata().map_err(failed)?.mode();
+    if mode & 0o001 == 0 {
+        fs::set_permissions(path, Permissions::from_mode(mode & 0o7777 | 0o011)).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// The folders of one plugin under the agent's data folder.
+///
+/// A plugin with a user of its own owns its state and its settings, but not the folder that they are
+/// in: it cannot put a link in their place for the agent to follow.
 pub struct Folders {
     /// Private and writable, kept between runs: `TALAIA_STATE_DIR`.
     pub state: PathBuf,
     /// Its settings as JSON: `TALAIA_CONFIG`.
     pub config: PathBuf,
+    data_dir: PathBuf,
+    owner: Option<Owner>,
 }
 
 impl Folders {
-    /// Where they are for `plugin`.
-    pub fn of(data_dir: &Path, plugin: &str) -> Self {
+    /// Where they are for `plugin`, and whose; `None` for the agent's user.
+    pub fn of(data_dir: &Path, plugin: &str, owner: Option<Owner>) -> Self {
         let base = data_dir.join("plugins").join(plugin);
-        Self { state: base.join("state"), config: base.join("config.json") }
+        Self {
+            state: base.join("state"),
+            config: base.join("config.json"),
+            data_dir: data_dir.to_owned(),
+            owner,
+        }
     }
 
     /// Makes them and writes the settings anew.
     pub fn write(&self, settings: &str) -> Result<(), PrepareError> {
         let failed = |path: &Path, source| PrepareError::Write { path: path.to_owned(), source };
         let base = self.state.parent().unwrap_or(&self.state);
-        for folder in [base.parent().unwrap_or(base), base, &self.state] {
+        let above = base.parent().unwrap_or(base);
+        for folder in [above, base] {
             own_folder(folder)?;
         }
+        if self.owner.is_some() {
+            for folder in [self.data_dir.as_path(), above, base] {
+                let_pass(folder)?;
+            }
+        }
+        self.make_state()?;
         // Under another name and then moved: a run that starts meanwhile reads one or the other.
         let draft = self.config.with_extension("json.new");
         match fs::remove_file(&draft) {
@@ -101,10 +132,38 @@ impl Folders {
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o400).open(&draft)?;
             file.write_all(settings.as_bytes())?;
+            if let Some(owner) = self.owner {
+                std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
+            }
             drop(file);
             fs::rename(&draft, &self.config)
         };
         write().map_err(|e| failed(&self.config, e))
+    }
+
+    /// Nobody but the agent can have put anything in the place of the state folder. Where the plugin
+    /// has another user than before, what is in it changes hands.
+    fn make_state(&self) -> Result<(), PrepareError> {
+        let failed = |source| PrepareError::Write { path: self.state.clone(), source };
+        match DirBuilder::new().mode(0o700).create(&self.state) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+        let found = self.state.symlink_metadata().map_err(failed)?;
+        if !found.is_dir() {
+            return Err(PrepareError::NotOurs { path: self.state.clone() });
+        }
+        let me = Owner {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        };
+        let wanted = self.owner.unwrap_or(me);
+        if found.uid() == wanted.uid {
+            return Ok(());
+        }
+        own::give(&self.state, wanted).map_err(failed)
     }
 }
 
@@ -116,10 +175,17 @@ pub struct Common<'a> {
     pub owners: &'a [u32],
 }
 
-/// The whole truth about how a plugin is run.
-pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders) -> Spec {
+/// The whole truth about how a plugin is run. `plan` is how this machine does it.
+pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders, plan: &Plan) -> Spec {
     let mut env: Vec<(OsString, OsString)> =
         plugin.env.iter().map(|(key, value)| (key.into(), value.expose().into())).collect();
+    if let Some(account) = &plan.account {
+        for (key, value) in [("HOME", account.home.as_os_str()), ("USER", account.name.as_ref())] {
+            if !plugin.env.contains_key(key) {
+                env.push((key.into(), value.into()));
+            }
+        }
+    }
     let mut set = |key: &str, value: OsString| env.push((key.into(), value));
     set("TALAIA_PROTOCOL", "1".into());
     set("TALAIA_PLUGIN", plugin.name.as_str().into());
@@ -161,17 +227,28 @@ pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders) -> Sp
             config::Leftovers::Kill => Leftovers::Kill,
             config::Leftovers::Keep => Leftovers::Keep,
         },
-        trust: Trust {
-            paths: vec![plugin.command.program.clone()],
-            arguments: file_arguments(plugin),
-            owners: common.owners.to_vec(),
-        },
+        trust: trust(plugin, common.owners),
+        launch: plan.launch.clone(),
     }
 }
 
 /// How long a plugin that prints by itself may print nothing at all before that is said.
 fn quiet(plugin: &PluginConfig) -> Duration {
     plugin.timing.interval().map_or(QUIET, |pace| pace * QUIET_INTERVALS)
+}
+
+/// What of a plugin nobody else may be able to change: its program, and arguments that are files.
+pub fn trust(plugin: &PluginConfig, owners: &[u32]) -> Trust {
+    Trust {
+        paths: vec![plugin.command.program.clone()],
+        arguments: file_arguments(plugin),
+        owners: owners.to_vec(),
+    }
+}
+
+/// Checks now what is checked before each run.
+pub fn check_trust(plugin: &PluginConfig, owners: &[u32]) -> Result<(), Untrusted> {
+    trust(plugin, owners).check(&mut Memory::default(), Instant::now())
 }
 
 /// Every argument that may be a file. Which ones are is seen when a run is due: a script may come
@@ -202,8 +279,8 @@ pub fn owner_ids(names: &[String]) -> Result<Vec<u32>, Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{Permissions, create_dir, remove_file, set_permissions};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::fs::{create_dir, remove_file, set_permissions};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -211,7 +288,7 @@ mod tests {
     fn a_plugins_folder_is_never_a_link_to_another() {
         let data = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
-        let folders = Folders::of(data.path(), "cpu");
+        let folders = Folders::of(data.path(), "cpu", None);
         create_dir(data.path().join("plugins")).unwrap();
         symlink(elsewhere.path(), data.path().join("plugins/cpu")).unwrap();
         let error = folders.write("{}").unwrap_err();

@@ -72,6 +72,7 @@ impl Changes {
         };
         fixed(old.agent.data_dir == new.agent.data_dir, "[agent] data_dir");
         fixed(old.agent.spool == new.agent.spool, "[agent.spool]");
+        fixed(old.agent.quarantine == new.agent.quarantine, "[agent.quarantine]");
         fixed(old.hub == new.hub, "[hub]");
         Self { plugins, outputs: Diff::of(&old.outputs, &new.outputs), needs_restart }
     }

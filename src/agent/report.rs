@@ -6,6 +6,7 @@ use crate::contract::{Judge, Moment};
 use crate::decode::{End, Format};
 use crate::exec::{Note, Run};
 use crate::model::{Outcome, PluginKey, Report, Timestamp};
+use crate::spool::QuarantineChange;
 
 /// A run that started this much after it was due says so.
 const LATE: Duration = Duration::from_secs(1);
@@ -28,8 +29,17 @@ pub struct Facts {
 /// How the warning of a plugin begins that lives and prints nothing.
 pub(super) const SILENT: &str = "silent: ";
 
+/// What a run came to.
+#[derive(Debug)]
+pub struct Reported {
+    /// Its report.
+    pub report: Report,
+    /// Its refused records with their own bytes.
+    pub quarantine: QuarantineChange,
+}
+
 /// Judges what a run printed and makes its report.
-pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
+pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Reported {
     let end = if run.ends_torn() { End::Cut } else { End::Whole };
     let started = Timestamp::from(run.started);
     let moment = Moment { started, now: Timestamp::from(SystemTime::now()) };
@@ -59,15 +69,22 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
         ));
     }
     warnings.extend(run.notes.iter().map(|note| words(note, facts)));
-    let message = judged.message.or_else(|| match &run.outcome {
+    // What the plugin itself has to say goes first.
+    let (message, limit) = match (judged.message, run.limit) {
+        (None, limit) => (limit, None),
+        (message, limit) => (message, limit),
+    };
+    warnings.extend(limit.map(|limit| format!("limit: {limit}")));
+    let message = message.or_else(|| match &run.outcome {
         Outcome::NotStarted { error } => Some(error.clone()),
         _ => None,
     });
-    Report {
+    let report = Report {
         plugin: run.plugin,
         key: facts.key,
         host: facts.host.clone(),
         run: run.id,
+        replay_of: None,
         started,
         duration: round(run.took.as_secs_f64()),
         interval: facts.interval.map(|i| i.as_secs_f64()),
@@ -82,7 +99,10 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Report {
         leftovers: run.leftovers,
         usage: run.usage,
         stderr: String::from_utf8_lossy(&run.stderr).trim_end().to_owned(),
-    }
+    };
+    let format = facts.format.as_str();
+    let quarantine = QuarantineChange { come: judged.quarantine, format, leave: Vec::new() };
+    Reported { report, quarantine }
 }
 
 fn words(note: &Note, facts: &Facts) -> String {

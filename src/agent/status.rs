@@ -1,14 +1,16 @@
 //! What the running agent says of itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::SELF_PLUGIN;
 use crate::exec::Standing;
 use crate::model::{Outcome, Report, Timestamp};
-use crate::spool::Ledger;
+use crate::spool::Figures;
 
 /// `talaia status --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +26,7 @@ pub struct Status {
 }
 
 /// The agent itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentStatus {
     /// Its id.
     pub id: String,
@@ -36,8 +38,26 @@ pub struct AgentStatus {
     pub pid: u32,
     /// When it started.
     pub started: Timestamp,
+    /// For how long it has run, in seconds.
+    pub uptime: f64,
     /// Live runs.
     pub running: usize,
+    /// Its memory, in bytes; null where the system does not say.
+    pub rss: Option<u64>,
+    /// Its own CPU time, in seconds, without that of plugins.
+    pub cpu: Option<f64>,
+    /// How late half of the runs of the last minute or two started, in seconds; null without any.
+    pub lag_p50: Option<f64>,
+    /// The same, for all but the latest hundredth.
+    pub lag_p99: Option<f64>,
+    /// Bytes of reports that wait on disk.
+    pub spool_bytes: u64,
+    /// Reports that were lost because the disk did not keep up, since the agent started.
+    pub overflowed: u64,
+    /// Refused records and reports in quarantine.
+    pub quarantine_items: u64,
+    /// Bytes in quarantine.
+    pub quarantine_bytes: u64,
     /// Where the spool cannot be written, why. Reports wait in memory meanwhile.
     pub spool_error: Option<String>,
 }
@@ -45,8 +65,9 @@ pub struct AgentStatus {
 /// One plugin. The counters are the ledger's: they outlive the agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PluginStatus {
-    /// `ready`, `disabled`, `skipped`, `broken`, or `gone` for one that is no longer configured; of a
-    /// long-lived plugin that is down also `backing_off`, and `crash_loop` after three ends in a row.
+    /// `ready`, `disabled`, `skipped`, `broken`, `built-in` for the agent's own, or `gone` for one
+    /// that is no longer configured; of a long-lived plugin that is down also `backing_off`, and
+    /// `crash_loop` after three ends in a row.
     pub state: String,
     /// Why it does not run, where it does not; or what is odd about one that does.
     pub why: Option<String>,
@@ -63,6 +84,8 @@ pub struct PluginStatus {
     pub accepted: u64,
     /// Records refused, by code.
     pub rejected: BTreeMap<String, u64>,
+    /// Series that it has had since the agent started.
+    pub series: Option<u64>,
     /// The last run since the agent started.
     pub last: Option<LastRun>,
 }
@@ -156,8 +179,14 @@ impl LifeStatus {
 pub struct LastRun {
     /// When it started.
     pub started: Timestamp,
+    /// How long after it was due that was, in seconds.
+    pub lag: f64,
     /// How long it took, in seconds.
     pub duration: f64,
+    /// CPU time of the program and its waited-for children, in seconds.
+    pub cpu: f64,
+    /// Their largest memory, in bytes.
+    pub max_rss: u64,
     /// How it ended.
     pub outcome: Outcome,
     /// What it said of the thing it looks at.
@@ -170,11 +199,15 @@ pub struct LastRun {
     pub rejected: u64,
 }
 
-impl From<&Report> for LastRun {
-    fn from(report: &Report) -> Self {
+impl LastRun {
+    /// The run of `report`, which started `lag` after it was due.
+    pub(super) fn new(report: &Report, lag: Duration) -> Self {
         Self {
             started: report.started,
+            lag: lag.as_secs_f64(),
             duration: report.duration,
+            cpu: report.usage.cpu,
+            max_rss: report.usage.max_rss,
             outcome: report.outcome.clone(),
             status: report.status,
             message: report.message.clone(),
@@ -185,7 +218,7 @@ impl From<&Report> for LastRun {
 }
 
 /// One output: `accepted = delivered + spooled + filtered + evicted`, in records.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OutputStatus {
     /// `ok`, `retry` or `hold`; `removed` for one that is no longer configured.
     pub state: String,
@@ -201,19 +234,23 @@ pub struct OutputStatus {
     pub filtered: u64,
     /// Records it never got, by reason.
     pub evicted: BTreeMap<String, u64>,
+    /// For how long the oldest report that it has not acknowledged has waited, in seconds, by the
+    /// spool's own clock.
+    pub oldest_age: f64,
 }
 
 impl Status {
     /// Joins what is configured and live with the ledger's counters.
     pub(super) fn new(
         agent: AgentStatus,
-        ledger: &Ledger,
+        figures: &Figures,
         mut plugins: BTreeMap<String, PluginStatus>,
         mut outputs: BTreeMap<String, OutputStatus>,
         leaks: u64,
     ) -> Self {
-        for (name, totals) in &ledger.plugins {
-            let gone = || PluginStatus { state: "gone".to_owned(), ..PluginStatus::default() };
+        for (name, totals) in &figures.ledger.plugins {
+            let state = if name == SELF_PLUGIN { "built-in" } else { "gone" };
+            let gone = || PluginStatus { state: state.to_owned(), ..PluginStatus::default() };
             let plugin = plugins.entry(name.clone()).or_insert_with(gone);
             plugin.runs = totals.runs;
             plugin.skipped = totals.skipped;
@@ -221,7 +258,7 @@ impl Status {
             plugin.accepted = totals.accepted;
             plugin.rejected = totals.rejected.clone();
         }
-        for (name, totals) in &ledger.outputs {
+        for (name, totals) in &figures.ledger.outputs {
             let removed =
                 || OutputStatus { state: "removed".to_owned(), ..OutputStatus::default() };
             let output = outputs.entry(name.clone()).or_insert_with(removed);
@@ -234,6 +271,8 @@ impl Status {
                 .iter()
                 .map(|(reason, count)| (reason.as_str().to_owned(), *count))
                 .collect();
+            let waiting = figures.waiting_ms.get(name).copied().unwrap_or(0);
+            output.oldest_age = Duration::from_millis(waiting).as_secs_f64();
         }
         Self { agent, plugins, outputs, leaks }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -12,23 +12,30 @@ use tokio::task::JoinSet;
 use crate::config::{AgentConfig, Config, Loaded};
 use crate::exec::{self, Exec, ExecError, Limits};
 use crate::model::{PluginName, Report, Timestamp, chain};
-use crate::spool::{self, Health, Pressure, Spool, SpoolError};
+use crate::spool::{Health, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
+use super::confine::{Machine, Preparing};
+use super::itself;
 use super::keeper::{self, Keeper, Plugins};
+use super::lags::Lags;
 use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;
 use super::prepare::{self, Common};
 use super::reload::Changes;
+use super::reloading::{self, Asker, Askers, Reloads};
+use super::replay;
+use super::spooling::spool_options;
 use super::status::{AgentStatus, LifeStatus, PluginStatus, Status};
 
 /// How long a KILL may take, and the flush after it.
-const KILL_TAKES: std::time::Duration = std::time::Duration::from_secs(5);
+const KILL_TAKES: Duration = Duration::from_secs(5);
 
 /// What an agent is given besides its configuration.
 pub struct Surroundings {
-    /// Reads the configuration again, for a reload. The error is for a person.
-    pub load: Box<dyn Fn() -> Result<Loaded, String>>,
+    /// Reads the configuration again, for a reload, on a thread of its own. The error is for a
+    /// person.
+    pub load: Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>,
     /// Called with every report on the keeper's thread, before it is on disk.
     pub on_report: Box<dyn Fn(&Report) + Send>,
     /// The way to the embedded hub, where there is one.
@@ -37,12 +44,26 @@ pub struct Surroundings {
     pub stdout: fn() -> Box<dyn std::io::Write + Send>,
 }
 
+/// SIGHUP, which ends a process that does not listen. One that comes before the agent runs has it
+/// reload then.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens from now on. To be called in the context of the runtime.
+    pub fn listen() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+}
+
 /// Why an agent cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// Its spool.
     #[error("the spool cannot be used")]
     Spool(#[source] SpoolError),
+    /// The disk did not take what it had last; that is gone with the process.
+    #[error("the last reports did not get to the disk")]
+    Unsaved(#[source] SpoolError),
     /// Its threads.
     #[error("plugins cannot be run")]
     Exec(#[source] ExecError),
@@ -60,13 +81,15 @@ pub enum AgentError {
 /// An agent that is about to run.
 pub struct Agent {
     config: Config,
-    surroundings: Surroundings,
+    reloads: Reloads,
     spool: Spool,
     exec: Arc<Exec>,
     /// Ends when the last run has been handed to the spool.
     keeper: JoinHandle<()>,
     plugins: Arc<Plugins>,
+    lags: Arc<Lags>,
     outputs: Outputs,
+    machine: Machine,
     owners: Vec<u32>,
     origin: Instant,
     started: Timestamp,
@@ -90,6 +113,11 @@ impl Agent {
         if left > 0 {
             tracing::warn!(processes = left, "killed what an earlier run of the agent left behind");
         }
+        let machine = Machine::this(agent_id.clone(), Preparing::MakeReady);
+        let left = machine.sweep(&[]);
+        if left > 0 {
+            tracing::warn!(processes = left, "killed what was left in cgroups of an earlier run");
+        }
         let reap = match exec::become_subreaper() {
             Ok(()) => Some(agent_id),
             Err(error) => {
@@ -99,11 +127,13 @@ impl Agent {
         };
         let plugins = Arc::<Plugins>::default();
         let on_report = std::mem::replace(&mut surroundings.on_report, Box::new(|_| {}));
+        let lags = Arc::<Lags>::default();
         let keeper = Keeper {
             plugins: Arc::clone(&plugins),
             spool: spool.clone(),
             on_report,
             talk: std::collections::HashMap::new(),
+            lags: Arc::clone(&lags),
         };
         let pressure = spool.clone();
         let settings = exec::Settings {
@@ -117,12 +147,14 @@ impl Agent {
             Outputs::new(spool.clone(), surroundings.embedded.take(), surroundings.stdout);
         Ok(Self {
             config,
-            surroundings,
+            reloads: Reloads::new(surroundings.load),
             spool,
             exec: Arc::new(exec),
             keeper,
             plugins,
+            lags,
             outputs,
+            machine,
             owners,
             origin: Instant::now(),
             started: Timestamp::from(SystemTime::now()),
@@ -130,8 +162,8 @@ impl Agent {
     }
 
     /// Runs until a signal says stop.
-    pub async fn run(mut self) -> Result<(), AgentError> {
-        let mut signals = Signals::new().map_err(AgentError::Signals)?;
+    pub async fn run(mut self, hangups: Hangups) -> Result<(), AgentError> {
+        let mut signals = Signals::new(hangups).map_err(AgentError::Signals)?;
         let (requests, mut inbox) = admin::channel();
         let mut tasks = JoinSet::new();
         self.open_admin(requests, &mut tasks);
@@ -143,19 +175,24 @@ impl Agent {
         notify(&[sd_notify::NotifyState::Ready]);
 
         let mut health = self.spool.health();
+        let mut sample = Sampler::new(self.config.agent.self_metrics);
         loop {
             tokio::select! {
                 asked = signals.next() => match asked {
                     Asked::Stop => break,
-                    Asked::Reload => self.reload_and_say(&mut tasks),
+                    Asked::Reload => self.ask_reload(Asker::Signal),
                 },
+                (loaded, askers) = self.reloads.finished() => {
+                    self.reload(loaded, askers, &mut tasks);
+                }
                 Some(request) = inbox.recv() => self.answer(request, &mut tasks).await,
                 Some(ended) = tasks.join_next() => say_ended(ended),
                 Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
+                interval = sample.due() => self.report_itself(interval).await,
             }
+            sample.set(self.config.agent.self_metrics);
         }
-        self.stop(signals, tasks).await;
-        Ok(())
+        self.stop(signals, tasks).await.map_err(AgentError::Unsaved)
     }
 
     fn open_admin(&self, requests: mpsc::Sender<Request>, tasks: &mut JoinSet<&'static str>) {
@@ -170,7 +207,8 @@ impl Agent {
                 let socket = admin::socket_path(&self.config.agent.data_dir);
                 tracing::error!(
                     socket = %socket.display(), %error,
-                    "`talaia status`, `trigger` and `reload` will not work"
+                    "`talaia status`, `trigger` and `reload` will not work until what is in the way \
+                     is removed and the agent started again"
                 );
             }
         }
@@ -180,9 +218,20 @@ impl Agent {
         let mut plugin = Plugin::new(config, &self.config.agent, before);
         let name = plugin.config.name.clone();
         let common = Common { agent: self.spool.agent_id(), owners: &self.owners };
+        let data_dir = &self.config.agent.data_dir;
         let spec = if plugin.runs() {
-            match plugin.prepare(&common, &self.config.agent.data_dir) {
-                Ok(spec) => Some(spec),
+            let prepared = self
+                .machine
+                .plan(&plugin.config, &self.config.plugins, data_dir)
+                .map_err(|error| chain(&error))
+                .and_then(|plan| Ok((plugin.prepare(&common, data_dir, &plan)?, plan.notes)));
+            match prepared {
+                Ok((spec, notes)) => {
+                    for note in notes {
+                        tracing::warn!(plugin = %name, "{note}");
+                    }
+                    Some(spec)
+                }
                 Err(error) => {
                     plugin.fault = Some(error);
                     None
@@ -208,13 +257,52 @@ impl Agent {
         match request {
             Request::Status(reply) => drop(reply.send(self.status().await)),
             Request::Trigger(name, reply) => drop(reply.send(self.exec.trigger(&name))),
-            Request::Reload(reply) => drop(reply.send(self.reload(tasks))),
+            Request::Reload(reply) => self.ask_reload(Asker::Person(reply)),
+            // These wait for the disk, and nothing else must wait for them.
+            Request::Replay(pick, reply) => {
+                let spool = self.spool.clone();
+                let plugins = Arc::clone(&self.plugins);
+                let agent = self.config.agent.clone();
+                tasks.spawn(async move {
+                    let work = move || {
+                        let done = replay::replay(&spool, &plugins, &agent, &pick);
+                        drop(reply.send(done.map_err(|error| chain(&error))));
+                    };
+                    // Who asked sees that there is no answer.
+                    drop(tokio::task::spawn_blocking(work).await);
+                    "replay"
+                });
+            }
+            Request::Discard(pick, reply) => {
+                let dropped = self.spool.discard(pick);
+                tasks.spawn(async move {
+                    drop(reply.send(dropped.await.map_err(|error| chain(&error))));
+                    "drop from quarantine"
+                });
+            }
+        }
+    }
+
+    /// Appends what the agent knows of itself, as plugin `talaia`.
+    async fn report_itself(&self, interval: Duration) {
+        let at = Timestamp::from(SystemTime::now());
+        let status = match self.status().await {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::warn!(error, "the agent cannot report on itself");
+                return;
+            }
+        };
+        for report in itself::reports(&status, &self.config.agent.tags, at, interval) {
+            if let Err(error) = self.spool.append(report) {
+                tracing::error!(error = chain(&error), "a report of the agent itself was lost");
+            }
         }
     }
 
     async fn status(&self) -> Result<Status, String> {
         let spool = self.spool.clone();
-        let ledger = tokio::task::spawn_blocking(move || spool.ledger())
+        let figures = tokio::task::spawn_blocking(move || spool.figures())
             .await
             .map_err(|e| e.to_string())?
             .map_err(|e| chain(&e))?;
@@ -232,6 +320,7 @@ impl Agent {
                     state: state.to_owned(),
                     why,
                     life,
+                    series: Some(plugin.series()),
                     last: plugin.last(),
                     ..PluginStatus::default()
                 };
@@ -242,54 +331,62 @@ impl Agent {
             Health::Open => None,
             Health::Closed { why } => Some(why.clone()),
         };
+        let (rss, cpu) = itself::usage();
+        let lags = self.lags.quantiles(Instant::now());
         let agent = AgentStatus {
             id: self.spool.agent_id().to_string(),
             host: self.config.agent.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: self.started,
+            uptime: self.origin.elapsed().as_secs_f64(),
             running: self.exec.live(),
+            rss,
+            cpu,
+            lag_p50: lags.map(|lags| lags.p50.as_secs_f64()),
+            lag_p99: lags.map(|lags| lags.p99.as_secs_f64()),
+            spool_bytes: figures.live_bytes,
+            overflowed: self.spool.overflowed(),
+            quarantine_items: figures.quarantine_items,
+            quarantine_bytes: figures.quarantine_bytes,
             spool_error,
         };
-        Ok(Status::new(agent, &ledger, plugins, self.outputs.status(), self.exec.leaks()))
+        Ok(Status::new(agent, &figures, plugins, self.outputs.status(), self.exec.leaks()))
     }
 
-    fn reload_and_say(&mut self, tasks: &mut JoinSet<&'static str>) {
-        match self.reload(tasks) {
-            Ok(changes) => {
-                let (plugins, outputs) = (&changes.plugins, &changes.outputs);
-                tracing::info!(
-                    added = plugins.added.len() + outputs.added.len(),
-                    changed = plugins.changed.len() + outputs.changed.len(),
-                    removed = plugins.removed.len() + outputs.removed.len(),
-                    untouched = plugins.kept + outputs.kept,
-                    "reloaded"
-                );
-                for what in changes.needs_restart {
-                    tracing::warn!("{what} changed: that takes a restart");
-                }
-            }
-            Err(error) => {
-                tracing::error!("the configuration does not load; the old one goes on\n{error}");
-            }
+    fn ask_reload(&mut self, asker: Asker) {
+        notify(&[sd_notify::NotifyState::Reloading, monotonic()]);
+        self.reloads.ask(asker);
+    }
+
+    /// Takes up what was read, and tells those who asked for it.
+    fn reload(
+        &mut self,
+        loaded: Result<Loaded, String>,
+        askers: Askers,
+        tasks: &mut JoinSet<&'static str>,
+    ) {
+        let outcome = loaded.and_then(|loaded| self.take_up(loaded.config, tasks));
+        if askers.answer(&outcome) {
+            say_reloaded(outcome);
+        }
+        if !self.reloads.start() {
+            notify(&[sd_notify::NotifyState::Ready]);
         }
     }
 
-    fn reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
-        notify(&[sd_notify::NotifyState::Reloading, monotonic()]);
-        let outcome = self.try_reload(tasks);
-        notify(&[sd_notify::NotifyState::Ready]);
-        outcome
-    }
-
-    fn try_reload(&mut self, tasks: &mut JoinSet<&'static str>) -> Result<Changes, String> {
-        let mut new = (self.surroundings.load)()?.config;
+    fn take_up(
+        &mut self,
+        mut new: Config,
+        tasks: &mut JoinSet<&'static str>,
+    ) -> Result<Changes, String> {
         let owners = prepare::owner_ids(&new.agent.trusted_owners)
             .map_err(|names| AgentError::UnknownOwners(names).to_string())?;
         let changes = Changes::between(&self.config, &new);
         // What only a restart takes up stays as it is, also for the next comparison.
         new.agent.data_dir.clone_from(&self.config.agent.data_dir);
         new.agent.spool.clone_from(&self.config.agent.spool);
+        new.agent.quarantine.clone_from(&self.config.agent.quarantine);
         new.hub.clone_from(&self.config.hub);
         self.owners = owners;
         self.config = new;
@@ -306,6 +403,11 @@ impl Agent {
             let before = self.plugins.get(&name);
             self.set_plugin(config, before.as_deref());
         }
+        // Those that were removed just now may still have a run that is being ended.
+        let current = self.config.plugins.keys().map(PluginName::as_str);
+        let keep: Vec<&str> =
+            current.chain(changes.plugins.removed.iter().map(String::as_str)).collect();
+        self.machine.sweep(&keep);
         if !changes.outputs.is_empty() {
             let config = self.config.clone();
             self.outputs.set(&config, tasks);
@@ -314,7 +416,12 @@ impl Agent {
     }
 
     /// First runs, then what is spooled. Neither is needed for safety: what is on disk stays there.
-    async fn stop(self, mut signals: Signals, mut tasks: JoinSet<&'static str>) {
+    /// What did not get to the disk is an error.
+    async fn stop(
+        self,
+        mut signals: Signals,
+        mut tasks: JoinSet<&'static str>,
+    ) -> Result<(), SpoolError> {
         notify(&[sd_notify::NotifyState::Stopping]);
         let deadline = tokio::time::Instant::now() + self.config.agent.stop_timeout;
         tracing::info!(running = self.exec.live(), "stopping; once more to stop at once");
@@ -333,6 +440,7 @@ impl Agent {
                 tracing::error!("some processes do not die; the agent ends without them");
             }
         }
+        self.machine.sweep(&[]);
         // What ran is with the keeper now, then in the spool's queue; once it is on disk the
         // outputs may have it.
         let (keeper, spool, abandoned) = (self.keeper, self.spool, self.exec.live() > 0);
@@ -344,15 +452,13 @@ impl Agent {
             spool.flush().wait()
         });
         let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
-        tokio::select! {
-            outcome = flushed => if let Ok(Err(error)) = outcome {
-                tracing::error!(error = chain(&error), "the last reports may not be on disk");
-            },
-            () = signals.stop(), if !in_time => {}
+        let saved = tokio::select! {
+            outcome = flushed => outcome.unwrap_or(Err(SpoolError::Gone)),
+            () = signals.stop(), if !in_time => Ok(()),
             () = tokio::time::sleep_until(deadline) => {
-                tracing::error!("the disk did not take the last reports in time");
+                Err(SpoolError::Closed { why: "it did not take them in time".to_owned() })
             }
-        }
+        };
         self.outputs.stop(deadline);
         if in_time {
             tokio::select! {
@@ -366,6 +472,7 @@ impl Agent {
         let socket = admin::socket_path(&self.config.agent.data_dir);
         // A socket that stays behind is removed at the next start.
         let _left = std::fs::remove_file(socket);
+        saved
     }
 }
 
@@ -373,23 +480,32 @@ fn limits(agent: &AgentConfig) -> Limits {
     Limits { concurrency: agent.concurrency, max_running: agent.max_running }
 }
 
-fn spool_options(agent: &AgentConfig) -> spool::Options {
-    let machine_id = std::fs::read_to_string("/etc/machine-id").ok();
-    spool::Options {
-        quota: agent.spool.quota,
-        min_free: agent.spool.min_free,
-        max_age: agent.spool.max_age,
-        commit_interval: agent.spool.commit_interval,
-        machine_id: machine_id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()),
-        ..spool::Options::new(&agent.data_dir)
-    }
-}
-
 fn say_ended(ended: Result<&'static str, tokio::task::JoinError>) {
     match ended {
         Ok(_) => {}
         Err(error) if error.is_cancelled() => {}
         Err(error) => tracing::error!(%error, "a part of the agent ended by a defect"),
+    }
+}
+
+fn say_reloaded(outcome: reloading::Outcome) {
+    match outcome {
+        Ok(changes) => {
+            let (plugins, outputs) = (&changes.plugins, &changes.outputs);
+            tracing::info!(
+                added = plugins.added.len() + outputs.added.len(),
+                changed = plugins.changed.len() + outputs.changed.len(),
+                removed = plugins.removed.len() + outputs.removed.len(),
+                untouched = plugins.kept + outputs.kept,
+                "reloaded"
+            );
+            for what in changes.needs_restart {
+                tracing::warn!("{what} changed: that takes a restart");
+            }
+        }
+        Err(error) => {
+            tracing::error!("the configuration does not load; the old one goes on\n{error}");
+        }
     }
 }
 
@@ -415,6 +531,34 @@ fn monotonic() -> sd_notify::NotifyState<'static> {
     sd_notify::NotifyState::MonotonicUsec(micros)
 }
 
+/// When the agent reports on itself.
+struct Sampler {
+    interval: Option<Duration>,
+    next: tokio::time::Instant,
+}
+
+impl Sampler {
+    fn new(interval: Option<Duration>) -> Self {
+        let soon = interval.map_or(itself::SOON, |interval| interval.min(itself::SOON));
+        Self { interval, next: tokio::time::Instant::now() + soon }
+    }
+
+    /// Takes up a reload; the same interval keeps its phase.
+    fn set(&mut self, interval: Option<Duration>) {
+        if self.interval != interval {
+            *self = Self::new(interval);
+        }
+    }
+
+    /// Resolves with the interval when a sample is due. A sample that was missed is left out.
+    async fn due(&mut self) -> Duration {
+        let Some(interval) = self.interval else { return std::future::pending().await };
+        tokio::time::sleep_until(self.next).await;
+        self.next = (self.next + interval).max(tokio::time::Instant::now());
+        interval
+    }
+}
+
 struct Signals {
     term: Signal,
     int: Signal,
@@ -422,11 +566,11 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(Hangups(hup): Hangups) -> std::io::Result<Self> {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
+            hup,
         })
     }
 

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::config::{AgentConfig, Mode, PluginConfig};
+use crate::config::{Config, Mode, PluginConfig};
 use crate::contract::{ContractError, Judge};
 use crate::exec::{Exec, ExecError, Limits, Next, Settings, Timetable};
 use crate::model::{AgentId, Report};
 
+use super::confine::{ConfineError, Machine, Preparing};
+use super::own;
 use super::plugin::facts;
 use super::prepare::{self, Common, Folders, PrepareError};
 use super::report;
@@ -24,6 +26,9 @@ pub enum TrialError {
     /// The declared contract cannot hold.
     #[error("the plugin's contract cannot be used")]
     Contract(#[source] ContractError),
+    /// It cannot be run as it asks to be.
+    #[error("the plugin cannot be run as its configuration asks")]
+    Confine(#[source] ConfineError),
     /// Its folders could not be made.
     #[error("cannot make the plugin's folders ready")]
     Prepare(#[source] PrepareError),
@@ -59,25 +64,42 @@ pub struct Trials {
     mode: Mode,
     /// Of a long-lived plugin: whether it has been started.
     begun: bool,
+    notes: Vec<String>,
+    machine: Machine,
     _scratch: Scratch,
+}
+
+impl Drop for Trials {
+    fn drop(&mut self) {
+        self.machine.sweep(&[]);
+    }
 }
 
 impl Trials {
     /// Gets ready. `scratch` is an empty folder of the caller's for the copy of the state.
     pub fn new(
         plugin: &PluginConfig,
-        agent: &AgentConfig,
+        config: &Config,
         owners: &[u32],
         scratch: Scratch,
     ) -> Result<Self, TrialError> {
+        let agent = &config.agent;
         let contract = plugin.contract().map_err(TrialError::Contract)?;
         let name = plugin.name.as_str();
-        let folders = Folders::of(&scratch.0, name);
-        folders.write(&plugin.settings.to_json()).map_err(TrialError::Prepare)?;
-        copy_state(&Folders::of(&agent.data_dir, name).state, &folders.state)
-            .map_err(TrialError::State)?;
         let agent_id = AgentId::new();
-        let spec = Arc::new(prepare::spec(plugin, &Common { agent: agent_id, owners }, &folders));
+        let machine = Machine::this(agent_id.to_string(), Preparing::MakeReady);
+        let plan =
+            machine.plan(plugin, &config.plugins, &scratch.0).map_err(TrialError::Confine)?;
+        let folders = Folders::of(&scratch.0, name, plan.owner);
+        folders.write(&plugin.settings.to_json()).map_err(TrialError::Prepare)?;
+        copy_state(&Folders::of(&agent.data_dir, name, None).state, &folders.state)
+            .and_then(|()| match plan.owner {
+                Some(owner) => own::give(&folders.state, owner),
+                None => Ok(()),
+            })
+            .map_err(TrialError::State)?;
+        let common = Common { agent: agent_id, owners };
+        let spec = Arc::new(prepare::spec(plugin, &common, &folders, &plan));
         let (send, runs) = mpsc::channel();
         let settings = Settings {
             limits: Limits { concurrency: 1, max_running: 1 },
@@ -90,8 +112,25 @@ impl Trials {
         let judge = Judge::new(Arc::new(contract), plugin.tags.clone());
         let facts = facts(plugin, agent);
         let exec = Arc::new(exec);
+        let notes = plan.notes;
         let mode = plugin.mode;
-        Ok(Self { exec, runs, spec, judge, facts, mode, begun: false, _scratch: scratch })
+        Ok(Self {
+            exec,
+            runs,
+            spec,
+            judge,
+            facts,
+            mode,
+            begun: false,
+            notes,
+            machine,
+            _scratch: scratch,
+        })
+    }
+
+    /// What the plugin asks for and this machine does in part or not at all.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What ends the run at hand from another thread: it is reported as stopped.
@@ -144,7 +183,7 @@ impl Trials {
 
     fn judge(&mut self, run: crate::exec::Run) -> Trial {
         let (stdout, stderr) = (run.stdout.clone(), run.stderr.clone());
-        let report = report::report(run, &mut self.judge, &self.facts);
+        let report = report::report(run, &mut self.judge, &self.facts).report;
         Trial { stdout, stderr, report }
     }
 }

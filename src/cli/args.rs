@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::{MetricType, RejectionCode};
+use crate::model::{MetricType, RejectionCode, Timestamp};
 
 /// Runs any program as a metrics plugin, checks what it prints and loses none of it.
 #[derive(Debug, Parser)]
@@ -103,6 +103,9 @@ pub(crate) enum Command {
     /// What waits on disk
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// What was refused, to look at and to replay
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// Run the hub on its own
     #[cfg(feature = "hub")]
     Hub(HubArgs),
@@ -257,6 +260,77 @@ pub(crate) enum SpoolCommand {
     Verify {
         #[command(flatten)]
         config: ConfigArgs,
+    },
+}
+
+/// Which things in quarantine; all that is given must fit.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PickArgs {
+    /// Only these
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<i64>,
+    /// Only this plugin's
+    #[arg(long, value_name = "PLUGIN")]
+    pub(crate) plugin: Option<String>,
+    /// Only with this code
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<String>,
+    /// Only what came in since: a time, or how long ago
+    #[arg(long, value_name = "TIME", value_parser = super::quarantine::since)]
+    pub(crate) since: Option<Timestamp>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// List what is there, oldest first
+    Ls {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        pick: PickArgs,
+        /// At most this many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all that is known of single items, what was printed included
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Which
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<i64>,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Judge again, by the configuration as it is now, and send on what is accepted
+    Replay {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        pick: PickArgs,
+        /// Everything
+        #[arg(long)]
+        all: bool,
+        /// Print what became of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Drop for good
+    Drop {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        pick: PickArgs,
+        /// Everything
+        #[arg(long)]
+        all: bool,
+        /// Print how much that was as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -1,4 +1,5 @@
-use crate::agent::prepare::owner_ids;
+use crate::agent::confine::{Machine, Preparing};
+use crate::agent::prepare::{check_trust, owner_ids};
 use crate::config::{Env, OutputConfig, PluginState};
 use crate::exec::trust;
 
@@ -14,6 +15,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let env = Env::system();
     let source = load::source(&args.config, &env)?;
     let loaded = load::load(&source, &env, Place::from(&args.config))?;
+    // Cgroups are looked at under no agent's name.
+    let machine = Machine::this(String::new(), Preparing::Look);
     let mut findings = 0_u64;
     let mut say = |good: bool, what: &str, text: &str| {
         findings += u64::from(!good);
@@ -43,13 +46,18 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             PluginState::Skipped { why } => say(true, &what, &format!(" (skipped here: {why})")),
             PluginState::Broken { why } => say(false, &what, &format!(": {why}")),
             PluginState::Ready => {
-                let refused = trust::check_path(&plugin.command.program, &owners)
+                let plan = machine.plan(plugin, &config.plugins, &config.agent.data_dir);
+                let refused = check_trust(plugin, &owners)
                     .err()
                     .map(|error| chain(&error))
-                    .or_else(|| plugin.contract().err().map(|error| error.to_string()));
+                    .or_else(|| plugin.contract().err().map(|error| error.to_string()))
+                    .or_else(|| plan.as_ref().err().map(|error| chain(error)));
                 match refused {
                     None => say(true, &what, ""),
                     Some(why) => say(false, &what, &format!(": {why}")),
+                }
+                for note in plan.map_or_else(|_| Vec::new(), |plan| plan.notes) {
+                    let _closed = print::data(format!("{} {what}: {note}", paint(ODD, "note")));
                 }
             }
         }

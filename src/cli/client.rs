@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::agent::admin::{Refusal, socket_path};
-
+use crate::deliver::client_builder;
 use crate::model::chain;
 
 use super::exit::{Exit, Failure};
@@ -27,6 +27,17 @@ pub(crate) fn ask(
     method: reqwest::Method,
     path: &str,
 ) -> Result<Vec<u8>, Failure> {
+    send(data_dir, method, path, None, PATIENCE)
+}
+
+/// The same, with a body of JSON, for what may take as long as `patience`. Where no agent listens the exit code is [`Exit::Unreachable`].
+pub(crate) fn send(
+    data_dir: &Path,
+    method: reqwest::Method,
+    path: &str,
+    json: Option<Vec<u8>>,
+    patience: Duration,
+) -> Result<Vec<u8>, Failure> {
     let socket = socket_path(data_dir);
     let unreachable = |why: &str| {
         let text = format!(
@@ -38,18 +49,16 @@ pub(crate) fn ask(
     if !socket.exists() {
         return Err(unreachable("there is no such socket"));
     }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "no redirects or retries are possible on the agent's own socket"
-    )]
-    let client = reqwest::Client::builder()
+    let client = client_builder()
         .unix_socket(socket.as_path())
-        .timeout(PATIENCE)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
+        .no_proxy()
+        .timeout(patience)
         .build()
         .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
-    let request = client.request(method, format!("http://agent{path}"));
+    let mut request = client.request(method, format!("http://agent{path}"));
+    if let Some(json) = json {
+        request = request.header("Content-Type", "application/json").body(json);
+    }
     let (status, body) = block_on(async {
         let reply = request.send().await.map_err(|e| chain(&e.without_url()))?;
         let status = reply.status();

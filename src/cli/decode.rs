@@ -36,6 +36,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
         stderr: Vec::new(),
         skipped: 0,
         leftovers: 0,
+        limit: None,
         part: None,
         notes: Vec::new(),
     };
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
         format,
         buffering: String::new(),
     };
-    let report = report(run, &mut judge, &facts);
+    let report = report(run, &mut judge, &facts).report;
     let text =
         serde_json::to_string(&report).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
     // A reader that went away has seen enough.

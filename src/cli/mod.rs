@@ -15,6 +15,7 @@ mod hub;
 mod load;
 mod new;
 mod print;
+mod quarantine;
 mod report;
 mod run;
 mod running;
@@ -25,12 +26,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::exec::NotLaunched;
+
 use args::{Cli, Command};
 use exit::{Exit, Failure};
 use print::{BAD, paint};
 
 /// Parses the command line, does what it says, and gives the exit code.
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == crate::exec::LAUNCH_WORD) {
+        return launch();
+    }
     let cli = Cli::parse();
     let stderr = match print::Background::start() {
         Ok(stderr) => stderr,
@@ -57,6 +63,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The launcher: this process is to become a plugin, as an agent ordered. It comes before everything
+/// else, because every run of such a plugin goes this way.
+fn launch() -> ExitCode {
+    let Err(error) = crate::exec::launch();
+    if let NotLaunched::NoAgent(_) = error {
+        print::talk(format!("error: {error}"));
+        return Exit::Usage.into();
+    }
+    Exit::Internal.into()
+}
+
 fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Run(args) => run::run(args, &cli.talk, stderr),
@@ -71,6 +88,7 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Status { config, json } => running::status(config, *json),
         Command::Reload { config } => running::reload(config),
         Command::Spool(command) => spool::run(command),
+        Command::Quarantine(command) => quarantine::run(command),
         #[cfg(feature = "hub")]
         Command::Hub(args) => hub::run(args),
         Command::Completions { shell } => Ok(docs::completions(*shell)),

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use crate::agent::{Agent, AgentError, Embedded, Surroundings};
+use crate::agent::{Agent, AgentError, Embedded, Hangups, Surroundings};
 use crate::config::{Color, Env, Loaded, Scripts, Source};
 use crate::deliver::Endpoint;
 use crate::exec::ExecError;
@@ -18,6 +18,17 @@ pub(crate) fn run(
     talk: &Talk,
     stderr: &print::Background,
 ) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // SQLite, files and nothing else; each thread costs memory.
+        .max_blocking_threads(8)
+        .build()
+        .map_err(|e| Failure::new(Exit::Internal, format!("no runtime: {e}")))?;
+    // Before anything that takes time: until then a signal to reload ends the process.
+    let hangups = {
+        let _entered = runtime.enter();
+        Hangups::listen().map_err(|e| failure(&AgentError::Signals(e)))?
+    };
     let env = Env::system();
     let place = Place::from(&args.config);
     let source = if args.scripts.is_empty() {
@@ -50,17 +61,11 @@ pub(crate) fn run(
         Ok(loaded)
     };
     let surroundings = Surroundings {
-        load: Box::new(reload),
+        load: std::sync::Arc::new(reload),
         on_report: run_lines(talk, stderr),
         embedded: hub.enabled.then_some(Embedded { endpoint: endpoint_seen }),
         stdout: || -> Box<dyn Write + Send> { Box::new(std::io::stdout()) },
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // SQLite, files and nothing else; each thread costs memory.
-        .max_blocking_threads(8)
-        .build()
-        .map_err(|e| Failure::new(Exit::Internal, format!("no runtime: {e}")))?;
     let agent = {
         let _entered = runtime.enter();
         Agent::new(loaded.config, surroundings).map_err(|e| failure(&e))?
@@ -68,7 +73,7 @@ pub(crate) fn run(
     let ended = runtime.block_on(async move {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let agent = async move {
-            let ended = agent.run().await;
+            let ended = agent.run(hangups).await;
             stop.send_replace(true);
             ended
         };
@@ -111,18 +116,25 @@ fn override_listen(loaded: &mut Loaded, args: &RunArgs) {
 
 fn failure(error: &AgentError) -> Failure {
     let exit = match error {
-        AgentError::Spool(_) => Exit::Disk,
+        AgentError::Spool(_) | AgentError::Unsaved(_) => Exit::Disk,
         AgentError::UnknownOwners(_) => Exit::Config,
         AgentError::Exec(ExecError::Start { .. })
         | AgentError::Keeper(_)
         | AgentError::Signals(_) => Exit::Internal,
     };
     let mut failure = Failure::from_error(exit, error);
-    if matches!(error, AgentError::Spool(SpoolError::InUse { .. })) {
-        failure
-            .text
-            .push_str("\n\nhint: `--sandbox` runs a second agent beside it, with its own data");
-    }
+    let hint = match error {
+        AgentError::Spool(SpoolError::InUse { .. }) => {
+            "`--sandbox` runs a second agent beside it, with its own data"
+        }
+        AgentError::Spool(SpoolError::Folder { .. } | SpoolError::Lock { .. }) => {
+            "the user that runs the agent must be able to write there; `[agent] data_dir` names \
+             another folder"
+        }
+        _ => return failure,
+    };
+    failure.text.push_str("\n\nhint: ");
+    failure.text.push_str(hint);
     failure
 }
 

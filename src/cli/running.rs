@@ -53,7 +53,8 @@ pub(crate) fn reload(args: &ConfigArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+/// Reads what the agent answered.
+pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| {
         let text = format!("the agent's answer cannot be read ({error}); is it another version?");
         Failure::new(Exit::Internal, text)
@@ -71,6 +72,29 @@ fn show(status: &Status) -> String {
         agent.started,
         agent.running
     )];
+    if let Some(rss) = agent.rss {
+        let late = agent.lag_p99.map_or_else(String::new, |lag| {
+            format!(", 99 of 100 runs start within {}", print::seconds(lag))
+        });
+        lines.push(format!(
+            "  memory {}, CPU {}{late}",
+            print::bytes(rss),
+            print::seconds(agent.cpu.unwrap_or_default())
+        ));
+    }
+    if agent.quarantine_items > 0 {
+        lines.push(format!(
+            "  quarantine {}, {}: `talaia quarantine ls`",
+            print::count(agent.quarantine_items, "item"),
+            print::bytes(agent.quarantine_bytes)
+        ));
+    }
+    if status.leaks > 0 {
+        lines.push(paint(
+            BAD,
+            format!("  {} that cannot be killed", print::count(status.leaks, "process")),
+        ));
+    }
     if let Some(error) = &agent.spool_error {
         lines.push(paint(BAD, format!("the spool cannot be written: {error}")));
     }
@@ -89,6 +113,14 @@ fn plugin_line(name: &str, plugin: &PluginStatus, width: usize) -> String {
         "  {name:<width$}  {} runs, {} skipped, {} accepted, {} refused",
         plugin.runs, plugin.skipped, plugin.accepted, refused
     );
+    if refused > 0 {
+        let codes: Vec<String> = plugin
+            .rejected
+            .iter()
+            .map(|(code, count)| format!("{count} {}", clean(code)))
+            .collect();
+        line.push_str(&format!(" ({})", codes.join(", ")));
+    }
     if let Some(why) = &plugin.why {
         line.push_str(&format!(" — {}", paint(BAD, format!("{}: {}", plugin.state, clean(why)))));
     } else if let Some(last) = &plugin.last {
@@ -122,6 +154,9 @@ fn output_line(name: &str, output: &OutputStatus, width: usize) -> String {
         output.delivered,
         output.spooled
     );
+    if output.spooled > 0 && output.oldest_age >= 1.0 {
+        line.push_str(&format!(" (for {})", print::seconds(output.oldest_age)));
+    }
     for (reason, count) in &output.evicted {
         line.push_str(&paint(BAD, format!(", {count} lost ({reason})")));
     }

@@ -39,9 +39,10 @@ fn status(spool: &Inspector, json: bool) -> Result<Exit, Failure> {
     }
     out(format!("{} {}", paint(STRONG, "spool"), status.path.display()));
     out(format!(
-        "  {} waiting, file {}, quarantine {}",
+        "  {} waiting, file {}, quarantine {} ({})",
         print::bytes(status.live_bytes),
         print::bytes(status.file_bytes),
+        print::count(status.quarantine_items, "item"),
         print::bytes(status.quarantine_bytes)
     ));
     let oldest = status.oldest.map_or_else(|| "none".to_owned(), |seq| seq.to_string());

@@ -3,10 +3,9 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::prepare::owner_ids;
-use crate::agent::trial::{Scratch, Trial, Trials};
+use crate::agent::prepare::{check_trust, owner_ids};
+use crate::agent::trial::{Scratch, Trial, TrialError, Trials};
 use crate::config::{Config, Env, Mode, PluginConfig, PluginState, Scripts, Source};
-use crate::exec::trust;
 use crate::model::{Outcome, PluginName, chain};
 
 use super::args::TestArgs;
@@ -35,8 +34,17 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
     let temp = env.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     let scratch = Scratch::new(&temp)
         .map_err(|e| Failure::new(Exit::Disk, format!("no folder in {}: {e}", temp.display())))?;
-    let mut trials = Trials::new(&plugin, &config.agent, &owners, scratch)
-        .map_err(|e| Failure::from_error(Exit::Config, &e))?;
+    let mut trials = Trials::new(&plugin, &config, &owners, scratch).map_err(|e| {
+        let exit = match e {
+            // As the service would: the plugin does not run.
+            TrialError::Confine(_) => Exit::Finding,
+            _ => Exit::Config,
+        };
+        Failure::from_error(exit, &e)
+    })?;
+    for note in trials.notes() {
+        print::talk(format!("note: {note}"));
+    }
     stop_on_signal(trials.stopper());
     if plugin.mode != Mode::Interval {
         return watch(args, &plugin, &mut trials);
@@ -202,7 +210,7 @@ fn find(args: &TestArgs, env: &Env) -> Result<(Config, PluginConfig), Failure> {
     let plugin = loaded.config.plugins.values().next().cloned();
     let plugin = plugin.ok_or_else(|| Failure::new(Exit::Usage, "there is no such program"))?;
     if let PluginState::Ready = plugin.state
-        && let Err(error) = trust::check_path(&plugin.command.program, &[])
+        && let Err(error) = check_trust(&plugin, &[])
     {
         let text = format!("{}: not run: {}", plugin.name, chain(&error));
         return Err(Failure::new(Exit::Finding, text));

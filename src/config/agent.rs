@@ -8,10 +8,14 @@ use std::time::Duration;
 use super::diagnostic::Diagnostic;
 use super::env::DEFAULT_PATH;
 use super::plugin::environment;
-use super::raw::{RawAgent, RawHub, RawSpool};
+use super::raw::{RawAgent, RawHub, RawQuarantine, RawSpool};
 use super::read::{At, Size};
 use super::resolve::Cx;
+use super::values::SpanOrOff;
 use crate::model::{Secret, Tags};
+
+/// The name under which the agent reports on itself; no plugin may have it.
+pub const SELF_PLUGIN: &str = "talaia";
 
 /// The agent itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +40,19 @@ pub struct AgentConfig {
     pub env: BTreeMap<String, Secret>,
     /// What is kept on disk.
     pub spool: SpoolConfig,
+    /// What is kept of what was refused.
+    pub quarantine: QuarantineConfig,
+    /// How often the agent reports on itself; `None` for never.
+    pub self_metrics: Option<Duration>,
+}
+
+/// What is kept of refused records and reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineConfig {
+    /// Most bytes.
+    pub quota: u64,
+    /// Longest age.
+    pub max_age: Duration,
 }
 
 /// What is kept on disk until every output has it.
@@ -96,7 +113,30 @@ pub(super) fn agent(raw: Option<&RawAgent>, cx: &mut Cx<'_>) -> AgentConfig {
         path: search_path(raw.path.as_ref(), cx),
         env,
         spool: spool(raw.spool.as_ref().map(|at| &at.value), cx),
+        quarantine: quarantine(raw.quarantine.as_ref().map(|at| &at.value), cx),
+        self_metrics: self_metrics(raw.self_metrics.as_ref(), cx),
     }
+}
+
+fn quarantine(raw: Option<&RawQuarantine>, cx: &mut Cx<'_>) -> QuarantineConfig {
+    let empty = RawQuarantine::default();
+    let raw = raw.unwrap_or(&empty);
+    let week = Duration::from_hours(7 * 24);
+    QuarantineConfig {
+        quota: size(raw.quota.as_ref(), 0, 16 * MIB, cx),
+        max_age: cx.duration(raw.max_age.as_ref(), Duration::from_secs(1), week),
+    }
+}
+
+fn self_metrics(raw: Option<&At<SpanOrOff>>, cx: &mut Cx<'_>) -> Option<Duration> {
+    let every = match raw {
+        None => None,
+        Some(At { value: SpanOrOff::Off, .. }) => return None,
+        Some(At { value: SpanOrOff::Every(span), place }) => {
+            Some(At { value: *span, place: place.clone() })
+        }
+    };
+    Some(cx.duration(every.as_ref(), Duration::from_secs(1), Duration::from_mins(1)))
 }
 
 fn host(raw: &RawAgent, cx: &mut Cx<'_>) -> String {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use crate::model::{Runner, SHEBANG, Unstartable, shebang};
+
 /// What is started for a run, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -72,106 +74,42 @@ pub(super) fn inspect(program: &Path, path: &str) -> Result<(), Fault> {
     }
     // What may be executed need not be readable; then the system is the one to judge.
     let Ok(file) = File::open(program) else { return Ok(()) };
-    let mut head = Vec::with_capacity(256);
-    if file.take(256).read_to_end(&mut head).is_err() {
+    let mut head = Vec::with_capacity(SHEBANG);
+    if file.take(SHEBANG as u64).read_to_end(&mut head).is_err() {
         return Ok(());
     }
-    first_line(&head, &shown.to_string(), path)
+    first_line(&head, path).map_err(|why| fault(why.message(shown), why.help(program.display())))
 }
 
 /// Judges the first bytes of an executable.
-fn first_line(head: &[u8], shown: &str, path: &str) -> Result<(), Fault> {
-    if head.is_empty() {
-        return Err(fault(format!("`{shown}` is empty"), "write the plugin"));
+fn first_line(head: &[u8], path: &str) -> Result<(), Unstartable> {
+    let Runner::Interpreter { path: interpreter, command } = shebang(head)? else { return Ok(()) };
+    if !Path::new(&interpreter).is_file() {
+        return Err(Unstartable::Missing(interpreter));
     }
-    let Some(rest) = head.strip_prefix(b"#!") else {
-        // ELF, or something that the system has a handler for.
-        if head.contains(&0) {
-            return Ok(());
-        }
-        let bom = head.starts_with(b"\xef\xbb\xbf#!");
-        return Err(if bom {
-            fault(
-                format!("`{shown}` begins with a byte order mark"),
-                "save it as UTF-8 without one",
-            )
-        } else {
-            fault(
-                format!("`{shown}` does not say what it is written in"),
-                "make its first line `#!/bin/sh`, or that of its interpreter",
-            )
-        });
-    };
-    let line = rest.split(|b| *b == b'\n').next().unwrap_or_default();
-    if line.ends_with(b"\r") {
-        return Err(fault(
-            format!(
-                "the first line of `{shown}` ends as on Windows, so its interpreter is not found"
-            ),
-            format!("sed -i 's/\\r$//' {shown}"),
-        ));
-    }
-    let line = String::from_utf8_lossy(line);
-    let mut words = line.split_ascii_whitespace();
-    let Some(interpreter) = words.next() else {
-        return Err(fault(
-            format!("the first line of `{shown}` names no interpreter"),
-            "make it `#!/bin/sh`, or that of its interpreter",
-        ));
-    };
-    if !Path::new(interpreter).is_file() {
-        return Err(fault(
-            format!("`{shown}` needs `{interpreter}`, which is not here"),
-            format!("install it, or correct the first line of {shown}"),
-        ));
-    }
-    if !interpreter.ends_with("/env") {
-        return Ok(());
-    }
-    // `env` takes options and assignments before the command.
-    let Some(command) = words.find(|w| !w.starts_with('-') && !w.contains('=')) else {
-        return Ok(());
-    };
+    let Some(command) = command else { return Ok(()) };
     let there = if command.contains('/') {
-        Path::new(command).is_file()
+        Path::new(&command).is_file()
     } else {
-        find(command, path).is_some()
+        find(&command, path).is_some()
     };
-    if there {
-        return Ok(());
-    }
-    Err(fault(
-        format!("`{shown}` needs `{command}`, which is not in {path}"),
-        format!("install {command}, or set `[agent] path`"),
-    ))
+    if there { Ok(()) } else { Err(Unstartable::NotOnPath { command, path: path.to_owned() }) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judge(head: &str) -> Result<(), String> {
-        first_line(head.as_bytes(), "x", "/usr/bin:/bin").map_err(|fault| fault.message)
-    }
-
     #[test]
-    fn first_lines_are_judged() {
-        assert_eq!(judge("#!/bin/sh\necho"), Ok(()));
-        assert_eq!(judge("#! /bin/sh -e\n"), Ok(()));
-        assert_eq!(judge("#!/usr/bin/env sh\n"), Ok(()));
-        assert_eq!(judge("#!/usr/bin/env -S A=1 sh -e\n"), Ok(()));
-        assert_eq!(judge("\u{7f}ELF\0\0"), Ok(()));
-        for bad in [
-            "",
-            "echo hi\n",
-            "#!\n",
-            "#!/bin/sh\r\necho",
-            "\u{feff}#!/bin/sh\n",
-            "#!/no/such/interpreter\n",
-            "#!/usr/bin/env no-such-interpreter\n",
-        ] {
-            assert!(judge(bad).is_err(), "{bad:?}");
+    fn what_a_first_line_names_must_be_there() {
+        let judge = |head: &str| first_line(head.as_bytes(), "/usr/bin:/bin");
+        for good in ["#!/bin/sh\necho", "#!/usr/bin/env -S A=1 sh -e\n", "\u{7f}ELF\0\0"] {
+            assert_eq!(judge(good), Ok(()), "{good:?}");
         }
+        assert_eq!(judge("#!/no/such\n"), Err(Unstartable::Missing("/no/such".to_owned())));
+        let missing = judge("#!/usr/bin/env no-such-interpreter\n");
+        assert!(matches!(missing, Err(Unstartable::NotOnPath { .. })), "{missing:?}");
+        assert_eq!(judge(""), Err(Unstartable::Empty));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::read::{At, Found, Named, Read as _, Span};
 use super::resolve::Cx;
 use super::resolve_plugin::{Around, Definition, normal, plugin};
 use super::values::{RawCommand, SecretSource};
-use super::{Config, Loaded, Origin, agent};
+use super::{Config, Loaded, Origin, SELF_PLUGIN, agent};
 use crate::model::{InvalidName, PluginName, nearest_name};
 
 /// Where a config is.
@@ -372,6 +372,14 @@ impl Loading<'_> {
         let around = Around { agent: &agent, output_keys: &output_keys };
         let mut plugins = BTreeMap::new();
         let mut origins = BTreeMap::new();
+        if let Some(def) = self.plugins.values().find(|def| def.name.as_str() == SELF_PLUGIN) {
+            self.cx.found.push(
+                Diagnostic::error(format!("the name `{SELF_PLUGIN}` is taken"))
+                    .at(&def.place)
+                    .label("the agent reports on itself under this name")
+                    .help("give the plugin another name"),
+            );
+        }
         for def in self.plugins.values() {
             if let Some(resolved) = plugin(def, &around, &mut self.files, &mut self.cx) {
                 let (path, line) = self.cx.sources.line(&def.place);
@@ -455,8 +463,15 @@ fn is_program(path: &Path) -> bool {
 /// Reads a file of the config.
 fn read_text(path: &Path) -> Result<String, Diagnostic> {
     let shown = path.display();
-    let bytes = std::fs::read(path)
-        .map_err(|e| Diagnostic::error(format!("cannot read the config file `{shown}`: {e}")))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        let wrong = Diagnostic::error(format!("cannot read the config file `{shown}`: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                wrong.help("let the user that runs talaia read it, and enter the folders above it")
+            }
+            _ => wrong,
+        }
+    })?;
     String::from_utf8(bytes).map_err(|e| {
         let bytes = e.as_bytes();
         let help = if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {

@@ -15,7 +15,9 @@
 //! and does not check a plugin's JSON Schema beyond being JSON.
 
 mod agent;
+mod choices;
 mod command;
+mod confinement;
 mod diagnostic;
 mod env;
 mod json;
@@ -24,9 +26,11 @@ mod node;
 mod output;
 mod pattern;
 mod plugin;
+mod proxy;
 mod raw;
 mod read;
 mod resolve;
+mod resolve_confinement;
 mod resolve_plugin;
 mod schema;
 mod secrets;
@@ -37,18 +41,17 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use agent::{AgentConfig, HubConfig, SpoolConfig};
+pub use agent::{AgentConfig, HubConfig, QuarantineConfig, SELF_PLUGIN, SpoolConfig};
+pub use choices::{Compression, Leftovers, Start, Stdin};
 pub use command::Command;
+pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, User};
 pub use load::{Scripts, Source, load};
 pub use node::Place;
-pub use output::{
-    Compression, EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, Proxy, Start, TalaiaOutput,
-};
-pub use plugin::{
-    Format, Leftovers, Mode, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing,
-};
+pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, TalaiaOutput};
+pub use plugin::{Mode, PluginConfig, PluginState, SchemaFile, Settings, Timing};
+pub use proxy::Proxy;
 pub use schema::{schema, schema_text};
 
 use crate::model::PluginName;

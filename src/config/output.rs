@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::agent::size;
+use super::choices::{Compression, Start};
 use super::diagnostic::Diagnostic;
+use super::proxy::{self, Proxy};
 use super::raw::{RawFile, RawOutput, RawTalaia};
-use super::read::{At, Named, words};
+use super::read::{At, Named};
 use super::resolve::Cx;
 use super::secrets;
-use super::values::{EnvText, RawProxy};
 use crate::model::{Secret, is_name, nearest_name};
 
 /// The name of the output to the embedded hub, which no other output may have.
@@ -58,17 +59,6 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
-/// How uploads leave the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Proxy {
-    /// As the environment's `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
-    Environment,
-    /// Straight.
-    None,
-    /// By this proxy; the address may hold a password.
-    Address(Secret),
-}
-
 /// A file of reports, one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileOutput {
@@ -80,28 +70,6 @@ pub struct FileOutput {
     pub keep: u32,
     /// Where it begins when it is new.
     pub start: Start,
-}
-
-words! {
-    /// How uploads are compressed.
-    pub Compression {
-        /// Zstandard.
-        Zstd = "zstd",
-        /// gzip.
-        Gzip = "gzip",
-        /// Not at all.
-        None = "none",
-    }
-}
-
-words! {
-    /// Where a new output begins.
-    pub Start {
-        /// With what comes from now on.
-        Now = "now",
-        /// With the oldest report still kept.
-        Oldest = "oldest",
-    }
 }
 
 /// Resolves one output; `None` when an error was recorded that leaves nothing to show.
@@ -184,7 +152,7 @@ fn talaia(hub: &RawTalaia, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) -> Optio
     let resolved = (
         cx.duration(hub.interval.as_ref(), second / 10, 10 * second),
         cx.duration(hub.timeout.as_ref(), second, 30 * second),
-        proxy(hub.proxy.as_ref(), cx),
+        proxy::resolve(hub.proxy.as_ref(), url.as_deref(), &raw.place, cx),
     );
     let (interval, timeout, proxy) = resolved;
     Some(TalaiaOutput {
@@ -239,13 +207,7 @@ fn address(at: &At<String>, cx: &mut Cx<'_>) -> Option<String> {
         cx.found.push(wrong(why));
         return None;
     }
-    let host = url.host_str().unwrap_or_default();
-    let loopback = host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback());
-    if url.scheme() == "http" && !loopback {
+    if url.scheme() == "http" && !proxy::is_this_machine(&url) {
         cx.found.push(
             Diagnostic::warning("the key and the reports travel unencrypted")
                 .at(&at.place)
@@ -253,41 +215,6 @@ fn address(at: &At<String>, cx: &mut Cx<'_>) -> Option<String> {
         );
     }
     Some(at.value.trim_end_matches('/').to_owned())
-}
-
-fn proxy(raw: Option<&At<RawProxy>>, cx: &mut Cx<'_>) -> Proxy {
-    let Some(at) = raw else { return Proxy::Environment };
-    let address = match &at.value {
-        RawProxy::Switch(true) => return Proxy::Environment,
-        RawProxy::Switch(false) => return Proxy::None,
-        RawProxy::Address(EnvText::Secret(source)) => match secrets::fetch(source, cx) {
-            Ok(secret) => secret,
-            Err(diagnostic) => {
-                cx.found.push(diagnostic);
-                return Proxy::None;
-            }
-        },
-        RawProxy::Address(EnvText::Text(text)) => {
-            if reqwest::Url::parse(text).is_ok_and(|url| url.password().is_some()) {
-                cx.found.push(
-                    Diagnostic::error("a password is never written in the config itself")
-                        .at(&at.place)
-                        .help("name where the whole address is kept: `proxy = { file = \"/etc/talaia/proxy\" }`"),
-                );
-            }
-            Secret::new(text.as_str())
-        }
-    };
-    let good = reqwest::Url::parse(address.expose())
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
-    if !good {
-        cx.found.push(
-            Diagnostic::error("this is not the address of a proxy")
-                .at(&at.place)
-                .help("write it like `http://proxy.example.org:3128`"),
-        );
-    }
-    Proxy::Address(address)
 }
 
 fn file_output(file: &RawFile, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) -> Option<FileOutput> {

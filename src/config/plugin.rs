@@ -5,17 +5,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-
+use super::choices::{Leftovers, Stdin};
 use super::command::Command;
+use super::confinement::Confinement;
 use super::diagnostic::Diagnostic;
-use super::node::Node;
-use super::read::{At, Found, Read, Table, not_one_of, words};
+use super::read::{At, Table};
 use super::resolve::Cx;
 use super::secrets;
-use super::values::{EnvText, later_version};
+use super::values::EnvText;
 use crate::contract::{Contract, ContractError, Declared, Strictness};
-use crate::model::{PluginKey, PluginName, Secret, Tags};
+use crate::model::{Format, PluginKey, PluginName, Secret, Tags};
 use crate::schedule::{Cron, Every, Schedule};
 
 /// One plugin. Equal to another exactly when a reload need not touch it.
@@ -57,6 +56,8 @@ pub struct PluginConfig {
     pub schema: Option<SchemaFile>,
     /// Most bytes of standard output that are read.
     pub stdout_limit: u64,
+    /// As whom it runs and what the system holds it to.
+    pub confinement: Confinement,
 }
 
 impl PluginConfig {
@@ -135,88 +136,6 @@ impl Timing {
             Self::Cron(_) => None,
             Self::Own(pace) => *pace,
         }
-    }
-}
-
-/// What a plugin prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// The native JSON.
-    Json,
-}
-
-/// Formats that this version does not read yet.
-const LATER_FORMATS: [&str; 11] = [
-    "nagios",
-    "prometheus",
-    "influx",
-    "munin",
-    "graphite",
-    "opentsdb",
-    "mackerel",
-    "checkmk",
-    "netdata",
-    "newrelic",
-    "value",
-];
-
-impl Format {
-    /// The word in the config.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-        }
-    }
-}
-
-impl Read for Format {
-    fn read(node: &Node, found: &mut Found) -> Option<Self> {
-        match node.text() {
-            Some("json") => Some(Self::Json),
-            Some(later) if LATER_FORMATS.contains(&later) => {
-                found.push(later_version(&format!("plugins of format `{later}`"), &node.place));
-                None
-            }
-            _ => {
-                not_one_of(node, &["json"], found);
-                None
-            }
-        }
-    }
-}
-
-impl JsonSchema for Format {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Format".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "title": "Format",
-            "description": "What the plugin prints: the native JSON. More formats come in later versions.",
-            "enum": ["json"]
-        })
-    }
-}
-
-words! {
-    /// What a plugin finds on its standard input.
-    pub Stdin {
-        /// Its settings, as a file.
-        Config = "config",
-        /// Nothing.
-        Null = "null",
-        /// A pipe that stays open.
-        Open = "open",
-    }
-}
-
-words! {
-    /// What happens to processes that a run leaves behind.
-    pub Leftovers {
-        /// They are killed and counted.
-        Kill = "kill",
-        /// They are left alone.
-        Keep = "keep",
     }
 }
 

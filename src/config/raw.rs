@@ -3,15 +3,15 @@
 
 use schemars::JsonSchema;
 
+use super::choices::{Compression, Leftovers, Start, Stdin};
 use super::diagnostic::Diagnostic;
 use super::node::{Kind, Node};
-use super::output::{Compression, Start};
-use super::plugin::{Format, Leftovers, Stdin};
 use super::read::{At, Found, Read, Size, Span, Table, not_one_of, section};
 use super::values::{
     EnvText, FileWord, Mark, MetricWord, OneOrMore, RawCommand, RawMode, RawProxy, RawTrigger,
-    SecretSource, Settings, StdoutWord, TalaiaWord, later_version,
+    SecretSource, Settings, SpanOrOff, StdoutWord, TalaiaWord, later_version,
 };
+use crate::model::Format;
 
 section! {
     /// The config of a Talaia agent, in TOML or as the same tree in JSON.
@@ -76,6 +76,26 @@ section! {
         /// What is kept on disk until every output has it.
         #[schemars(title = "Spool", example = serde_json::json!({"quota": "256MiB"}))]
         spool: RawSpool,
+        /// What is kept of refused records and reports, to look at and to replay.
+        #[schemars(title = "Quarantine", example = serde_json::json!({"quota": "16MiB", "max_age": "7d"}))]
+        quarantine: RawQuarantine,
+        /// How often the agent reports on itself as plugin `talaia`, or `false` for never. Default:
+        /// 60s.
+        #[schemars(title = "Metrics of the agent itself", example = &"60s")]
+        self_metrics: SpanOrOff,
+    }
+}
+
+section! {
+    /// What is kept of refused records and reports, to look at and to replay.
+    #[schemars(title = "Quarantine", rename = "Quarantine")]
+    RawQuarantine {
+        /// Most bytes; beyond, the oldest are dropped. `0B` keeps nothing. Default: 16MiB.
+        #[schemars(title = "Quota", example = &"16MiB")]
+        quota: Size,
+        /// What is older is dropped. Default: 7d.
+        #[schemars(title = "Longest age", example = &"7d")]
+        max_age: Span,
     }
 }
 
@@ -184,13 +204,23 @@ section! {
         /// that stays open. Not for mode `stream`. Default: config.
         #[schemars(title = "Standard input", example = &"config")]
         stdin: Stdin,
-        /// The user to run as (in a later version).
+        /// The user to run as, by name or number; takes an agent that is root. Its groups are those
+        /// of the system's group file, and `HOME` and `USER` are its own. Default: the agent's user.
         #[schemars(title = "User", example = &"nobody")]
         user: String,
-        /// The group to run as (in a later version).
+        /// The group to run as, by name or number. Default: that of the `user`.
         #[schemars(title = "Group", example = &"nogroup")]
         group: String,
-        /// Whether it gets a cgroup of its own (in a later version).
+        /// How far it stands back for other processes, -20 to 19; less than 0 takes an agent that
+        /// is root. Default: as the agent.
+        #[schemars(title = "Niceness", range(min = -20, max = 19), example = 10)]
+        nice: i32,
+        /// Whether setuid programs such as `sudo` give it nothing. Default: true where it has a
+        /// `user`, `group`, `nice`, `isolate` or one of the system's limits, else false.
+        #[schemars(title = "No new privileges", example = true)]
+        no_new_privs: bool,
+        /// Whether it gets a cgroup of its own, so that nothing that it starts can outlive a run.
+        /// Plugins with `limits.memory` or `limits.processes` get one anyway. Default: false.
         #[schemars(title = "Isolate", example = true)]
         isolate: bool,
         /// A jq filter that turns its JSON into metrics (in a later version).
@@ -269,16 +299,20 @@ section! {
         /// Default: 64KiB, and 1MiB with `trigger`.
         #[schemars(title = "Line", example = &"64KiB")]
         line: Size,
-        /// Most memory (in a later version).
+        /// Most memory of the plugin and all that it starts, where there is a cgroup for it; else
+        /// of each process alone.
         #[schemars(title = "Memory", example = &"256MiB")]
         memory: Size,
-        /// Most processor time (in a later version).
+        /// Most processor time of each process, in whole seconds.
         #[schemars(title = "Processor time", example = &"5s")]
         cpu: Span,
-        /// Most open files (in a later version).
+        /// Most open files of each process.
         #[schemars(title = "Open files", example = 64)]
         files: u32,
-        /// Most processes (in a later version).
+        /// Largest file that it can write.
+        #[schemars(title = "File size", example = &"100MiB")]
+        file_size: Size,
+        /// Most processes and threads at one time. Takes a cgroup, or a `user` that nothing else has.
         #[schemars(title = "Processes", example = 32)]
         processes: u32,
     }

@@ -236,6 +236,18 @@ impl Read for u32 {
     }
 }
 
+impl Read for i32 {
+    fn read(node: &Node, found: &mut Found) -> Option<Self> {
+        match node.kind {
+            Kind::Integer(n) if let Ok(n) = Self::try_from(n) => Some(n),
+            _ => {
+                found.expected("a whole number", node);
+                None
+            }
+        }
+    }
+}
+
 impl Read for f64 {
     fn read(node: &Node, found: &mut Found) -> Option<Self> {
         match node.kind {

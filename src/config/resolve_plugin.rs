@@ -5,21 +5,23 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::agent::{AgentConfig, size};
+use super::choices::{Leftovers, Stdin};
 use super::command::{Command, Fault, find, inspect, look_up};
 use super::diagnostic::{Diagnostic, Severity};
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
-    Format, Leftovers, Mode, PluginConfig, PluginState, SchemaFile, Settings, Stdin, Timing,
-    environment, variable, wrong_variable,
+    Mode, PluginConfig, PluginState, SchemaFile, Settings, Timing, environment, variable,
+    wrong_variable,
 };
 use super::raw::{RawMetric, RawPlugin, RawWhen};
 use super::read::{At, Table};
 use super::resolve::Cx;
+use super::resolve_confinement::confinement;
 use super::secrets;
 use super::values::{RawCommand, RawMode, RawTrigger, SecretSource, later_version};
 use crate::contract::{Contract, ContractError, Declared, Strictness};
-use crate::model::{PluginName, Secret, is_name, limits, nearest_name};
+use crate::model::{Format, PluginName, Secret, is_name, limits, nearest_name};
 use crate::schedule::{Cron, Every, splay};
 
 /// A plugin as written, and where.
@@ -117,22 +119,13 @@ pub(super) fn plugin(
             1 << 20,
             cx,
         ),
+        confinement: confinement(raw, cx),
     })
 }
 
 /// Refuses what the grammar has and this version does not do.
 fn later(raw: &RawPlugin, cx: &mut Cx<'_>) {
-    let limits = raw.limits.as_ref().map(|at| &at.value);
-    let asked = [
-        ("plugins with a `user` of their own", raw.user.as_ref().map(|at| &at.place)),
-        ("plugins with a `group` of their own", raw.group.as_ref().map(|at| &at.place)),
-        ("isolated plugins", raw.isolate.as_ref().map(|at| &at.place)),
-        ("jq filters", raw.jq.as_ref().map(|at| &at.place)),
-        ("limits on memory", limits.and_then(|l| l.memory.as_ref()).map(|at| &at.place)),
-        ("limits on processor time", limits.and_then(|l| l.cpu.as_ref()).map(|at| &at.place)),
-        ("limits on open files", limits.and_then(|l| l.files.as_ref()).map(|at| &at.place)),
-        ("limits on processes", limits.and_then(|l| l.processes.as_ref()).map(|at| &at.place)),
-    ];
+    let asked = [("jq filters", raw.jq.as_ref().map(|at| &at.place))];
     for (what, place) in asked {
         if let Some(place) = place {
             cx.found.push(later_version(what, place));
@@ -151,7 +144,9 @@ fn plugin_env(
     env.insert("PATH".to_owned(), Secret::new(around.agent.path.as_str()));
     env.insert("LANG".to_owned(), Secret::new("C.UTF-8"));
     env.insert("TMPDIR".to_owned(), Secret::new(cx.env.var("TMPDIR").unwrap_or("/tmp")));
-    for name in ["HOME", "USER", "TZ"] {
+    // HOME and USER of a plugin with a `user` are that user's; who that is, is seen when it is run.
+    let own = if def.raw.user.is_some() { &["TZ"][..] } else { &["HOME", "USER", "TZ"] };
+    for &name in own {
         if let Some(value) = cx.env.var(name) {
             env.insert(name.to_owned(), Secret::new(value));
         }

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::Diagnostic;
 use super::node::{Kind, Node, Place};
-use super::read::{At, Found, Read, not_one_of, words};
+use super::read::{At, Found, Read, Span, not_one_of, words};
 use crate::model::{MetricType, Threshold};
 
 words! {
@@ -303,6 +303,38 @@ impl JsonSchema for RawProxy {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let secret = generator.subschema_for::<SecretSource>();
         json_schema!({ "oneOf": [{ "type": "boolean" }, { "type": "string" }, secret] })
+    }
+}
+
+/// How often, or `false` for never.
+pub(super) enum SpanOrOff {
+    Every(Span),
+    Off,
+}
+
+impl Read for SpanOrOff {
+    fn read(node: &Node, found: &mut Found) -> Option<Self> {
+        match node.kind {
+            Kind::Boolean(false) => Some(Self::Off),
+            Kind::Boolean(true) => {
+                found.expected("how often, such as `\"60s\"`, or `false`", node);
+                None
+            }
+            _ => Span::read(node, found).map(Self::Every),
+        }
+    }
+}
+
+impl JsonSchema for SpanOrOff {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "SpanOrOff".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let span = generator.subschema_for::<Span>();
+        json_schema!({ "oneOf": [span, { "const": false }] })
     }
 }
 

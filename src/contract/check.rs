@@ -99,7 +99,10 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
         (Raw::Float(x), MetricType::Boolean) if (*x - 1.0).abs() < f64::EPSILON / 2.0 => {
             Ok(Value::Boolean(true))
         }
-        (Raw::Signed(_) | Raw::Unsigned(_) | Raw::Wide(_) | Raw::Float(_), MetricType::Boolean) => {
+        (
+            Raw::Signed(_) | Raw::Unsigned(_) | Raw::Wide(_) | Raw::Float(_) | Raw::Rounded(_),
+            MetricType::Boolean,
+        ) => {
             let message = "a number that stands for a boolean is 0 or 1";
             Err(Refusal::field(Code::ValueRange, field, message, "print true, false, 0 or 1")
                 .rule(rule(kind)))
@@ -115,13 +118,16 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
         (Raw::Float(x), MetricType::Integer) => whole(*x).ok_or_else(|| {
             if x.fract() == 0.0 { too_wide(kind, field) } else { wrong_type(kind, field) }
         }),
+        (Raw::Rounded(_), MetricType::Integer) => Err(wrong_type(kind, field)),
 
         (Raw::Signed(n), MetricType::Counter) if *n >= 0 => Ok(Value::Signed(*n)),
         (Raw::Float(x), MetricType::Counter) if *x >= 0.0 => {
             Ok(whole(*x).unwrap_or(Value::Float(*x)))
         }
         (Raw::Wide(x), MetricType::Counter) if *x >= 0.0 => Ok(Value::Float(*x)),
-        (Raw::Signed(_) | Raw::Wide(_) | Raw::Float(_), MetricType::Counter) => {
+        // The sign counts of what is next to 0: below 0 is below 0.
+        (Raw::Rounded(x), MetricType::Counter) if x.is_sign_positive() => Ok(Value::Float(*x)),
+        (Raw::Signed(_) | Raw::Wide(_) | Raw::Float(_) | Raw::Rounded(_), MetricType::Counter) => {
             let message = "a counter is never below 0";
             let hint = "use `integer` or `float` for what can go down";
             Err(Refusal::field(Code::ValueRange, field, message, hint).rule(rule(kind)))
@@ -129,7 +135,7 @@ pub(super) fn value_as(kind: MetricType, field: &Field<'_>) -> Checked<Value> {
 
         (Raw::Signed(n), _) => Ok(Value::Float(*n as f64)),
         (Raw::Unsigned(n), _) => Ok(Value::Float(*n as f64)),
-        (Raw::Wide(x) | Raw::Float(x), _) => Ok(Value::Float(*x)),
+        (Raw::Wide(x) | Raw::Float(x) | Raw::Rounded(x), _) => Ok(Value::Float(*x)),
     }
 }
 
@@ -150,6 +156,7 @@ pub(super) fn value_alone(field: &Field<'_>) -> Checked<(Option<MetricType>, Val
             Some(value) => (Some(MetricType::Integer), value),
             None => (Some(MetricType::Float), Value::Float(*x)),
         }),
+        Raw::Rounded(x) => Ok((Some(MetricType::Float), Value::Float(*x))),
         Raw::Text(text) => Ok((Some(MetricType::String), text_value(text, field)?)),
         Raw::Array | Raw::Object => Err(nested(field)),
         Raw::Flawed(flaw) => Err(flawed(*flaw, field)),
@@ -217,12 +224,14 @@ fn wrong_type(kind: MetricType, field: &Field<'_>) -> Refusal {
             }
         }
         (Raw::Boolean(_), _) => "use type `boolean`".to_owned(),
-        (Raw::Float(_), MetricType::Integer) => "round it, or use type `float`".to_owned(),
+        (Raw::Float(_) | Raw::Rounded(_), MetricType::Integer) => {
+            "round it, or use type `float`".to_owned()
+        }
         (_, MetricType::String) => "put it in double quotes".to_owned(),
         _ => format!("print a value that is {kind}"),
     };
     let message = match (&field.raw, kind) {
-        (Raw::Float(_), MetricType::Integer) => {
+        (Raw::Float(_) | Raw::Rounded(_), MetricType::Integer) => {
             "expected a whole number, got a fraction".to_owned()
         }
         (raw, _) => {
@@ -364,7 +373,7 @@ pub(super) fn time(
         Raw::Text(text) => is_time(text).then(|| Timestamp::parse(text).ok()).flatten(),
         Raw::Signed(n) => Timestamp::from_number(*n as f64),
         Raw::Unsigned(n) => Timestamp::from_number(*n as f64),
-        Raw::Wide(x) | Raw::Float(x) => Timestamp::from_number(*x),
+        Raw::Wide(x) | Raw::Float(x) | Raw::Rounded(x) => Timestamp::from_number(*x),
         Raw::Flawed(flaw) => {
             return Err(Refusal::flaw(*flaw, at(), field.start..field.end));
         }
@@ -420,7 +429,7 @@ pub(super) fn threshold(field: Option<&Field<'_>>) -> Checked<Option<Threshold>>
     match &field.raw {
         Raw::Signed(n) => Ok(Some(Threshold::Number(*n as f64))),
         Raw::Unsigned(n) => Ok(Some(Threshold::Number(*n as f64))),
-        Raw::Wide(x) | Raw::Float(x) => Ok(Some(Threshold::Number(*x))),
+        Raw::Wide(x) | Raw::Float(x) | Raw::Rounded(x) => Ok(Some(Threshold::Number(*x))),
         Raw::Flawed(flaw) => Err(flawed(*flaw, field)),
         Raw::Text(text) if text.len() > limits::LABEL => {
             let message = format!("the range has {} bytes; 256 are the limit", text.len());
@@ -444,7 +453,7 @@ pub(super) fn bound(field: Option<&Field<'_>>) -> Checked<Option<f64>> {
     match field.raw {
         Raw::Signed(n) => Ok(Some(n as f64)),
         Raw::Unsigned(n) => Ok(Some(n as f64)),
-        Raw::Wide(x) | Raw::Float(x) => Ok(Some(x)),
+        Raw::Wide(x) | Raw::Float(x) | Raw::Rounded(x) => Ok(Some(x)),
         Raw::Flawed(flaw) => Err(flawed(flaw, field)),
         _ => Err(Refusal::kind(Code::ValueType, field, "a bound", "a number")),
     }

@@ -4,12 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{
-    Counts, Extent, Field, Head, Keep, Metric, MetricType, Raw, Record, Records, Rejection,
-    RejectionCode as Code, Source, Status, Tags, Timestamp, Value, Words, limits,
+    Counts, Excerpt, ExcerptForm, Extent, Field, Head, Keep, Metric, MetricType, QuarantineItem,
+    Raw, Record, Records, Rejection, RejectionCode as Code, Source, Status, Tags, Timestamp, Value,
+    Words, limits,
 };
 
 use super::check;
 use super::declared::{Contract, Declared, Strictness};
+use super::excerpt::{self, Around};
 use super::own::{self, Breaches};
 use super::refusal::{At, Refusal};
 use super::series::{Admitted, Memory};
@@ -43,6 +45,9 @@ pub struct Judged {
     pub metrics: Vec<Metric>,
     /// The first [`limits::REJECTIONS`] refused ones.
     pub rejected: Vec<Rejection>,
+    /// The refused ones with their own bytes, within [`limits::QUARANTINE_ITEMS`] and
+    /// [`limits::QUARANTINE_RUN`].
+    pub quarantine: Vec<QuarantineItem>,
     /// All of them, counted.
     pub counts: Counts,
     /// What was odd and cost nothing.
@@ -60,13 +65,15 @@ pub struct Judge {
     contract: Arc<Contract>,
     tags: Tags,
     memory: Memory,
+    /// Metrics of the last run: the next one has about as many.
+    last: usize,
 }
 
 impl Judge {
     /// A judge who has seen nothing yet. `tags` (the plugin's over the agent's) go under those of
     /// every metric.
     pub fn new(contract: Arc<Contract>, tags: Tags) -> Self {
-        Self { contract, tags, memory: Memory::default() }
+        Self { contract, tags, memory: Memory::default(), last: 0 }
     }
 
     /// Judges one run. `read` hands over its records:
@@ -84,9 +91,34 @@ impl Judge {
         read: impl FnOnce(&mut dyn Records),
     ) -> Judged {
         self.memory.start_run();
-        let mut run = Run::new(self, moment, arrivals);
+        let mut run = Run::new(self, moment, Reading::Output, arrivals);
         read(&mut run);
-        run.finish()
+        let judged = run.finish();
+        self.last = judged.metrics.len();
+        judged
+    }
+
+    /// Judges what one run's refused records were kept as, again: one verdict for each. Together
+    /// they count as one run, in which no series comes twice at the same time.
+    pub fn replay<R>(
+        &mut self,
+        moment: Moment,
+        excerpts: impl IntoIterator<Item = (ExcerptForm, R)>,
+    ) -> Vec<Judged>
+    where
+        R: FnOnce(&mut dyn Records),
+    {
+        self.memory.start_run();
+        let judge = |(form, read): (ExcerptForm, R)| {
+            let reading = match form {
+                ExcerptForm::Record | ExcerptForm::Duplicate => Reading::Fragment,
+                ExcerptForm::Document | ExcerptForm::Text => Reading::Output,
+            };
+            let mut run = Run::new(self, moment, reading, &[]);
+            read(&mut run);
+            run.finish()
+        };
+        excerpts.into_iter().map(judge).collect()
     }
 
     /// How many series the plugin has had so far.
@@ -113,6 +145,16 @@ struct Document {
     /// Why every record without a time of its own is refused.
     bad_time: Option<Refusal>,
     breaches: Breaches,
+    around: Around,
+}
+
+/// What is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// All that a program printed, or whole documents of it.
+    Output,
+    /// One record out of its document: what is not there may have been accepted already.
+    Fragment,
 }
 
 struct Run<'j> {
@@ -129,6 +171,9 @@ struct Run<'j> {
     unknown: Vec<Box<str>>,
     further_warnings: usize,
     produced: u64,
+    reading: Reading,
+    /// Bytes of excerpts in `out`.
+    kept: usize,
     out: Judged,
     messages: Vec<String>,
 }
@@ -136,7 +181,12 @@ struct Run<'j> {
 type Checked<T> = Result<T, Refusal>;
 
 impl<'j> Run<'j> {
-    fn new(judge: &'j mut Judge, moment: Moment, arrivals: &'j [(usize, Timestamp)]) -> Self {
+    fn new(
+        judge: &'j mut Judge,
+        moment: Moment,
+        reading: Reading,
+        arrivals: &'j [(usize, Timestamp)],
+    ) -> Self {
         Self {
             contract: &judge.contract,
             tags: &judge.tags,
@@ -149,7 +199,9 @@ impl<'j> Run<'j> {
             unknown: Vec::new(),
             further_warnings: 0,
             produced: 0,
-            out: Judged::default(),
+            reading,
+            kept: 0,
+            out: Judged { metrics: Vec::with_capacity(judge.last), ..Judged::default() },
             messages: Vec::new(),
         }
     }
@@ -157,9 +209,19 @@ impl<'j> Run<'j> {
     fn finish(mut self) -> Judged {
         let contract = self.contract;
         for ((name, declared), came) in contract.declared().zip(std::mem::take(&mut self.came)) {
-            if declared.required && !came {
+            if declared.required && !came && self.reading == Reading::Output {
                 self.warn(|| format!("the required metric `{name}` did not come"));
             }
+        }
+        let kept = self.out.quarantine.len() as u64;
+        let refused = self.out.counts.rejected_total();
+        if refused > kept {
+            self.warn(|| {
+                format!(
+                    "quarantine-full: {kept} of {refused} refused records are in quarantine: it \
+                     takes 1000 records and 1 MiB of a run"
+                )
+            });
         }
         if self.further_warnings > 0 {
             self.out.warnings.push(format!("and {} more warnings", self.further_warnings));
@@ -194,9 +256,27 @@ impl<'j> Run<'j> {
         }
     }
 
+    /// Counts a refusal. Says whether it has to be put into words.
     fn count(&mut self, code: Code) -> bool {
         *self.out.counts.rejected.entry(code).or_default() += 1;
-        self.out.rejected.len() < limits::REJECTIONS
+        self.out.rejected.len() < limits::REJECTIONS || self.may_keep()
+    }
+
+    /// Whether the quarantine takes more of this run.
+    fn may_keep(&self) -> bool {
+        self.out.quarantine.len() < limits::QUARANTINE_ITEMS && self.kept < limits::QUARANTINE_RUN
+    }
+
+    /// Keeps a refusal that was counted.
+    fn put(&mut self, rejection: Rejection, excerpt: impl FnOnce(&Self) -> Excerpt) {
+        if self.may_keep() {
+            let excerpt = excerpt(self);
+            self.kept += excerpt.bytes.len();
+            self.out.quarantine.push(QuarantineItem { rejection: rejection.clone(), excerpt });
+        }
+        if self.out.rejected.len() < limits::REJECTIONS {
+            self.out.rejected.push(rejection);
+        }
     }
 
     /// The status and message of a document. Of several documents the worst status counts, and the
@@ -440,9 +520,33 @@ impl<'j> Run<'j> {
         (time.millis() != self.started).then_some(*time)
     }
 
+    /// Refuses what is no record.
+    fn refuse_stretch(
+        &mut self,
+        source: &Source<'_>,
+        code: Code,
+        span: Range<usize>,
+        words: &dyn Fn() -> Words,
+        excerpt: impl FnOnce() -> Excerpt,
+    ) {
+        self.produced += 1;
+        if !self.count(code) {
+            return;
+        }
+        let Words { path, rule, message, hint } = words();
+        let (line, column) = source.place(span.start);
+        let value = source.excerpt(span);
+        let rejection = Rejection { code, path, line, column, value, rule, message, hint };
+        self.put(rejection, |_| excerpt());
+    }
+
     fn reject(&mut self, source: &Source<'_>, record: &Record<'_>, refusal: Refusal) {
-        if self.count(refusal.code()) {
-            self.out.rejected.push(refusal.write(source, record));
+        let code = refusal.code();
+        if self.count(code) {
+            let rejection = refusal.write(source, record);
+            self.put(rejection, |run| {
+                excerpt::of_record(source, record, code, &run.document.around)
+            });
         }
     }
 }
@@ -454,18 +558,23 @@ impl Records for Run<'_> {
 
     fn document(&mut self, source: &Source<'_>, head: &Head<'_>) -> Keep {
         self.document = Document::default();
+        let span = |field: &Option<Field<'_>>| field.as_ref().map(|f| f.start..f.end);
+        self.document.around = Around { tags: span(&head.tags.field), time: span(&head.time) };
         if let (Some(schema), Some(tree)) = (self.contract.schema(), &head.tree) {
             let breaches = own::check(schema, tree);
             // A document that broke off is refused already; what it lacks is no news.
-            if let Some(breach) =
-                breaches.document.as_ref().filter(|_| head.extent == Extent::Whole)
-            {
-                self.refuse(source, Code::Schema, head.start..head.end, &|| Words {
+            let whole = head.extent == Extent::Whole && self.reading == Reading::Output;
+            if let Some(breach) = breaches.document.as_ref().filter(|_| whole) {
+                let span = head.start..head.end;
+                let words = || Words {
                     path: breach.path.clone(),
                     rule: Some(breach.rule.clone()),
                     message: breach.message.clone(),
                     hint: "print what the plugin's schema asks for, or change the schema"
                         .to_owned(),
+                };
+                self.refuse_stretch(source, Code::Schema, span.clone(), &words, || {
+                    excerpt::of_document(source, span)
                 });
                 return Keep::Nothing;
             }
@@ -513,14 +622,9 @@ impl Records for Run<'_> {
         span: Range<usize>,
         words: &dyn Fn() -> Words,
     ) {
-        self.produced += 1;
-        if !self.count(code) {
-            return;
-        }
-        let Words { path, rule, message, hint } = words();
-        let (line, column) = source.place(span.start);
-        let value = source.excerpt(span);
-        self.out.rejected.push(Rejection { code, path, line, column, value, rule, message, hint });
+        self.refuse_stretch(source, code, span.clone(), words, || {
+            excerpt::of_text(source, code, span)
+        });
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod check;
 mod declared;
+mod excerpt;
 pub mod explain;
 mod judge;
 mod own;

@@ -2,9 +2,11 @@
 //! undeclared metrics turned out to have. Both by a keyed 64-bit hash, so that a plugin with 10 000
 //! series costs some hundred kilobytes and nobody can aim for a collision.
 
-use std::collections::hash_map::{Entry, RandomState};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+
+use foldhash::quality::RandomState;
 
 use crate::model::{MetricType, Tags, limits};
 

@@ -6,8 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, Identity, NoProxy, Proxy, RequestBuilder};
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, RequestBuilder};
+
+use crate::model::Secret;
 
 use super::verdict::{Answer, Attempt, Transport};
 
@@ -34,14 +36,14 @@ pub struct ClientSettings {
 }
 
 impl Default for ClientSettings {
-    /// 10 s to connect, 30 s of silence, 60 s in all; the system's roots; the environment's proxy.
+    /// 10 s to connect, 30 s of silence, 60 s in all; the system's roots; no proxy.
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
             timeout: Duration::from_mins(1),
             tls: TlsSettings::default(),
-            proxy: ProxySettings::System,
+            proxy: ProxySettings::Direct,
         }
     }
 }
@@ -55,19 +57,18 @@ pub struct TlsSettings {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// By which way a destination is reached.
+/// By which way a destination is reached. What the environment says of proxies is for whoever reads
+/// the environment: nothing is looked up here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ProxySettings {
-    /// As the environment of the process says (`HTTPS_PROXY`, `NO_PROXY` and so on).
-    #[default]
-    System,
     /// Straight.
+    #[default]
     Direct,
     /// Through this proxy.
     Through {
-        /// Its address.
-        url: String,
-        /// Names and networks reached straight, separated by commas.
+        /// Its address, which may hold a login.
+        url: Secret,
+        /// Names and networks reached straight, separated by commas, as in `NO_PROXY`.
         except: String,
     },
 }
@@ -110,20 +111,30 @@ pub enum ClientError {
     },
 }
 
+/// What every client is made from: it follows no redirects and repeats nothing by itself.
+pub fn client_builder() -> ClientBuilder {
+    // The first one stays; they are all alike.
+    let _again = rustls::crypto::ring::default_provider().install_default();
+    #[expect(clippy::disallowed_methods, reason = "this is the builder that all others use")]
+    let builder = Client::builder();
+    builder
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+}
+
 impl ClientSettings {
     /// Makes a client for `url`. Reads the files named by the settings, each time.
     pub fn build(&self, url: &str) -> Result<Client, ClientError> {
-        #[expect(clippy::disallowed_methods, reason = "this is the builder that all others use")]
-        let mut builder = Client::builder()
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
+        let mut builder = client_builder()
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
             .timeout(self.timeout)
             .pool_max_idle_per_host(1)
             // Before hubs and proxies close it, or an upload may meet a connection that is going.
             .pool_idle_timeout(Duration::from_secs(5))
+            // Not what the library would read from the environment by itself.
+            .no_proxy()
             .user_agent(concat!("talaia/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.tls.ca {
             let roots = Certificate::from_pem_bundle(&read(path)?)
@@ -132,7 +143,7 @@ impl ClientSettings {
                 return Err(pem(path, "certificate", None));
             }
             builder = builder.tls_certs_only(roots);
-        } else if is_plain(url) && self.proxy == ProxySettings::Direct {
+        } else if is_plain(url) && self.proxy.is_plain() {
             // Nobody will ask for the system's roots, which take a megabyte and some time.
             builder = builder.tls_certs_only([]);
         }
@@ -147,16 +158,25 @@ impl ClientSettings {
             builder = builder.identity(identity);
         }
         builder = match &self.proxy {
-            ProxySettings::System => builder,
-            ProxySettings::Direct => builder.no_proxy(),
+            ProxySettings::Direct => builder,
             ProxySettings::Through { url, except } => {
-                let proxy = Proxy::all(url)
-                    .map_err(|_| ClientError::Proxy { url: without_login(url) })?
+                let proxy = Proxy::all(url.expose())
+                    .map_err(|_| ClientError::Proxy { url: without_login(url.expose()) })?
                     .no_proxy(NoProxy::from_string(except));
-                builder.no_proxy().proxy(proxy)
+                builder.proxy(proxy)
             }
         };
         builder.build().map_err(|source| ClientError::Build { source })
+    }
+}
+
+impl ProxySettings {
+    /// Whether no TLS is spoken on the way to the proxy, if there is one.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Direct => true,
+            Self::Through { url, .. } => is_plain(url.expose()),
+        }
     }
 }
 
@@ -188,17 +208,19 @@ fn pem(path: &Path, what: &'static str, source: Option<reqwest::Error>) -> Clien
 /// What came back.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    Answered { status: u16, retry_after: Option<String>, body: Vec<u8> },
+    Answered { status: u16, retry_after: Option<String>, date: Option<String>, body: Vec<u8> },
     Failed { kind: Transport, why: String },
 }
 
 impl Outcome {
     pub(super) fn attempt(&self) -> Attempt<'_> {
         match self {
-            Self::Answered { status, retry_after, body } => {
-                let (status, retry_after) = (*status, retry_after.as_deref());
-                Attempt::Answered(Answer { status, retry_after, body })
-            }
+            Self::Answered { status, retry_after, date, body } => Attempt::Answered(Answer {
+                status: *status,
+                retry_after: retry_after.as_deref(),
+                date: date.as_deref(),
+                body,
+            }),
             Self::Failed { kind, why } => Attempt::Failed(*kind, why),
         }
     }
@@ -211,7 +233,8 @@ pub(super) async fn exchange(request: RequestBuilder) -> Outcome {
         Err(error) => return failure(error),
     };
     let status = response.status();
-    let retry_after = header(response.headers());
+    let retry_after = header(response.headers(), RETRY_AFTER);
+    let date = header(response.headers(), DATE);
     let most = if status.is_success() { REPLY } else { MESSAGE };
     let mut body = Vec::new();
     loop {
@@ -229,19 +252,22 @@ pub(super) async fn exchange(request: RequestBuilder) -> Outcome {
             Ok(None) | Err(_) => break,
         }
     }
-    Outcome::Answered { status: status.as_u16(), retry_after, body }
+    Outcome::Answered { status: status.as_u16(), retry_after, date, body }
 }
 
-fn header(headers: &HeaderMap) -> Option<String> {
-    headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 /// Sorts a failure by what it calls for, and puts it in a line that names no address (which may
 /// hold a password).
 fn failure(error: reqwest::Error) -> Outcome {
     let error = error.without_url();
+    let tunnel = tunnel(&error);
     let kind = if has_tls(&error) {
         Transport::Tls
+    } else if tunnel == Some(Tunnel::Login) {
+        Transport::ProxyLogin
     } else if error.is_timeout() {
         Transport::Timeout
     } else if error.is_builder() {
@@ -255,7 +281,13 @@ fn failure(error: reqwest::Error) -> Outcome {
         Transport::Tls => "no trusted connection",
         Transport::Timeout => "timed out",
         Transport::Request => "the request cannot be made",
+        Transport::Connect if tunnel == Some(Tunnel::NoProxy) => "cannot connect to the proxy",
+        Transport::Connect if tunnel == Some(Tunnel::Failed) => {
+            "the proxy does not connect to the destination"
+        }
         Transport::Connect => "cannot connect",
+        // What a proxy that passes requests on comes to with its answer 407.
+        Transport::ProxyLogin => "the proxy wants a login",
         Transport::Broken => "the connection broke",
     };
     // The innermost cause is the one that says something; those around it say where it was.
@@ -266,6 +298,34 @@ fn failure(error: reqwest::Error) -> Outcome {
     let cause = cause.to_string();
     let why = if cause.is_empty() { what.to_owned() } else { format!("{what}: {cause}") };
     Outcome::Failed { kind, why }
+}
+
+/// What became of the tunnel through a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tunnel {
+    /// The proxy is not there.
+    NoProxy,
+    /// The proxy wants a login, or another one.
+    Login,
+    /// The proxy refused, or went away.
+    Failed,
+}
+
+/// Whether a tunnel is among the causes. The type of that error cannot be named, so its words are
+/// all there is to go by; the tests with a real proxy hold them.
+fn tunnel(error: &dyn Error) -> Option<Tunnel> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(said) = error.to_string().strip_prefix("tunnel error: ") {
+            return Some(match said {
+                "proxy authorization required" => Tunnel::Login,
+                said if said.starts_with("failed to create") => Tunnel::NoProxy,
+                _ => Tunnel::Failed,
+            });
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Whether a TLS error is among the causes. An `io::Error` hides the error it carries from
@@ -311,7 +371,7 @@ mod tests {
     #[test]
     fn a_proxys_password_is_not_repeated() {
         let proxy = ProxySettings::Through {
-            url: "ht tp://me:secret@proxy:3128".to_owned(),
+            url: Secret::new("ht tp://me:secret@proxy:3128"),
             except: String::new(),
         };
         let settings = ClientSettings { proxy, ..ClientSettings::default() };

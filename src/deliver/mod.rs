@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use crate::model::Timestamp;
 
-pub use client::{ClientError, ClientSettings, ProxySettings, TlsSettings};
+pub use client::{ClientError, ClientSettings, ProxySettings, TlsSettings, client_builder};
 pub use encode::Compression;
 pub use file::{FileSettings, FileSink};
 pub use pump::{Batch, Pump, PumpSettings, Sink};

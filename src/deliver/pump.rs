@@ -1,8 +1,10 @@
 //! Moves reports from the spool to one destination, and decides what a verdict leads to.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+// The runtime's clock, so that a test can let hours pass.
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::model::{Refused, Seq, SpoolId, Verdict, chain};
@@ -178,7 +180,7 @@ impl<S: Sink> Pump<S> {
     async fn pause(&mut self) {
         let failing = self.reporter.state.borrow().state != Condition::Ok;
         tokio::select! {
-            () = tokio::time::sleep_until(self.next.into()) => {}
+            () = tokio::time::sleep_until(self.next) => {}
             () = self.sink.changed(), if failing => return,
         }
         let (position, stream) = (self.position, self.stream);
@@ -228,6 +230,10 @@ impl<S: Sink> Pump<S> {
         let batch = Batch { identity, highest: self.spool.highest(), reports: &reports };
         match self.sink.send(batch).await {
             Verdict::Delivered { refused } => self.delivered(last, refused).await,
+            Verdict::Ahead => {
+                self.reporter.set(Condition::Ok, None);
+                self.after(last)
+            }
             Verdict::Retry { after, why } => self.retry(after, why),
             Verdict::Hold { why } => self.hold(why),
             Verdict::Split => self.split(&reports).await,

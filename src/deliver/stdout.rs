@@ -105,7 +105,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::model::Counts;
-    use crate::spool::{NewReport, Options};
+    use crate::spool::{NewReport, Options, QuarantineChange};
 
     use super::*;
 
@@ -127,7 +127,13 @@ mod tests {
         let counts = Counts { produced: 1, accepted: 1, rejected: [].into() };
         let plugin = "p".parse().unwrap();
         spool
-            .append(NewReport { plugin, body, counts, skipped: 0, rejections: Vec::new() })
+            .append(NewReport {
+                plugin,
+                body,
+                counts,
+                skipped: 0,
+                quarantine: QuarantineChange::default(),
+            })
             .unwrap()
     }
 

@@ -38,6 +38,8 @@ pub struct Answer<'a> {
     pub status: u16,
     /// The header `Retry-After`, as sent.
     pub retry_after: Option<&'a str>,
+    /// The header `Date`, as sent.
+    pub date: Option<&'a str>,
     /// The body, or its beginning.
     pub body: &'a [u8],
 }
@@ -53,11 +55,14 @@ pub enum Transport {
     Broken,
     /// The two ends do not trust each other.
     Tls,
+    /// A proxy on the way wants a login, or another one.
+    ProxyLogin,
     /// The request could not even be made: an address or a file is wrong.
     Request,
 }
 
-/// Decides. `now` is only used for a `Retry-After` that names a date.
+/// Decides. `now` is only used for a `Retry-After` that names a date, in an answer that does not
+/// say what time it is there: our own clock may be wrong.
 pub fn verdict(dialect: Dialect, attempt: Attempt<'_>, now: SystemTime) -> Verdict {
     let answer = match attempt {
         Attempt::Failed(kind, why) => {
@@ -66,7 +71,9 @@ pub fn verdict(dialect: Dialect, attempt: Attempt<'_>, now: SystemTime) -> Verdi
                 Transport::Connect | Transport::Timeout | Transport::Broken => {
                     Verdict::Retry { after: None, why }
                 }
-                Transport::Tls | Transport::Request => Verdict::Hold { why },
+                Transport::Tls | Transport::ProxyLogin | Transport::Request => {
+                    Verdict::Hold { why }
+                }
             };
         }
         Attempt::Answered(answer) => answer,
@@ -76,10 +83,12 @@ pub fn verdict(dialect: Dialect, attempt: Attempt<'_>, now: SystemTime) -> Verdi
         (200..=299, Dialect::Foreign) => Verdict::Delivered { refused: Vec::new() },
         (200..=299, Dialect::Native { last, highest }) => mark(&answer, last, highest),
         (408 | 425 | 429 | 500..=599, _) => {
+            let now = answer.date.and_then(http_date).unwrap_or(now);
             let after = answer.retry_after.and_then(|text| retry_after(text, now));
             Verdict::Retry { after, why: why() }
         }
         (413, _) => Verdict::Split,
+        (409, Dialect::Native { .. }) if says_cloned(answer.body) => Verdict::Cloned,
         (400 | 422, Dialect::Foreign) => Verdict::Bisect { why: why() },
         _ => Verdict::Hold { why: why() },
     }
@@ -97,11 +106,23 @@ fn mark(answer: &Answer<'_>, last: Seq, highest: Seq) -> Verdict {
     if reply.through > highest {
         return Verdict::Cloned;
     }
+    if reply.through > last {
+        return Verdict::Ahead;
+    }
     if reply.through < last {
         let why = format!("the hub stored reports up to {} of {last} only", reply.through);
         return Verdict::Retry { after: None, why };
     }
     Verdict::Delivered { refused: reply.refused }
+}
+
+/// A hub's word for a stream that two spools send; any other 409 is somebody else's.
+fn says_cloned(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Problem {
+        code: String,
+    }
+    serde_json::from_slice(body).is_ok_and(|problem: Problem| problem.code == "cloned")
 }
 
 /// `Retry-After` in both its forms: seconds, or a date. At most an hour.
@@ -112,9 +133,11 @@ pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
         let seconds = text.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(LONGEST));
     }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    let date = SystemTime::from(date);
-    Some(date.duration_since(now).unwrap_or_default().min(LONGEST))
+    Some(http_date(text)?.duration_since(now).unwrap_or_default().min(LONGEST))
+}
+
+fn http_date(text: &str) -> Option<SystemTime> {
+    Some(SystemTime::from(jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp()))
 }
 
 /// One line: the status, what to look at, and what the destination said about it.
@@ -131,6 +154,7 @@ fn explain(answer: &Answer<'_>) -> String {
         415 => "the encoding or type is not supported",
         425 => "too early",
         429 => "too many requests",
+        502 | 504 => "the destination, or a proxy before it, has a problem",
         500..=599 => "the destination has a problem",
         _ => "unexpected",
     };
@@ -169,7 +193,7 @@ mod tests {
     const NATIVE: Dialect = Dialect::Native { last: Seq(42), highest: Seq(50) };
 
     fn answered(dialect: Dialect, status: u16, body: &str) -> Verdict {
-        let answer = Answer { status, retry_after: None, body: body.as_bytes() };
+        let answer = Answer { status, retry_after: None, date: None, body: body.as_bytes() };
         verdict(dialect, Attempt::Answered(answer), SystemTime::UNIX_EPOCH)
     }
 
@@ -181,6 +205,7 @@ mod tests {
             Verdict::Bisect { .. } => "bisect",
             Verdict::Hold { .. } => "hold",
             Verdict::Cloned => "cloned",
+            Verdict::Ahead => "ahead",
         }
     }
 
@@ -205,8 +230,8 @@ mod tests {
         let Verdict::Delivered { refused } = answered(NATIVE, 200, good) else { panic!() };
         assert_eq!((refused[0].seq, refused[0].code.as_str()), (Seq(41), "plugin-key"));
         for (body, expected) in [
-            (r#"{"through":43,"accepted":0,"duplicates":3}"#, "delivered"),
-            (r#"{"through":50,"accepted":0,"duplicates":3}"#, "delivered"),
+            (r#"{"through":43,"accepted":0,"duplicates":3}"#, "ahead"),
+            (r#"{"through":50,"accepted":0,"duplicates":3}"#, "ahead"),
             (r#"{"through":51,"accepted":0,"duplicates":3}"#, "cloned"),
             (r#"{"through":41,"accepted":2,"duplicates":0}"#, "retry"),
             (r#"{"through":-1,"accepted":2,"duplicates":0}"#, "hold"),
@@ -228,6 +253,7 @@ mod tests {
             (Transport::Timeout, "retry"),
             (Transport::Broken, "retry"),
             (Transport::Tls, "hold"),
+            (Transport::ProxyLogin, "hold"),
             (Transport::Request, "hold"),
         ] {
             for dialect in [NATIVE, Dialect::Foreign] {
@@ -259,11 +285,24 @@ mod tests {
         ] {
             assert_eq!(retry_after(text, now), expected, "{text}");
         }
-        let busy = Answer { status: 429, retry_after: Some("7"), body: b"" };
+        let busy = Answer { status: 429, retry_after: Some("7"), date: None, body: b"" };
         let Verdict::Retry { after, .. } = verdict(NATIVE, Attempt::Answered(busy), now) else {
             panic!()
         };
         assert_eq!(after, seconds(7));
+        // Whatever our clock says, the destination's date counts from its own.
+        let wish = Some("Sat, 06 Nov 2094 08:50:07 GMT");
+        for (date, expected) in [
+            (Some("Sat, 06 Nov 2094 08:49:47 GMT"), seconds(20)),
+            (Some("Sat, 06 Nov 2094 08:50:47 GMT"), seconds(0)),
+            (Some("yesterday"), seconds(3600)),
+            (None, seconds(3600)),
+        ] {
+            let busy = Answer { status: 503, retry_after: wish, date, body: b"" };
+            let verdict = verdict(NATIVE, Attempt::Answered(busy), now);
+            let Verdict::Retry { after, .. } = verdict else { panic!("{verdict:?}") };
+            assert_eq!(after, expected, "{date:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::model::{Outcome, RunId, Rung, Stream, Usage};
 use super::event::{self, Kind};
 use super::plan::Token;
 use super::resident::Resident;
-use super::spawn::Spawned;
+use super::spawn::{Launched, Spawned};
 use super::spec::{Leftovers, Run, Spec};
 use super::units::{Moment, Units};
 
@@ -196,6 +196,7 @@ impl Opening {
             leftovers: self.leftovers,
             part: None,
             notes: Vec::new(),
+            limit: None,
         }
     }
 }
@@ -218,6 +219,11 @@ pub(super) struct Child {
     pub(super) phase: Phase,
     /// Its pipes are in the set.
     watched: bool,
+    launched: Option<Launched>,
+    /// Which limit ended it.
+    pub(super) limit: Option<String>,
+    /// Who was in its cgroup besides itself when it died.
+    strays: u64,
 }
 
 pub(super) enum Phase {
@@ -274,6 +280,9 @@ impl Child {
             siblings,
             phase: Phase::Running,
             watched: false,
+            launched: spawned.launched,
+            limit: None,
+            strays: 0,
         }
     }
 
@@ -380,6 +389,7 @@ impl Child {
             *reached = Rung::Kill;
         }
         self.signal(Signal::KILL);
+        self.kill_strays();
         // A process in uninterruptible sleep dies when it wakes: the pidfd tells.
         self.timer = None;
     }
@@ -401,6 +411,7 @@ impl Child {
             && matches!(self.phase, Phase::Running | Phase::Closing { .. });
         let killed = matches!(self.phase, Phase::Ending { .. });
         if !keep {
+            self.kill_strays();
             self.signal(Signal::KILL);
         }
         let took = now.duration_since(self.opening.begun);
@@ -421,6 +432,17 @@ impl Child {
         if keep { Left::Over } else { self.leave(now) }
     }
 
+    /// All that its cgroup holds besides itself, wherever it went.
+    fn kill_strays(&mut self) {
+        let Some(cgroup) = self.opening.spec.cgroup() else { return };
+        let leader = self.pid.as_raw_nonzero().get();
+        let strays = cgroup.processes_in().into_iter().filter(|pid| *pid != leader).count();
+        if strays > 0 {
+            self.strays = self.strays.max(strays as u64);
+            cgroup.kill();
+        }
+    }
+
     fn collect(&mut self) -> (Outcome, f64, u64) {
         let why = match std::mem::replace(&mut self.phase, Phase::Running) {
             Phase::Ending { why } => Some(why),
@@ -430,11 +452,12 @@ impl Child {
         let pid = self.pid.as_raw_nonzero().get().unsigned_abs();
         match wait4::try_wait4_pid(pid) {
             Ok(Some(used)) => {
+                let cpu = (used.rusage.utime + used.rusage.stime).as_secs_f64();
                 let outcome = why.unwrap_or_else(|| match used.status.code() {
                     Some(code) => Outcome::Exited { code: code as u8 },
                     None => Outcome::Signaled { signal: used.status.signal().unwrap_or(0) },
                 });
-                let cpu = (used.rusage.utime + used.rusage.stime).as_secs_f64();
+                let outcome = self.after_launch(outcome, cpu);
                 (outcome, cpu, used.rusage.maxrss)
             }
             // Cannot be: its pidfd said that it is dead, and nobody else reaps it.
@@ -442,18 +465,42 @@ impl Child {
         }
     }
 
+    /// The outcome, with what only its launcher and its limits know of it.
+    fn after_launch(&mut self, outcome: Outcome, cpu: f64) -> Outcome {
+        let Some(launched) = &self.launched else { return outcome };
+        if let Some(error) = launched.failure() {
+            return Outcome::NotStarted { error };
+        }
+        self.limit = launched.verdict(&outcome, cpu);
+        outcome
+    }
+
+    /// Whether somebody of its group or its cgroup is left.
+    fn somebody_is_left(&self) -> bool {
+        rustix::process::test_kill_process_group(self.pid).is_ok()
+            || (self.strays > 0
+                && self.opening.spec.cgroup().is_some_and(|c| !c.processes_in().is_empty()))
+    }
+
     /// Reaps who is left of the group (as a subreaper we inherit them) until nobody is.
     fn leave(&mut self, now: Instant) -> Left {
+        let strays = self.strays;
+        let somebody = self.somebody_is_left();
         let Phase::Leaving { gone, until, .. } = &mut self.phase else { return Left::Nothing };
-        if rustix::process::test_kill_process_group(self.pid).is_err() {
+        // In a cgroup they were counted before any of them died.
+        *gone = (*gone).max(strays);
+        if !somebody {
             return Left::Over;
         }
         while let Ok(Some(_)) = rustix::process::waitpgid(self.pid, WaitOptions::NOHANG) {
-            *gone += 1;
+            *gone += u64::from(strays == 0);
         }
-        if rustix::process::test_kill_process_group(self.pid).is_err() || now >= *until {
+        let until = *until;
+        if !self.somebody_is_left() || now >= until {
             // Somebody was there, even if another process had to reap it.
-            *gone = (*gone).max(1);
+            if let Phase::Leaving { gone, .. } = &mut self.phase {
+                *gone = (*gone).max(1);
+            }
             return Left::Over;
         }
         self.timer = Some(now + LEAVING_POLL);
@@ -488,6 +535,7 @@ impl Child {
             leftovers: self.opening.leftovers + gone,
             part: None,
             notes: Vec::new(),
+            limit: self.limit.take(),
         }
     }
 }

@@ -3,6 +3,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::model::{Runner, SHEBANG, Unstartable, shebang};
+
 /// Turns the error of a spawn into a sentence that names the file and says what to do. The
 /// kernel's own "no such file or directory" names neither the interpreter that is missing nor the
 /// carriage return that hides in a `#!` line.
@@ -54,32 +56,17 @@ pub fn why_not_executable(program: &Path) -> Option<String> {
     if !meta.is_file() {
         return Some(format!("`{name}` is not a regular file"));
     }
-    let mut head = [0; 256];
+    let mut head = [0; SHEBANG];
     // Executable and not readable is fine for a compiled program.
     let len = File::open(program).and_then(|mut file| file.read(&mut head)).ok()?;
-    let head = &head[..len];
-    if len == 0 {
-        return Some(format!("`{name}` is empty"));
-    }
-    let Some(line) = head.strip_prefix(b"#!") else {
-        let text = !head.contains(&0) && !head.starts_with(b"\x7fELF");
-        return text.then(|| {
-            format!("`{name}` has no `#!` line; make its first line for example `#!/bin/sh`")
-        });
+    let why = match shebang(&head[..len]) {
+        Ok(Runner::Interpreter { path, .. }) if !Path::new(&path).exists() => {
+            Unstartable::Missing(path)
+        }
+        Ok(_) => return None,
+        Err(why) => why,
     };
-    let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
-    if line.ends_with(b"\r") {
-        return Some(format!(
-            "`{name}` has DOS line endings, so its interpreter is not found; run `sed -i 's/\\r$//' {name}`"
-        ));
-    }
-    let line = String::from_utf8_lossy(line);
-    let interpreter = line.split_ascii_whitespace().next().unwrap_or_default();
-    if interpreter.is_empty() {
-        return Some(format!("`{name}` names no interpreter in its `#!` line"));
-    }
-    (!Path::new(interpreter).exists())
-        .then(|| format!("`{name}` wants the interpreter `{interpreter}`, which is not installed"))
+    Some(format!("{}; {}", why.message(name), why.help(program.display())))
 }
 
 #[cfg(test)]
@@ -102,7 +89,7 @@ mod tests {
         for (text, mode, wanted) in [
             ("#!/bin/sh\necho", 0o644, "chmod +x"),
             ("echo {}", 0o755, "has no `#!` line"),
-            ("#!/bin/sh\r\necho\r\n", 0o755, "DOS line endings"),
+            ("#!/bin/sh\r\necho\r\n", 0o755, "ends as on Windows"),
             ("#!/usr/bin/no-such\n", 0o755, "`/usr/bin/no-such`, which is not installed"),
             ("#!\n", 0o755, "names no interpreter"),
             ("", 0o755, "is empty"),

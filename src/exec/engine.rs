@@ -265,6 +265,7 @@ mod tests {
             stderr_cap: 1,
             leftovers: Leftovers::Kill,
             trust: Trust::default(),
+            launch: None,
         })
     }
 

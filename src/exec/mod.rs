@@ -9,6 +9,8 @@
 //!   still holds.
 //! - A long-lived plugin is started again whenever it ends, at growing distances and for ever; what it
 //!   prints is reported in slices, or as the answer to what it was asked.
+//! - What must be set in a child before its program starts (a user, limits, a cgroup) is set by the
+//!   launcher, and only where something asks for it; a run that this keeps from starting says so.
 //! - Runs never fork: the child is made by `posix_spawn`, whose cost does not grow with the agent.
 //! - One plugin cannot starve another: see [`plan`](self) for the two limits on concurrency.
 //!
@@ -30,10 +32,15 @@
 //!
 //! Not known here: JSON (but for brackets, at which long-lived plugins' output is cut), schemas, intervals (a [`Timetable`] says when), configuration.
 
+pub mod accounts;
+pub mod cgroup;
 mod child;
 mod diagnose;
 mod engine;
 mod event;
+mod launch;
+mod launcher;
+mod order;
 mod orphans;
 mod plan;
 mod reaper;
@@ -49,6 +56,9 @@ mod worker;
 
 pub use diagnose::why_not_executable;
 pub use engine::{Exec, ExecError, Settings, TriggerError};
+pub use launch::{Caps, Identity, Launch, OWN_PROGRAM, Privileges};
+pub use launcher::{NotLaunched, launch};
+pub use order::WORD as LAUNCH_WORD;
 pub use orphans::{become_subreaper, sweep_previous};
 pub use plan::{LastEnd, Limits, Standing};
 pub use spec::{Leftovers, Life, Next, Note, Part, Run, Spec, Stdin, Timetable};

@@ -631,6 +631,7 @@ mod tests {
             stderr_cap: 1,
             leftovers: Leftovers::Kill,
             trust: Trust::default(),
+            launch: None,
         })
     }
 

@@ -343,6 +343,7 @@ impl Child {
             usage,
             skipped: 0,
             leftovers: 0,
+            limit: self.limit.take(),
             part: Some(Part { arrivals: slice.arrivals, cut: slice.cut, hold }),
             notes,
         }

@@ -1,9 +1,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::{Outcome, PluginName, RunId, Usage};
 
+use super::cgroup::Cgroup;
+use super::launch::Launch;
 use super::room::Hold;
 use super::trust::Trust;
 
@@ -36,6 +39,15 @@ pub struct Spec {
     pub leftovers: Leftovers,
     /// Who may own what is run.
     pub trust: Trust,
+    /// What is set in the child before its program starts; `None` starts the program itself.
+    pub launch: Option<Arc<Launch>>,
+}
+
+impl Spec {
+    /// The cgroup that its runs are in.
+    pub(super) fn cgroup(&self) -> Option<&Cgroup> {
+        self.launch.as_ref()?.cgroup.as_ref()
+    }
 }
 
 /// How a plugin lives.
@@ -120,6 +132,8 @@ pub struct Run {
     pub skipped: u64,
     /// Processes that outlived the program and were killed.
     pub leftovers: u64,
+    /// Which of its limits ended it, where one did.
+    pub limit: Option<String>,
     /// Of a long-lived plugin: what is particular to this part of its life.
     pub part: Option<Part>,
     /// What else there is to say of it.

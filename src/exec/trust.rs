@@ -13,6 +13,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::accounts;
+
 /// How long a verdict on the folders above a file holds while the file itself is unchanged.
 const RECHECK: Duration = Duration::from_secs(60);
 
@@ -285,22 +287,12 @@ fn unseen(path: &Path, source: io::Error) -> Untrusted {
 
 /// The name of a user, from `/etc/passwd`.
 pub fn user_name(uid: u32) -> Option<String> {
-    passwd(|fields| fields[2].parse() == Ok(uid)).map(|(name, _)| name)
+    accounts::user_of(uid).map(|account| account.name)
 }
 
 /// The number of a user, from `/etc/passwd`.
 pub fn user_id(name: &str) -> Option<u32> {
-    passwd(|fields| fields[0] == name).map(|(_, uid)| uid)
-}
-
-fn passwd(wanted: impl Fn(&[&str]) -> bool) -> Option<(String, u32)> {
-    let text = std::fs::read_to_string("/etc/passwd").ok()?;
-    text.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        (fields.len() > 2 && wanted(&fields))
-            .then(|| Some((fields[0].to_owned(), fields[2].parse().ok()?)))
-            .flatten()
-    })
+    accounts::user(name).map(|account| account.uid)
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use rusqlite::Connection;
 use serde::Serialize;
 
-use crate::model::{Tags, Timestamp, Value};
+use crate::model::{Tags, Value};
 
+use super::hall::{self, Hall};
+use super::parameters::{count, instant, not_a_next, pairs, unknown};
 use super::problem::Problem;
-use super::server::{self, Hall};
 use super::store::{self, Filter, PointsQuery, Position, SeriesRow, json};
 
 /// Items or points in one answer: usually, and at most.
@@ -43,36 +45,48 @@ struct SeriesPoints {
 }
 
 pub(super) async fn plugins(
-    State(hall): State<Hall>,
+    hall: State<Hall>,
     headers: HeaderMap,
-    RawQuery(query): RawQuery,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
-    let filter = listing(&hall, &headers, query.as_deref()).await?;
-    let limit = filter.limit;
-    let rows = hall.store.read(move |conn| store::plugins(conn, &filter)).await?;
-    Ok(answer(page(rows, limit, |row| row.id)))
+    listing(hall, headers, query, Names::None, store::plugins, |row| row.id).await
 }
 
 pub(super) async fn series(
-    State(hall): State<Hall>,
+    hall: State<Hall>,
     headers: HeaderMap,
-    RawQuery(query): RawQuery,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
-    let filter = listing(&hall, &headers, query.as_deref()).await?;
-    let limit = filter.limit;
-    let rows = hall.store.read(move |conn| store::series(conn, &filter)).await?;
-    Ok(answer(page(rows, limit, |row| row.id)))
+    listing(hall, headers, query, Names::Given, store::series, |row| row.id).await
 }
 
 pub(super) async fn runs(
+    hall: State<Hall>,
+    headers: HeaderMap,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    listing(hall, headers, query, Names::None, store::runs, |row| row.id).await
+}
+
+/// A page of rows that `read` gives by the query's filter. One more than the limit is asked for, to
+/// know whether there is more.
+async fn listing<T: Serialize + Send + 'static>(
     State(hall): State<Hall>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
+    names: Names,
+    read: fn(&Connection, &Filter) -> rusqlite::Result<Vec<T>>,
+    id: fn(&T) -> i64,
 ) -> Result<Response, Problem> {
-    let filter = listing(&hall, &headers, query.as_deref()).await?;
+    let account = hall::reader_account(&hall, &headers).await?;
+    let mut filter = filter(account, query.as_deref().unwrap_or_default(), names)?;
     let limit = filter.limit;
-    let rows = hall.store.read(move |conn| store::runs(conn, &filter)).await?;
-    Ok(answer(page(rows, limit, |row| row.id)))
+    filter.limit += 1;
+    let mut items = hall.store.read(move |conn| read(conn, &filter)).await?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = more.then(|| items.last().map(|last| id(last).to_string())).flatten();
+    Ok(as_json(json(&Listing { items, next })))
 }
 
 pub(super) async fn points(
@@ -80,7 +94,7 @@ pub(super) async fn points(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let account = server::reader_account(&hall, &headers).await?;
+    let account = hall::reader_account(&hall, &headers).await?;
     let now = hall.clock.now();
     let query = points_query(account, query.as_deref().unwrap_or_default(), now)?;
     // Written on the reading thread as well: a long answer must not hold up what else is served.
@@ -108,41 +122,27 @@ fn with_points(series: SeriesRow, points: Vec<(i64, Value)>) -> SeriesPoints {
     }
 }
 
-fn answer<T: Serialize>(body: T) -> Response {
-    as_json(json(&body))
-}
-
 fn as_json(body: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// One more than `limit` was asked for, to know whether there is more.
-fn page<T>(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> i64) -> Listing<T> {
-    let more = items.len() >= limit;
-    items.truncate(limit - 1);
-    let next = more.then(|| items.last().map(|last| id(last).to_string())).flatten();
-    Listing { items, next }
+/// Whether what is listed has names to filter by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Given,
+    None,
 }
 
-async fn listing(
-    hall: &server::Shared,
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<Filter, Problem> {
-    let account = server::reader_account(hall, headers).await?;
-    let mut filter = Filter { account, limit: ITEMS + 1, ..Filter::default() };
-    for (name, value) in pairs(query.unwrap_or_default())? {
+fn filter(account: i64, query: &str, names: Names) -> Result<Filter, Problem> {
+    let mut filter = Filter { account, limit: ITEMS, ..Filter::default() };
+    for (name, value) in pairs(query)? {
         match name.as_str() {
             "host" => filter.host = Some(value),
             "plugin" => filter.plugin = Some(value),
-            "limit" => filter.limit = count(&value, MOST_ITEMS)? + 1,
-            "after" => {
-                let after = value.parse().map_err(|_| {
-                    Problem::parameter("after", "what the last answer gave as `next`")
-                })?;
-                filter.after = Some(after);
-            }
-            _ => return Err(Problem::parameter(&shown(&name), "left out: it is not known here")),
+            "name" if names == Names::Given => filter.name = Some(value),
+            "limit" => filter.limit = count(&value, MOST_ITEMS)?,
+            "after" => filter.after = Some(value.parse().map_err(|_| not_a_next())?),
+            _ => return Err(unknown(&name)),
         }
     }
     Ok(filter)
@@ -160,7 +160,7 @@ fn points_query(account: i64, query: &str, now: i64) -> Result<PointsQuery, Prob
         match name.as_str() {
             "host" => wanted.filter.host = Some(value),
             "plugin" => wanted.filter.plugin = Some(value),
-            "name" => wanted.name = Some(value),
+            "name" => wanted.filter.name = Some(value),
             "tag" => {
                 let (key, value) = value
                     .split_once(':')
@@ -170,13 +170,8 @@ fn points_query(account: i64, query: &str, now: i64) -> Result<PointsQuery, Prob
             "from" => wanted.from = instant("from", &value)?,
             "to" => wanted.to = instant("to", &value)?,
             "limit" => wanted.filter.limit = count(&value, MOST_POINTS)?,
-            "after" => {
-                let position = position(&value).ok_or_else(|| {
-                    Problem::parameter("after", "what the last answer gave as `next`")
-                })?;
-                wanted.position = Some(position);
-            }
-            _ => return Err(Problem::parameter(&shown(&name), "left out: it is not known here")),
+            "after" => wanted.position = Some(position(&value).ok_or_else(not_a_next)?),
+            _ => return Err(unknown(&name)),
         }
     }
     for (name, given) in [("host", &wanted.filter.host), ("plugin", &wanted.filter.plugin)] {
@@ -185,27 +180,6 @@ fn points_query(account: i64, query: &str, now: i64) -> Result<PointsQuery, Prob
         }
     }
     Ok(wanted)
-}
-
-fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(40).collect()
-}
-
-fn count(text: &str, most: usize) -> Result<usize, Problem> {
-    text.parse()
-        .ok()
-        .filter(|n| (1..=most).contains(n))
-        .ok_or_else(|| Problem::parameter("limit", &format!("a number from 1 to {most}")))
-}
-
-/// Milliseconds since 1970, or RFC 3339.
-fn instant(name: &str, text: &str) -> Result<i64, Problem> {
-    text.parse::<i64>()
-        .ok()
-        .or_else(|| Timestamp::parse(text).ok().map(Timestamp::millis))
-        .ok_or_else(|| {
-            Problem::parameter(name, "milliseconds since 1970, or a time as in RFC 3339")
-        })
 }
 
 fn written(position: Position) -> String {
@@ -220,17 +194,6 @@ fn position(text: &str) -> Option<Position> {
         given: parts.next()?.parse().ok().filter(|n| *n <= MOST_POINTS * 100)?,
     };
     parts.next().is_none().then_some(position)
-}
-
-/// The parameters of a query, decoded.
-pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
-    let uri = axum::http::Uri::builder()
-        .path_and_query(format!("/?{query}"))
-        .build()
-        .map_err(|_| Problem::parameter("the query", "name=value pairs"))?;
-    axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri)
-        .map(|query| query.0)
-        .map_err(|_| Problem::parameter("the query", "name=value pairs"))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
+use super::hall::{self, Hall};
 use super::problem::Problem;
-use super::server::{self, Hall};
 use super::wire::{self, Packing};
 
 /// Most bytes of a body, packed and unpacked.
@@ -27,7 +27,7 @@ pub(super) async fn ingest(
         return Err(Problem::protocol(&version.chars().take(20).collect::<String>()));
     }
     // Who it is comes first: a stranger's body is not even read.
-    let account = server::key_account(&hall, &headers).await?;
+    let account = hall::key_account(&hall, &headers).await?;
     let packing = packing(&headers)?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > BODY as u64) {

@@ -199,7 +199,7 @@ impl From<StoreError> for Problem {
             return problem;
         }
         let mut problem = match error {
-            StoreError::Busy | StoreError::Closed => Self::new(
+            StoreError::Busy | StoreError::Recovering | StoreError::Closed => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "the hub cannot do it now",
@@ -227,6 +227,12 @@ impl From<AppendError> for Problem {
         match error {
             AppendError::Body(fault) => Self::body(None, fault),
             AppendError::BodyOf(version, fault) => Self::body(Some(&version), fault),
+            AppendError::Cloned { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "cloned",
+                "two spools send the same stream",
+                format!("{error}: the agent's data folder was copied; it takes a new identity"),
+            ),
             AppendError::Store(error) => Self::from(error),
         }
     }

@@ -13,7 +13,8 @@ pub struct BatchReply {
     pub accepted: u64,
     /// Reports of this batch at or below the mark.
     pub duplicates: u64,
-    /// Reports of this batch that the hub will never take.
+    /// Reports of this batch that the hub will never take. Of duplicates, those that it refused when
+    /// they came for the first time.
     #[serde(default)]
     pub refused: Vec<Refused>,
 }
@@ -37,6 +38,10 @@ pub enum Verdict {
         /// Reports of the batch that it will never take.
         refused: Vec<Refused>,
     },
+    /// The destination has this and more, up to a report that was given and is not in the batch:
+    /// sent before, or by a copy of this spool. The batch that holds that report will show which,
+    /// and until then there is no receipt.
+    Ahead,
     /// Not now. `after` is what the destination asked for.
     Retry {
         /// At the earliest after this long.
@@ -57,7 +62,8 @@ pub enum Verdict {
         /// One clear line.
         why: String,
     },
-    /// The destination knows more of this stream than the spool ever gave: this spool is a copy.
+    /// The destination knows more of this stream than the spool ever gave, or another report under
+    /// a number of it: this spool, or another, is a copy.
     Cloned,
 }
 

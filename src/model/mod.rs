@@ -6,6 +6,8 @@
 
 mod chain;
 mod delivery;
+mod facts;
+mod format;
 mod ids;
 mod metric;
 mod outcome;
@@ -13,12 +15,15 @@ mod record;
 mod rejection;
 mod report;
 mod secret;
+mod shebang;
 mod tags;
 mod time;
 mod value;
 
 pub use chain::chain;
 pub use delivery::{BatchReply, Receipt, Refused, Verdict};
+pub use facts::{RUN_FACTS, RunFact, RunFacts};
+pub use format::{Format, FormatError};
 pub use ids::{
     AgentId, InvalidName, PluginKey, PluginName, RunId, Seq, SpoolId, is_name, nearest_name,
 };
@@ -28,9 +33,10 @@ pub use record::{
     Extent, Field, Flaw, Head, Keep, Raw, RawTags, Record, Records, Source, Step, Tag, Tree,
     Unknown, Words, pointer, push_escaped,
 };
-pub use rejection::{Rejection, RejectionCode};
+pub use rejection::{Excerpt, ExcerptForm, QuarantineItem, Rejection, RejectionCode};
 pub use report::{Counts, Report, Usage};
 pub use secret::Secret;
+pub use shebang::{Runner, SHEBANG, Unstartable, shebang};
 pub use tags::Tags;
 pub use time::{Timestamp, TimestampError};
 pub use value::{JsonKind, Value};
@@ -60,6 +66,12 @@ pub mod limits {
     pub const REJECTIONS: usize = 100;
     /// Longest excerpt of a refused value kept in a rejection, in bytes.
     pub const EXCERPT: usize = 256;
+    /// Most refused records of one run that go into quarantine; `counts` is complete all the same.
+    pub const QUARANTINE_ITEMS: usize = 1000;
+    /// Most bytes of one refused record kept in quarantine.
+    pub const QUARANTINE_EXCERPT: usize = 64 << 10;
+    /// Most bytes of all refused records of one run kept in quarantine.
+    pub const QUARANTINE_RUN: usize = 1 << 20;
     /// How far ahead of the agent's clock a metric's time may lie, in milliseconds.
     pub const FUTURE_MS: i64 = 600_000;
 }

@@ -22,16 +22,19 @@ impl<'a> Source<'a> {
     }
 
     /// All of it.
+    #[inline]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// Whether all of it is UTF-8.
+    #[inline]
     pub fn is_text(&self) -> bool {
         self.text.is_some()
     }
 
     /// A part of it as text; `None` where that part is not UTF-8.
+    #[inline]
     pub fn text(&self, span: Range<usize>) -> Option<&'a str> {
         match self.text {
             Some(text) => text.get(span),
@@ -152,6 +155,9 @@ pub enum Raw<'a> {
     /// Any other number; finite. A decoder that can gives whole numbers from 2^53 on as
     /// [`Raw::Signed`] or [`Raw::Unsigned`], so that none is rounded.
     Float(f64),
+    /// A number with a fraction that the float next to it has lost, such as `9007199254740993.5` or
+    /// `1e-400`; that float, a whole number.
+    Rounded(f64),
     /// A string.
     Text(Cow<'a, str>),
     /// An array; what is in it is not looked at.
@@ -172,6 +178,7 @@ impl Raw<'_> {
             | Self::Unsigned(_)
             | Self::Wide(_)
             | Self::Float(_)
+            | Self::Rounded(_)
             | Self::Flawed(Flaw::NotFinite | Flaw::OutOfRange) => JsonKind::Number,
             Self::Text(_) | Self::Flawed(_) => JsonKind::String,
             Self::Array => JsonKind::Array,

@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Extent;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
         /// Why a record was refused. The list is closed; `talaia explain CODE` has a page for each.
@@ -110,4 +112,64 @@ pub struct Rejection {
     pub message: String,
     /// What to do about it.
     pub hint: String,
+}
+
+/// A refused record with its own bytes, so that it can be judged again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineItem {
+    /// Why it was refused.
+    pub rejection: Rejection,
+    /// What was printed.
+    pub excerpt: Excerpt,
+}
+
+/// What a plugin printed of one refused record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    /// What the bytes are.
+    pub form: ExcerptForm,
+    /// As printed; of a record, with as much of the document around it as it takes to read it
+    /// again: the smallest document with the same meaning. At most
+    /// [`limits::QUARANTINE_EXCERPT`](super::limits::QUARANTINE_EXCERPT) bytes.
+    pub bytes: Box<[u8]>,
+    /// Whether that is all of it. What was cut cannot be judged again.
+    pub extent: Extent,
+}
+
+/// What a quarantined excerpt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExcerptForm {
+    /// A document with one record.
+    Record,
+    /// A record that was one too many in its run (the same key or series came before): judged
+    /// alone it would be accepted, and would not be the truth.
+    Duplicate,
+    /// A whole document that the plugin's own schema refused.
+    Document,
+    /// Text that could not be read in the format that the plugin had.
+    Text,
+}
+
+impl ExcerptForm {
+    /// Every form.
+    pub const ALL: [Self; 4] = [Self::Record, Self::Duplicate, Self::Document, Self::Text];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Duplicate => "duplicate",
+            Self::Document => "document",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl FromStr for ExcerptForm {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|form| form.as_str() == word).ok_or(())
+    }
 }

@@ -17,6 +17,10 @@ pub struct Report {
     pub host: String,
     /// The run.
     pub run: RunId,
+    /// The run whose quarantined records these are, where no program ran: they were accepted when
+    /// they were judged again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<RunId>,
     /// When the run started, by the wall clock.
     pub started: Timestamp,
     /// How long it took, in seconds, by the monotonic clock.
@@ -27,7 +31,7 @@ pub struct Report {
     pub outcome: Outcome,
     /// What it says of the thing it looks at.
     pub status: Status,
-    /// A sentence from the plugin, or why it did not run.
+    /// A sentence from the plugin, or why it did not run, or which of its limits ended it.
     pub message: Option<String>,
     /// The accepted records.
     pub metrics: Vec<Metric>,
@@ -46,6 +50,16 @@ pub struct Report {
     /// The last 4 KiB of stderr, where there was any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr: String,
+}
+
+impl Report {
+    /// The report as it is kept and sent: one JSON object, without a line feed.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        // Most of it is metrics. Room for what they usually take spares copying it as it grows.
+        let mut body = Vec::with_capacity(1024 + 96 * self.metrics.len());
+        serde_json::to_writer(&mut body, self)?;
+        Ok(body)
+    }
 }
 
 /// `produced = accepted + rejected(by code)`, in records.

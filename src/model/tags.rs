@@ -7,40 +7,121 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Tags, sorted by key, each key once. On the wire an object of strings.
 ///
-/// All keys and values stand in one text: a metric with tags costs two allocations, however many
-/// tags it has.
+/// All keys and values stand in one text, and the ends of a few fit beside it: a metric with tags
+/// costs one allocation, with many tags two.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tags {
     /// Key, value, key, value…
     text: String,
     /// Where each key and each value ends in it.
-    ends: Vec<[u32; 2]>,
+    ends: Ends,
+}
+
+/// How many pairs of ends need no allocation.
+const FEW: usize = 3;
+
+/// A list of pairs of ends.
+#[derive(Clone)]
+enum Ends {
+    /// As many as the first number says, then zeros.
+    Few(u8, [[u32; 2]; FEW]),
+    Many(Vec<[u32; 2]>),
+}
+
+impl Ends {
+    const fn new() -> Self {
+        Self::Few(0, [[0; 2]; FEW])
+    }
+
+    fn with_capacity(tags: usize) -> Self {
+        if tags > FEW { Self::Many(Vec::with_capacity(tags)) } else { Self::new() }
+    }
+
+    fn as_slice(&self) -> &[[u32; 2]] {
+        match self {
+            Self::Few(len, ends) => &ends[..usize::from(*len).min(FEW)],
+            Self::Many(ends) => ends,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [[u32; 2]] {
+        match self {
+            Self::Few(len, ends) => &mut ends[..usize::from(*len).min(FEW)],
+            Self::Many(ends) => ends,
+        }
+    }
+
+    fn insert(&mut self, at: usize, pair: [u32; 2]) {
+        match self {
+            Self::Few(len, ends) if usize::from(*len) < FEW => {
+                *len += 1;
+                ends[at..usize::from(*len)].rotate_right(1);
+                ends[at] = pair;
+            }
+            Self::Few(_, ends) => {
+                let mut many = ends.to_vec();
+                many.insert(at, pair);
+                *self = Self::Many(many);
+            }
+            Self::Many(ends) => ends.insert(at, pair),
+        }
+    }
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PartialEq for Ends {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Ends {}
+
+impl std::hash::Hash for Ends {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
+    }
+}
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_slice().fmt(f)
+    }
 }
 
 impl Tags {
     /// No tags.
     pub const fn new() -> Self {
-        Self { text: String::new(), ends: Vec::new() }
+        Self { text: String::new(), ends: Ends::new() }
     }
 
     /// No tags, and room for some, with so many bytes of keys and values.
     pub fn with_capacity(tags: usize, bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(tags) }
+        Self { text: String::with_capacity(bytes), ends: Ends::with_capacity(tags) }
     }
 
     /// Sets `key` to `value` and says whether the key was new.
     pub fn insert(&mut self, key: &str, value: &str) -> bool {
         // In order is how they mostly come.
-        let found = match self.ends.len().checked_sub(1) {
-            None => Err(0),
-            Some(last) if self.pair(last).0 < key => Err(last + 1),
-            Some(_) => self.find(key),
-        };
-        match found {
+        let len = self.len();
+        if len == 0 || self.pair(len - 1).0 < key {
+            self.text.push_str(key);
+            let key_end = self.text.len() as u32;
+            self.text.push_str(value);
+            self.ends.insert(len, [key_end, self.text.len() as u32]);
+            return true;
+        }
+        match self.find(key) {
             Ok(at) => {
-                let [key_end, value_end] = self.ends[at].map(|end| end as usize);
+                let ends = &mut self.ends.as_mut_slice()[at];
+                let [key_end, value_end] = ends.map(|end| end as usize);
                 self.text.replace_range(key_end..value_end, value);
-                self.ends[at][1] = (key_end + value.len()) as u32;
+                ends[1] = (key_end + value.len()) as u32;
                 self.shift(at + 1, value.len() as i64 - (value_end - key_end) as i64);
                 false
             }
@@ -72,12 +153,12 @@ impl Tags {
 
     /// Key and value, in the order of keys.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        (0..self.ends.len()).map(|at| self.pair(at))
+        (0..self.len()).map(|at| self.pair(at))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.ends.as_slice().len()
     }
 
     /// How many bytes their keys and values have.
@@ -87,20 +168,20 @@ impl Tags {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.len() == 0
     }
 
     fn start(&self, at: usize) -> usize {
-        at.checked_sub(1).map_or(0, |before| self.ends[before][1] as usize)
+        at.checked_sub(1).map_or(0, |before| self.ends.as_slice()[before][1] as usize)
     }
 
     fn pair(&self, at: usize) -> (&str, &str) {
-        let [key_end, value_end] = self.ends[at].map(|end| end as usize);
+        let [key_end, value_end] = self.ends.as_slice()[at].map(|end| end as usize);
         (&self.text[self.start(at)..key_end], &self.text[key_end..value_end])
     }
 
     fn find(&self, key: &str) -> Result<usize, usize> {
-        let (mut low, mut high) = (0, self.ends.len());
+        let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.pair(middle).0.cmp(key) {
@@ -114,7 +195,7 @@ impl Tags {
 
     /// Moves the ends of all tags from `from` on by `bytes`.
     fn shift(&mut self, from: usize, bytes: i64) {
-        for ends in &mut self.ends[from..] {
+        for ends in &mut self.ends.as_mut_slice()[from..] {
             *ends = ends.map(|end| (i64::from(end) + bytes) as u32);
         }
     }

@@ -43,6 +43,15 @@ pub enum SpoolError {
         /// The other agent, where it said.
         pid: Option<u32>,
     },
+    /// The file, its log or their folder may be read only.
+    #[error("cannot write {}: it must be writable by the user that runs the agent", path.display())]
+    NotWritable {
+        /// What cannot be written.
+        path: PathBuf,
+        #[source]
+        #[expect(missing_docs, reason = "the error underneath")]
+        source: io::Error,
+    },
     /// The file was written by a newer version.
     #[error(
         "{} was written by a newer version (its schema is {found}, this one knows {known}): install talaia {install} or later",

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
@@ -6,7 +7,8 @@ use serde::Serialize;
 use crate::model::{AgentId, Seq, SpoolId};
 
 use super::ledger::{Ledger, count};
-use super::store::{Source, State, crc, int};
+use super::quarantine::{self, Pick, Quarantined};
+use super::store::{self, Source, State, crc, int};
 use super::{SpoolError, schema};
 
 /// Looks into a spool without its lock, while an agent may be writing. Changes nothing.
@@ -32,10 +34,15 @@ pub struct SpoolStatus {
     pub live_bytes: u64,
     /// Bytes of the database file.
     pub file_bytes: u64,
+    /// Refused records and reports in quarantine.
+    pub quarantine_items: u64,
     /// Bytes in quarantine.
     pub quarantine_bytes: u64,
     /// The counters.
     pub ledger: Ledger,
+    /// By output: for how many milliseconds the oldest report that it has not acknowledged waits,
+    /// by the spool's own clock and as of the last commit. Without those that have all.
+    pub waiting_ms: BTreeMap<String, u64>,
 }
 
 /// A report in a list.
@@ -51,34 +58,6 @@ pub struct Listed {
     pub records: u64,
     /// Bytes of its body.
     pub bytes: u64,
-}
-
-/// Something in quarantine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Quarantined {
-    /// Its number in the quarantine.
-    pub id: i64,
-    /// When it came in, in milliseconds since 1970 by the wall clock.
-    pub at: i64,
-    /// `rejected` (by the contract) or `refused` (by an output).
-    pub kind: String,
-    /// The output that refused it.
-    pub output: Option<String>,
-    /// The report.
-    pub seq: Option<i64>,
-    /// The plugin.
-    pub plugin: Option<String>,
-    /// The run.
-    pub run: Option<String>,
-    /// Why, as a word.
-    pub code: String,
-    /// Why, as a sentence.
-    pub message: String,
-    /// Whether `body` is all of it.
-    pub whole: bool,
-    /// The rejection as JSON, or the refused report.
-    #[serde(skip)]
-    pub body: Vec<u8>,
 }
 
 /// What a full check found.
@@ -99,7 +78,7 @@ impl Inspector {
             schema::Found::Bad(why) => return Err(SpoolError::Damaged { path, why }),
             schema::Found::Spool => {}
         }
-        match schema::open_to_read(&path) {
+        match schema::open_to_look(&path) {
             Ok(db) => Ok(Self { path, db }),
             Err(source) => Err(SpoolError::Open { path, source }),
         }
@@ -137,8 +116,10 @@ impl Inspector {
             highest: Seq(state.last_seq),
             live_bytes: state.live(),
             file_bytes: std::fs::metadata(&self.path).map_or(0, |meta| meta.len()),
+            quarantine_items: quarantine::items(&tx).map_err(&failed)?,
             quarantine_bytes: state.quarantine_bytes,
             ledger: Ledger::load(&tx).map_err(&failed)?,
+            waiting_ms: store::waiting(&tx, &state).map_err(&failed)?,
         })
     }
 
@@ -152,7 +133,7 @@ impl Inspector {
             let mut rows = rows.query([int(after.0), int(limit as u64)])?;
             while let Some(row) = rows.next()? {
                 let body = row.get_ref(2)?.as_blob()?;
-                let Source { plugin, run } = Source::of(body);
+                let Source { plugin, run, .. } = Source::of(body);
                 let (seq, records) = (Seq(count(row, 0)?), count(row, 1)?);
                 listed.push(Listed { seq, plugin, run, records, bytes: body.len() as u64 });
             }
@@ -169,32 +150,16 @@ impl Inspector {
             .map_err(self.failed())
     }
 
-    /// At most `limit` things in quarantine after number `after`, oldest first.
-    pub fn quarantine(&self, after: i64, limit: usize) -> Result<Vec<Quarantined>, SpoolError> {
-        let list = || {
-            self.db
-                .prepare(
-                    "SELECT id, at, kind, output, seq, plugin, run, code, message, whole, body
-                     FROM quarantine WHERE id > ?1 ORDER BY id LIMIT ?2",
-                )?
-                .query_map([after, int(limit as u64)], |row| {
-                    Ok(Quarantined {
-                        id: row.get(0)?,
-                        at: row.get(1)?,
-                        kind: row.get(2)?,
-                        output: row.get(3)?,
-                        seq: row.get(4)?,
-                        plugin: row.get(5)?,
-                        run: row.get(6)?,
-                        code: row.get(7)?,
-                        message: row.get(8)?,
-                        whole: row.get(9)?,
-                        body: row.get(10)?,
-                    })
-                })?
-                .collect::<Result<Vec<_>, _>>()
-        };
-        list().map_err(self.failed())
+    /// At most `limit` of the picked things in quarantine after number `after`, oldest first.
+    pub fn quarantine(
+        &self,
+        pick: &Pick,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, SpoolError> {
+        schema::version(&self.db)
+            .and_then(|version| quarantine::list(&self.db, version, pick, after, limit))
+            .map_err(self.failed())
     }
 
     /// Reads everything: the pages, every report's checksum and running totals, and the ledger.

@@ -48,6 +48,22 @@ pub struct Ledger {
     pub outputs: BTreeMap<String, OutputTotals>,
 }
 
+/// A spool's own figures, all of the same moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// The counters.
+    pub ledger: Ledger,
+    /// Bytes of reports that are kept; what the quota limits.
+    pub live_bytes: u64,
+    /// Refused records and reports in quarantine.
+    pub quarantine_items: u64,
+    /// Bytes in quarantine.
+    pub quarantine_bytes: u64,
+    /// By output: for how many milliseconds the oldest report that it has not acknowledged waits,
+    /// by the spool's own clock and as of the last commit. Without those that have all.
+    pub waiting_ms: BTreeMap<String, u64>,
+}
+
 /// `produced = accepted + rejected(by code)`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PluginTotals {

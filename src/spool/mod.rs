@@ -42,6 +42,7 @@ mod error;
 mod inspect;
 mod ledger;
 mod lock;
+mod quarantine;
 mod queue;
 mod reader;
 mod schema;
@@ -59,8 +60,9 @@ use tokio::sync::{broadcast, watch};
 use crate::model::{AgentId, Counts, PluginName, Receipt, Rejection, Seq, SpoolId};
 
 pub use error::{AppendError, Lost, SpoolError};
-pub use inspect::{Inspector, Listed, Quarantined, SpoolStatus, Verified};
-pub use ledger::{Evicted, Ledger, OutputTotals, PluginTotals};
+pub use inspect::{Inspector, Listed, SpoolStatus, Verified};
+pub use ledger::{Evicted, Figures, Ledger, OutputTotals, PluginTotals};
+pub use quarantine::{Pick, QuarantineChange, Quarantined};
 pub use queue::{Reply, Ticket};
 pub use reader::Window;
 
@@ -83,13 +85,17 @@ pub struct Options {
     pub machine_id: Option<String>,
     /// Reports older than this are evicted. `None`: never.
     pub max_age: Option<Duration>,
+    /// Most bytes of the quarantine; the oldest of it goes first.
+    pub quarantine_quota: u64,
+    /// How long something stays in quarantine, on the same clock as `max_age`.
+    pub quarantine_age: Duration,
     /// Most bytes of reports waiting for the disk, in memory. Half of it is [`Pressure::High`].
     pub queue_bytes: usize,
 }
 
 impl Options {
     /// The defaults for `data_dir`: 256 MiB of reports, 256 MiB left free, commits 20 ms apart,
-    /// no limit of age, 16 MiB of queue.
+    /// no limit of age, 16 MiB of queue, 16 MiB or 7 days of quarantine.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
@@ -98,6 +104,8 @@ impl Options {
             commit_interval: Duration::from_millis(20),
             machine_id: None,
             max_age: None,
+            quarantine_quota: 16 << 20,
+            quarantine_age: Duration::from_hours(7 * 24),
             queue_bytes: 16 << 20,
         }
     }
@@ -156,8 +164,9 @@ pub struct NewReport {
     pub counts: Counts,
     /// Due runs skipped since the last report of this plugin.
     pub skipped: u64,
-    /// Refused records to keep in quarantine.
-    pub rejections: Vec<Rejection>,
+    /// What comes into quarantine with it, and what leaves it because the report has it now. One
+    /// thing must not leave with two reports: whoever replays does so one report after the other.
+    pub quarantine: QuarantineChange,
 }
 
 /// A report as it comes out of the spool.
@@ -322,6 +331,16 @@ impl Spool {
         self.0.shared.queue.command(|done| Command::Settle { receipt, done })
     }
 
+    /// Drops what is picked from the quarantine, and says how much that was.
+    pub fn discard(&self, pick: Pick) -> Reply<u64> {
+        self.0.shared.queue.command(|done| Command::Discard { pick, dropped: 0, done })
+    }
+
+    /// Gives what stays in quarantine after being judged again, by its number, its new reason.
+    pub fn reconsider(&self, found: Vec<(i64, Rejection)>) -> Reply<()> {
+        self.0.shared.queue.command(|done| Command::Reconsider { found, done })
+    }
+
     /// Takes a new [`SpoolId`], because a destination knows more of this one than was ever given.
     /// `seen` is the identity that it knows: if the spool has changed it since, nothing happens.
     pub fn new_identity(&self, seen: SpoolId) -> Reply<SpoolId> {
@@ -350,6 +369,12 @@ impl Spool {
     /// The counters, as of the last commit. Blocks on the disk for a short time.
     pub fn ledger(&self) -> Result<Ledger, SpoolError> {
         self.0.reader.ledger().inspect_err(|error| self.report(error))
+    }
+
+    /// The counters and all that is counted besides, as of the last commit. Blocks on the disk for
+    /// a short time.
+    pub fn figures(&self) -> Result<Figures, SpoolError> {
+        self.0.reader.figures().inspect_err(|error| self.report(error))
     }
 
     /// This life of the spool.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::model::{Receipt, Seq, SpoolId};
+use crate::model::{Receipt, Rejection, Seq, SpoolId};
 
-use super::{AppendError, Lost, NewReport, Pressure, SpoolError, Start};
+use super::{AppendError, Lost, NewReport, Pick, Pressure, SpoolError, Start};
 
 /// Queued bytes at which a commit does not wait for its interval to end.
 const COMMIT_BYTES: usize = 1 << 20;
@@ -69,6 +69,16 @@ pub(super) enum Command {
         receipt: Receipt,
         done: Done<()>,
     },
+    Discard {
+        pick: Pick,
+        /// How much that was, once it is carried out.
+        dropped: u64,
+        done: Done<u64>,
+    },
+    Reconsider {
+        found: Vec<(i64, Rejection)>,
+        done: Done<()>,
+    },
     NewIdentity {
         seen: SpoolId,
         done: Done<SpoolId>,
@@ -97,8 +107,10 @@ pub(super) struct Pending {
 
 impl Pending {
     fn weight(report: &NewReport) -> usize {
-        let rejections: usize = report.rejections.iter().map(|r| 256 + r.value.len()).sum();
-        report.body.len() + rejections + OVERHEAD
+        let items = report.quarantine.come.iter();
+        let items: usize =
+            items.map(|i| 256 + i.rejection.value.len() + i.excerpt.bytes.len()).sum();
+        report.body.len() + items + OVERHEAD
     }
 }
 

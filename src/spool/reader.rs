@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::Seq;
 
-use super::ledger::{Ledger, count};
-use super::store::{crc, int};
-use super::{SpoolError, Stored, schema};
+use super::ledger::{Figures, Ledger, count};
+use super::store::{self, State, crc, int};
+use super::{SpoolError, Stored, quarantine, schema};
 
 /// Which reports to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,19 @@ impl Reader {
                 }
             }
             Ok(found)
+        })
+    }
+
+    pub(super) fn figures(&self) -> Result<Figures, SpoolError> {
+        self.with(|db| {
+            let state = State::load(db)?;
+            Ok(Figures {
+                ledger: Ledger::load(db)?,
+                live_bytes: state.live(),
+                quarantine_items: quarantine::items(db)?,
+                quarantine_bytes: state.quarantine_bytes,
+                waiting_ms: store::waiting(db, &state)?,
+            })
         })
     }
 

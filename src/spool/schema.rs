@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rustix::fs::{Access, AtFlags};
 
 use crate::model::{AgentId, SpoolId};
 
@@ -13,7 +14,10 @@ use super::store::int;
 use super::{SpoolError, error};
 
 /// Raised with every change that an older version could not live with.
-pub(super) const VERSION: u32 = 1;
+///
+/// 1: the first.
+/// 2: the quarantine keeps what the plugin printed (`started`, `format`, `form`, `raw`).
+pub(super) const VERSION: u32 = 2;
 
 /// In the file's header: `TALA`.
 const APPLICATION: i32 = 0x5441_4c41;
@@ -58,9 +62,18 @@ CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY AUTOINCREMENT, clock INTEGER NOT NULL, at INTEGER NOT NULL,
     kind TEXT NOT NULL, output TEXT, seq INTEGER, plugin TEXT, run TEXT,
     code TEXT NOT NULL, message TEXT NOT NULL,
-    whole INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+    whole INTEGER NOT NULL, body BLOB NOT NULL,
+    started INTEGER, format TEXT, form TEXT, raw BLOB) STRICT;
 INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, 0);
 ";
+
+/// What makes a file of version `n + 1` of one of version `n`, from the first on.
+const STEPS: [&str; VERSION as usize - 1] = ["
+ALTER TABLE quarantine ADD COLUMN started INTEGER;
+ALTER TABLE quarantine ADD COLUMN format TEXT;
+ALTER TABLE quarantine ADD COLUMN form TEXT;
+ALTER TABLE quarantine ADD COLUMN raw BLOB;
+"];
 
 /// The spool's file in a data folder.
 pub(super) fn file(data_dir: &Path) -> PathBuf {
@@ -168,17 +181,67 @@ fn fill(db: &mut Connection, salvage: Option<&Salvage>) -> rusqlite::Result<()> 
 /// Opens the file for its one writer.
 pub(super) fn open(path: &Path) -> Result<Connection, SpoolError> {
     let open = |source| SpoolError::Open { path: path.to_owned(), source };
+    check_writable(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(open)?;
     prepare(&db).map_err(open)?;
-    let found: u32 = db.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(open)?;
+    let found = version(&db).map_err(open)?;
     if found > VERSION {
         // Only its log says so: an upgrade was interrupted before its first checkpoint.
         let install = meta(&db, "written_by").ok().flatten().unwrap_or_default();
         return Err(SpoolError::Newer { path: path.to_owned(), found, known: VERSION, install });
     }
+    // First: a damaged file is not rewritten, but moved aside as it is.
     check(path, &db)?;
+    upgrade(&db, found).map_err(open)?;
     Ok(db)
+}
+
+/// Brings a file of an older version up to this one, in one transaction.
+fn upgrade(db: &Connection, found: u32) -> rusqlite::Result<()> {
+    if found == VERSION {
+        return Ok(());
+    }
+    let tx = db.unchecked_transaction()?;
+    for step in STEPS.iter().skip(found.saturating_sub(1) as usize) {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "user_version", VERSION)?;
+    set_meta(&tx, "written_by", env!("CARGO_PKG_VERSION"))?;
+    tx.commit()
+}
+
+/// The version that wrote the file.
+pub(super) fn version(db: &Connection) -> rusqlite::Result<u32> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// An empty spool that is nowhere, for tests of single statements.
+#[cfg(test)]
+pub(super) fn in_memory() -> Connection {
+    let db = Connection::open_in_memory().unwrap();
+    db.execute_batch(TABLES).unwrap();
+    db
+}
+
+/// SQLite opens a file that it may not write all the same, makes a log that it may not write
+/// either, and fails at the first report. Asked without opening anything: closing any descriptor of
+/// the file would drop the locks that this process has on it.
+fn check_writable(path: &Path) -> Result<(), SpoolError> {
+    let folder = path.parent().unwrap_or(path).to_owned();
+    for path in [folder, path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")] {
+        match may_write(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(SpoolError::NotWritable { path, source }),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+fn may_write(path: &Path) -> io::Result<()> {
+    rustix::fs::accessat(rustix::fs::CWD, path, Access::WRITE_OK, AtFlags::EACCESS)
+        .map_err(io::Error::from)
 }
 
 fn prepare(db: &Connection) -> rusqlite::Result<()> {
@@ -193,8 +256,27 @@ fn prepare(db: &Connection) -> rusqlite::Result<()> {
 
 /// Opens the file to read. The writer may be at work.
 pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
+    read_only(Connection::open_with_flags(path, READ_FLAGS)?)
+}
+
+/// Opens the file to look at, also where nothing can be written: a reader would make a log where
+/// there is none. Without a log and the means to make one, nobody writes the file.
+pub(super) fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
+    let folder = path.parent().unwrap_or(path);
+    let still = !with_suffix(path, "-wal").exists() && may_write(folder).is_err();
+    match escape(path).filter(|_| still) {
+        Some(path) => {
+            let flags = READ_FLAGS | OpenFlags::SQLITE_OPEN_URI;
+            read_only(Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)?)
+        }
+        None => open_to_read(path),
+    }
+}
+
+const READ_FLAGS: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+fn read_only(db: Connection) -> rusqlite::Result<Connection> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.execute_batch("PRAGMA cache_size = -256; PRAGMA query_only = 1;")?;
     Ok(db)

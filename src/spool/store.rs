@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
-use crate::model::{Receipt, Refused, Rejection, RejectionCode, Seq};
+use crate::model::{Receipt, RejectionCode, Seq, Timestamp};
 
 use super::Start;
 use super::ledger::{Evicted, count};
+use super::quarantine;
 use super::queue::Pending;
 
 /// What a kept report weighs beyond its body.
@@ -17,14 +18,6 @@ const OVERHEAD: u64 = 64;
 
 /// Most reports deleted in one transaction.
 const CHUNK: u64 = 512;
-
-/// Most bytes of the quarantine, and how long it keeps something, in milliseconds.
-const QUARANTINE_BYTES: u64 = 16 << 20;
-const QUARANTINE_AGE: u64 = 7 * 24 * 3600 * 1000;
-
-/// A refused report is kept whole up to this size, beyond it only its beginning.
-const QUARANTINE_WHOLE: usize = 1 << 20;
-const QUARANTINE_EXCERPT: usize = 64 << 10;
 
 /// SQLite's integers are signed; no count here comes near the difference.
 pub(super) fn int(n: u64) -> i64 {
@@ -132,12 +125,8 @@ pub(super) fn append(
         for (code, n) in &report.counts.rejected {
             *sum.rejected.entry(*code).or_default() += n;
         }
-        if !report.rejections.is_empty() {
-            let source = Source::of(&report.body);
-            for rejection in &report.rejections {
-                quarantine_rejection(db, state, report.plugin.as_str(), &source, rejection)?;
-            }
-        }
+        let change = &report.quarantine;
+        quarantine::change(db, state, report.plugin.as_str(), &report.body, change)?;
     }
     let mut upsert = db.prepare(
         "INSERT INTO plugins VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET
@@ -245,7 +234,7 @@ pub(super) fn settle(
     let mut refused = 0;
     for one in receipt.refused() {
         if one.seq.0 > from.at && one.seq.0 <= to {
-            refused += quarantine_refused(db, state, &from.output, one)?;
+            refused += quarantine::put_report(db, state, &from.output, one)?;
         }
     }
     evict_records(db, &from.output, Evicted::Refused, refused)?;
@@ -410,6 +399,17 @@ fn delete_through(db: &Connection, state: &mut State, seq: u64) -> rusqlite::Res
     Ok(freed)
 }
 
+/// By output, for how many milliseconds its oldest undelivered report has been there.
+pub(super) fn waiting(db: &Connection, state: &State) -> rusqlite::Result<BTreeMap<String, u64>> {
+    let mut rows = db.prepare(
+        "SELECT name, (SELECT clock FROM reports WHERE seq > cursor ORDER BY seq LIMIT 1) AS since
+         FROM outputs WHERE active AND since IS NOT NULL",
+    )?;
+    let rows =
+        rows.query_map([], |row| Ok((row.get(0)?, state.clock.saturating_sub(count(row, 1)?))))?;
+    rows.collect()
+}
+
 /// Where a report came from, read from its own body.
 #[derive(Default, Deserialize)]
 pub(super) struct Source {
@@ -417,104 +417,12 @@ pub(super) struct Source {
     pub(super) plugin: Option<String>,
     #[serde(default)]
     pub(super) run: Option<String>,
+    #[serde(default)]
+    pub(super) started: Option<Timestamp>,
 }
 
 impl Source {
     pub(super) fn of(body: &[u8]) -> Self {
         serde_json::from_slice(body).unwrap_or_default()
     }
-}
-
-/// Keeps a refused report. Returns its records.
-fn quarantine_refused(
-    db: &Connection,
-    state: &mut State,
-    output: &str,
-    refused: &Refused,
-) -> rusqlite::Result<u64> {
-    let found: Option<(u64, Vec<u8>)> = db
-        .query_row(
-            "SELECT r.records, r.body FROM reports r
-             WHERE r.seq = ?1 AND NOT EXISTS (SELECT 1 FROM damaged d WHERE d.seq = r.seq)",
-            [int(refused.seq.0)],
-            |row| Ok((count(row, 0)?, row.get(1)?)),
-        )
-        .optional()?;
-    let Some((records, body)) = found else { return Ok(0) };
-    let source = Source::of(&body);
-    let whole = body.len() <= QUARANTINE_WHOLE;
-    let kept = if whole { &body[..] } else { &body[..QUARANTINE_EXCERPT] };
-    db.execute(
-        "INSERT INTO quarantine (clock, at, kind, output, seq, plugin, run, code, message, whole, body)
-         VALUES (?1, ?2, 'refused', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        params![
-            int(state.clock),
-            now(),
-            output,
-            int(refused.seq.0),
-            source.plugin,
-            source.run,
-            refused.code,
-            refused.message,
-            whole,
-            kept
-        ],
-    )?;
-    state.quarantine_bytes += kept.len() as u64 + OVERHEAD;
-    trim_quarantine(db, state)?;
-    Ok(records)
-}
-
-fn quarantine_rejection(
-    db: &Connection,
-    state: &mut State,
-    plugin: &str,
-    source: &Source,
-    rejection: &Rejection,
-) -> rusqlite::Result<()> {
-    let body = serde_json::to_vec(rejection).unwrap_or_default();
-    db.execute(
-        "INSERT INTO quarantine (clock, at, kind, output, seq, plugin, run, code, message, whole, body)
-         VALUES (?1, ?2, 'rejected', NULL, ?3, ?4, ?5, ?6, ?7, 1, ?8)",
-        params![
-            int(state.clock),
-            now(),
-            int(state.last_seq),
-            plugin,
-            source.run,
-            rejection.code.as_str(),
-            rejection.message,
-            body
-        ],
-    )?;
-    state.quarantine_bytes += body.len() as u64 + OVERHEAD;
-    trim_quarantine(db, state)
-}
-
-/// Drops the oldest of the quarantine while it is over its size or age.
-fn trim_quarantine(db: &Connection, state: &mut State) -> rusqlite::Result<()> {
-    loop {
-        let oldest = db
-            .query_row(
-                "SELECT id, clock, length(body) FROM quarantine ORDER BY id LIMIT 1",
-                [],
-                |row| Ok((row.get::<_, i64>(0)?, count(row, 1)?, count(row, 2)?)),
-            )
-            .optional()?;
-        let Some((id, clock, bytes)) = oldest else {
-            state.quarantine_bytes = 0;
-            return Ok(());
-        };
-        let fits = state.quarantine_bytes <= QUARANTINE_BYTES;
-        if fits && clock + QUARANTINE_AGE >= state.clock {
-            return Ok(());
-        }
-        db.execute("DELETE FROM quarantine WHERE id = ?1", [id])?;
-        state.quarantine_bytes = state.quarantine_bytes.saturating_sub(bytes + OVERHEAD);
-    }
-}
-
-/// The wall clock, to be shown, never to be reasoned with.
-fn now() -> i64 {
-    crate::model::Timestamp::from(std::time::SystemTime::now()).millis()
 }

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use crate::model::{Seq, SpoolId};
 
 use super::ledger::Evicted;
+use super::quarantine::{self, Bounds};
 use super::queue::{Command, Pending, Work};
 use super::schema::{self, Found, Salvage};
 use super::store::{self, State};
@@ -23,6 +24,9 @@ const GUARD: Duration = Duration::from_secs(2);
 
 /// How often ages are looked at.
 const AGES: Duration = Duration::from_secs(10);
+
+/// How often the quarantine's ages are looked at, where they are allowed to be larger.
+const QUARANTINE_AGES: Duration = Duration::from_mins(1);
 
 /// Between a failure and opening again: doubling from the first to the longest.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -172,6 +176,7 @@ pub(super) fn spawn(shared: Arc<Shared>, db: Db) -> std::io::Result<JoinHandle<(
         grown: true,
         guard_at: now,
         ages_at: now,
+        quarantine_at: now,
     };
     std::thread::Builder::new().name("spool".to_owned()).spawn(move || writer.run())
 }
@@ -195,6 +200,7 @@ struct Writer {
     grown: bool,
     guard_at: Instant,
     ages_at: Instant,
+    quarantine_at: Instant,
 }
 
 impl Writer {
@@ -222,7 +228,9 @@ impl Writer {
         }
         let guard = self.grown.then_some(self.guard_at);
         let ages = self.shared.options.max_age.map(|_| self.ages_at);
-        guard.into_iter().chain(ages).min()
+        let quarantined = self.db.as_ref().is_some_and(|db| db.state.quarantine_bytes > 0);
+        let quarantine = quarantined.then_some(self.quarantine_at);
+        guard.into_iter().chain(ages).chain(quarantine).min()
     }
 
     fn turn(&mut self, mut commands: Vec<Command>) {
@@ -259,7 +267,8 @@ impl Writer {
     }
 
     /// Appends, carries out what was asked, and answers when all of it is on disk.
-    fn commit(&mut self, commands: Vec<Command>) {
+    fn commit(&mut self, mut commands: Vec<Command>) {
+        let bounds = self.bounds();
         let Some(db) = &mut self.db else { return };
         let quota = self.shared.options.quota;
         let reports = &self.reports;
@@ -269,9 +278,10 @@ impl Writer {
         let mut fresh = None;
         let committed = db.commit(|tx, state| {
             store::append(tx, state, reports)?;
-            for command in &commands {
+            for command in &mut commands {
                 fresh = carry_out(tx, state, command)?.or(fresh);
             }
+            quarantine::trim(tx, state, bounds)?;
             // Never more than a chunk at a time; what is left goes in maintenance.
             if state.live() > quota {
                 let over = state.live() - quota;
@@ -299,6 +309,13 @@ impl Writer {
         for command in commands {
             answer(command, self.shared.identity.borrow().spool);
         }
+    }
+
+    /// How much the quarantine may hold.
+    fn bounds(&self) -> Bounds {
+        let options = &self.shared.options;
+        let age = u64::try_from(options.quarantine_age.as_millis()).unwrap_or(u64::MAX);
+        Bounds { bytes: options.quarantine_quota, age }
     }
 
     /// The reports from number `first` on are on disk: says so to all who wait.
@@ -348,7 +365,13 @@ impl Writer {
         if *self.shared.health.borrow() == Health::Open {
             error!(%why, "the spool is closed after an error; reports wait in memory");
         }
-        self.shared.health.send_replace(Health::Closed { why });
+        // A further attempt that fails in the same way is no news.
+        let closed = Health::Closed { why };
+        self.shared.health.send_if_modified(|health| {
+            let news = *health != closed;
+            *health = closed;
+            news
+        });
     }
 
     /// Opens again at once: the damage is found, or by now known to the caller.
@@ -427,6 +450,14 @@ impl Writer {
                     self.ages_at = now;
                     break;
                 }
+            }
+        }
+        if now >= self.quarantine_at {
+            self.quarantine_at = now + QUARANTINE_AGES.min(self.shared.options.quarantine_age);
+            let bounds = self.bounds();
+            let Some(db) = &mut self.db else { return Ok(()) };
+            if quarantine::is_over(&db.connection, &db.state, db.clock(), bounds)? {
+                db.commit(|tx, state| quarantine::trim(tx, state, bounds))?;
             }
         }
         if self.grown && now >= self.guard_at {
@@ -513,7 +544,7 @@ fn free_bytes(path: &Path) -> Option<u64> {
 fn carry_out(
     tx: &Connection,
     state: &mut State,
-    command: &Command,
+    command: &mut Command,
 ) -> rusqlite::Result<Option<SpoolId>> {
     match command {
         Command::SetOutputs { outputs, .. } => store::set_outputs(tx, state, outputs)?,
@@ -521,6 +552,8 @@ fn carry_out(
         Command::Damaged { reports, through } => {
             store::note_damaged(tx, reports, through.as_deref())?;
         }
+        Command::Discard { pick, dropped, .. } => *dropped = quarantine::discard(tx, state, pick)?,
+        Command::Reconsider { found, .. } => quarantine::reconsider(tx, state, found)?,
         Command::NewIdentity { seen, .. } => {
             let now = schema::meta(tx, "spool_id")?;
             if now.is_some_and(|now| now == seen.to_string()) {
@@ -539,7 +572,9 @@ fn answer(command: Command, spool: SpoolId) {
     match command {
         Command::SetOutputs { done, .. }
         | Command::Settle { done, .. }
+        | Command::Reconsider { done, .. }
         | Command::Flush { done } => drop(done.send(Ok(()))),
+        Command::Discard { dropped, done, .. } => drop(done.send(Ok(dropped))),
         Command::NewIdentity { done, .. } => drop(done.send(Ok(spool))),
         Command::Damaged { .. } | Command::Broken { .. } => {}
     }
@@ -552,7 +587,9 @@ fn refuse(commands: Vec<Command>, why: &str) {
         match command {
             Command::SetOutputs { done, .. }
             | Command::Settle { done, .. }
+            | Command::Reconsider { done, .. }
             | Command::Flush { done } => drop(done.send(Err(closed()))),
+            Command::Discard { done, .. } => drop(done.send(Err(closed()))),
             Command::NewIdentity { done, .. } => drop(done.send(Err(closed()))),
             Command::Damaged { .. } | Command::Broken { .. } => {}
         }

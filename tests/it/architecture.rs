@@ -1,7 +1,7 @@
 //! The directions of ARCHITECTURE.md, held: which room may use which, who may spawn tasks, print,
 //! and how long a file may grow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
 ];
 
 /// Longer than one sitting.
-const LONGEST_FILE: usize = 800;
+const LONGEST_FILE: usize = 650;
 
 fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -116,6 +116,122 @@ fn rooms_use_each_other_in_the_written_directions_only() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The modules that a file names by `super::` or by its room's path, as paths from `src`. Names
+/// in braces are told apart at the outermost level.
+fn named(own: &[String], code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let word = |text: &str| -> String {
+        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    let starts = code.match_indices("super::").chain(code.match_indices("crate::"));
+    for (at, start) in starts {
+        if code[..at].ends_with("super::") || code[..at].ends_with(|c: char| c.is_alphanumeric()) {
+            continue;
+        }
+        let (mut base, mut rest) = (Vec::new(), &code[at..]);
+        if start == "super::" {
+            base = own.to_vec();
+            while let Some(after) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = after;
+            }
+        } else {
+            rest = &rest["crate::".len()..];
+        }
+        // Down the path, to a group or the first name that is no module.
+        while !rest.starts_with('{') {
+            let name = word(rest);
+            rest = &rest[name.len()..];
+            base.push(name);
+            found.push(base.clone());
+            let Some(after) = rest.strip_prefix("::") else { break };
+            rest = after;
+        }
+        let Some(group) = rest.strip_prefix('{') else { continue };
+        let mut depth = 0;
+        let mut fresh = true;
+        for (i, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => fresh = true,
+                c if depth == 0 && fresh && (c.is_alphabetic() || c == '_') => {
+                    fresh = false;
+                    let mut path = base.clone();
+                    path.push(word(&group[i..]));
+                    found.push(path);
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// Which of the modules beside each other in one folder use which, by folder. A module's own
+/// parts count as itself.
+fn neighbours() -> BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> {
+    let mut uses: BTreeMap<_, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (_, path, code) in rooms() {
+        let relative = path.strip_prefix(src()).unwrap().with_extension("");
+        let mut own: Vec<String> =
+            relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+        if own.last().is_some_and(|last| last == "mod") {
+            own.pop();
+        }
+        if own.iter().any(|part| part == "tests") {
+            continue;
+        }
+        let code = code.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for target in named(&own, code) {
+            let file = target.iter().fold(src(), |path, part| path.join(part));
+            if !file.is_dir() && !file.with_extension("rs").is_file() {
+                continue;
+            }
+            let shared = own.iter().zip(&target).take_while(|(a, b)| a == b).count();
+            if shared > 0 && shared < own.len() && shared < target.len() {
+                let folder = uses.entry(own[..shared].to_vec()).or_default();
+                folder.entry(own[shared].clone()).or_default().insert(target[shared].clone());
+            }
+        }
+    }
+    uses
+}
+
+#[test]
+fn inside_a_room_imports_run_one_way() {
+    let mut circles = Vec::new();
+    for (folder, mut uses) in neighbours() {
+        // What uses nothing that is left goes; what stays is in a circle, or leads into one.
+        loop {
+            let left: BTreeSet<String> = uses.keys().cloned().collect();
+            for used in uses.values_mut() {
+                used.retain(|name| left.contains(name));
+            }
+            uses.retain(|_, used| !used.is_empty());
+            if uses.len() == left.len() {
+                break;
+            }
+        }
+        if !uses.is_empty() {
+            circles.push((folder, uses));
+        }
+    }
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn the_reader_of_paths_sees_every_form() {
+    let code =
+        "use super::{a, b::{self, C}};\nlet x = super::super::d::e();\nuse crate::room::f;\n";
+    let own = ["room", "deep", "here"].map(str::to_owned);
+    let found = named(&own, code).into_iter().map(|path| path.join("/"));
+    let wanted =
+        ["room/deep/a", "room/deep/b", "room/d", "room/d/e", "room", "room/f"].map(str::to_owned);
+    assert_eq!(found.collect::<Vec<_>>(), wanted);
 }
 
 #[test]

@@ -306,7 +306,7 @@ fn unknown_config_keys() {
     site.script("good", "echo '{\"a\": 1}'");
     let bad = format!("{good}intervall = \"1s\"\n");
     site.configure(&bad);
-    let names = ["talaia.toml:10:1", "intervall", "^^^^^^^^^", "`interval`", "1 error"];
+    let names = ["talaia.toml:11:1", "intervall", "^^^^^^^^^", "`interval`", "1 error"];
     site.talaia(&["check", "--config", "talaia.toml"]).code(78).says(&names);
     site.talaia(&["run", "--config", "talaia.toml"]).code(78).says(&names);
     // A running agent keeps what it has.

@@ -35,6 +35,7 @@ const NOT_RUN: &[&str] = &[
     "cargo bench --bench agent",
     "cargo bench --bench decode",
     "cargo bench --bench ingest",
+    "cargo bench --bench launch",
     "cargo bench --bench spool",
     "sudo ",
 ];

@@ -47,9 +47,9 @@ fn answer(status: &str, headers: &str, body: &str) -> Act {
 
 /// A request as it came.
 #[derive(Debug, Clone, Default)]
-struct Request {
-    head: String,
-    body: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
@@ -74,7 +74,7 @@ impl Request {
     }
 }
 
-async fn request(io: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
+pub(crate) async fn request(io: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -137,7 +137,7 @@ async fn server(act: Act, tls: Option<ServerConfig>) -> String {
     format!("{scheme}://localhost:{port}")
 }
 
-fn client() -> ClientSettings {
+pub(crate) fn client() -> ClientSettings {
     ClientSettings {
         connect_timeout: Duration::from_secs(5),
         read_timeout: Duration::from_millis(400),
@@ -147,7 +147,7 @@ fn client() -> ClientSettings {
     }
 }
 
-fn sink(url: &str, client: ClientSettings) -> TalaiaSink {
+pub(crate) fn sink(url: &str, client: ClientSettings) -> TalaiaSink {
     let key = Secret::new("k3y");
     let endpoint = watch::Sender::new(Endpoint::Ready { url: url.to_owned(), key });
     let settings = TalaiaSettings {
@@ -161,7 +161,7 @@ fn sink(url: &str, client: ClientSettings) -> TalaiaSink {
 }
 
 /// One attempt at a batch of reports 41 and 42, of 50 ever given.
-async fn attempt(sink: &mut TalaiaSink) -> Verdict {
+pub(crate) async fn attempt(sink: &mut TalaiaSink) -> Verdict {
     let reports =
         [41, 42].map(|seq| Stored { seq: Seq(seq), body: report("p", 1, 0, 600).body, records: 1 });
     let identity = Identity { spool: SpoolId::new(), agent: AgentId::new() };
@@ -170,7 +170,7 @@ async fn attempt(sink: &mut TalaiaSink) -> Verdict {
 }
 
 /// The verdict in a word, and its line.
-fn word(verdict: Verdict) -> (&'static str, String) {
+pub(crate) fn word(verdict: Verdict) -> (&'static str, String) {
     match verdict {
         Verdict::Delivered { .. } => ("delivered", String::new()),
         Verdict::Retry { after, why } => {
@@ -180,10 +180,11 @@ fn word(verdict: Verdict) -> (&'static str, String) {
         Verdict::Bisect { why } => ("bisect", why),
         Verdict::Hold { why } => ("hold", why),
         Verdict::Cloned => ("cloned", String::new()),
+        Verdict::Ahead => ("ahead", String::new()),
     }
 }
 
-const GOOD: &str = r#"{"through":42,"accepted":2,"duplicates":0,"refused":[]}"#;
+pub(crate) const GOOD: &str = r#"{"through":42,"accepted":2,"duplicates":0,"refused":[]}"#;
 
 #[tokio::test]
 async fn every_row_of_the_table() {
@@ -200,6 +201,9 @@ async fn every_row_of_the_table() {
         (answer("200 OK", "", &huge), "hold", "not a hub's"),
         (answer("204 No Content", "", ""), "hold", "not a hub's"),
         (answer("200 OK", "", &GOOD.replace("42", "51")), "cloned", ""),
+        (answer("200 OK", "", &GOOD.replace("42", "50")), "ahead", ""),
+        (answer("409 Conflict", "", r#"{"status":409,"code":"cloned"}"#), "cloned", ""),
+        (answer("409 Conflict", "", "<html>"), "hold", "409"),
         (answer("200 OK", "", &GOOD.replace("42", "41")), "retry", "up to 41"),
         (answer("301 Moved Permanently", moved, ""), "hold", "final address"),
         (answer("307 Temporary Redirect", moved, ""), "hold", "final address"),
@@ -274,14 +278,19 @@ async fn nobody_there() {
 }
 
 /// A certificate authority in a folder, with a server and a client that it vouches for.
-struct Authority {
+pub(crate) struct Authority {
     dir: TempDir,
     root: rcgen::Certificate,
     server: (rcgen::Certificate, KeyPair),
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::valid(2020, 4000)
+    }
+
+    /// One whose certificates hold from the first year until before the last.
+    pub(crate) fn valid(from: i32, until: i32) -> Self {
         let dir = TempDir::new().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -290,7 +299,9 @@ impl Authority {
         let issuer = Issuer::new(params, key);
         let sign = |name: &str| {
             let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(until, 1, 1);
             (params.signed_by(&key, &issuer).unwrap(), key)
         };
         let server = sign("localhost");
@@ -301,13 +312,13 @@ impl Authority {
         Self { dir, root, server }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }
 
     /// What a server of this authority is set up with; with `ask` it wants a client's certificate.
-    fn config(&self, ask: bool) -> ServerConfig {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    pub(crate) fn config(&self, ask: bool) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .unwrap();
@@ -445,7 +456,7 @@ async fn hub() -> (String, Arc<Mutex<Hub>>) {
     (url, hub)
 }
 
-fn pump_settings(output: &str) -> PumpSettings {
+pub(crate) fn pump_settings(output: &str) -> PumpSettings {
     let mut settings = PumpSettings::new(output);
     settings.interval = Duration::from_millis(5);
     settings.max_reports = 7;
@@ -454,7 +465,7 @@ fn pump_settings(output: &str) -> PumpSettings {
     settings
 }
 
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !done() {
         assert!(Instant::now() < end, "never: {what}");
@@ -462,7 +473,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn open(dir: &Path, names: &[&str]) -> Spool {
+pub(crate) fn open(dir: &Path, names: &[&str]) -> Spool {
     let (spool, _) = Spool::open(options(dir)).unwrap();
     let wanted: Vec<_> = names.iter().map(|n| ((*n).to_owned(), Start::Now)).collect();
     spool.set_outputs(&wanted).wait().unwrap();

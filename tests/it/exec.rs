@@ -98,6 +98,7 @@ fn spec(name: &str, program: PathBuf, dir: &Path) -> Spec {
         stderr_cap: 1 << 20,
         leftovers: Leftovers::Kill,
         trust: Trust::default(),
+        launch: None,
     }
 }
 
@@ -262,7 +263,7 @@ fn what_cannot_start_says_why() {
     fs::set_permissions(dir.join("plain"), Permissions::from_mode(0o644)).unwrap();
     for (name, wanted) in [
         ("missing", "does not exist"),
-        ("dos", "DOS line endings"),
+        ("dos", "ends as on Windows"),
         ("bare", "no `#!` line"),
         ("alien", "which is not installed"),
         ("plain", "chmod +x"),

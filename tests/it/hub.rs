@@ -3,6 +3,7 @@
 mod api;
 mod bodies;
 mod durability;
+mod fuzz;
 mod pages;
 mod schema;
 mod support;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use serde::Deserialize;
 use talaia::contract::explain::{self, Prints};
 use talaia::contract::{Contract, Declared, Judge, Strictness};
@@ -35,6 +36,14 @@ fn types_hold_what_they_say() {
     assert!(tell(&run(r#"{"a":123456789012345678901}"#))[0].starts_with("!value-range"));
     assert!(tell(&run(r#"{"a":1.2e20}"#))[0].ends_with(" float"));
     assert!(one("1.5", "integer").starts_with("!value-type"));
+    assert!(one("9007199254740993.5", "integer").starts_with("!value-type"));
+    assert!(one("1e-400", "integer").starts_with("!value-type"));
+    assert!(one("1e400", "integer").starts_with("!value-range"));
+    assert_eq!(one("-0.0", "integer"), "a=0 integer");
+    assert_eq!(one("12345678901234567890.0", "integer"), "a=12345678901234567890 integer");
+    assert_eq!(one("9007199254740993.5", "counter"), "a=9007199254740994 counter");
+    assert!(one("0.99999999999999999999", "boolean").starts_with("!value-range"));
+    assert!(tell(&run(r#"{"a":9007199254740993.5}"#))[0].ends_with(" float"));
     assert!(one("-1", "counter").starts_with("!value-range"));
     assert_eq!(one("1.5", "counter"), "a=1.5 counter");
     assert_eq!(one("171.2", "percent"), "a=171.2 percent");
@@ -45,6 +54,48 @@ fn types_hold_what_they_say() {
     let judged = run(r#"{"name":"a","value":1,"type":"percent"}"#);
     assert_eq!(judged.metrics[0].unit.as_deref(), Some("%"));
     assert_eq!(judged.metrics[0].value, Value::Float(1.0));
+}
+
+/// A number's digits with the point anywhere and the exponent that makes up for it.
+fn written(digits: &str, fraction: &str, shift: i32, exponent: char) -> String {
+    let all = format!("{digits}{fraction}");
+    let point = i32::try_from(digits.len()).unwrap() + shift;
+    let (before, after) = match usize::try_from(point) {
+        Ok(0) => ("0".to_owned(), all),
+        Ok(point) if point < all.len() => (all[..point].to_owned(), all[point..].to_owned()),
+        Ok(point) => (format!("{all}{}", "0".repeat(point - all.len())), "0".to_owned()),
+        Err(_) => ("0".to_owned(), format!("{}{all}", "0".repeat(point.unsigned_abs() as usize))),
+    };
+    let before = before.trim_start_matches('0');
+    let before = if before.is_empty() { "0" } else { before };
+    format!("{before}.{after}{exponent}{}", -shift)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+    #[test]
+    fn an_integer_is_what_its_digits_say_however_they_are_written(
+        n in prop_oneof![any::<u64>(), 0..100_u64, Just(u64::MAX), Just((1 << 53) + 1)],
+        sign in prop::sample::select(vec!["", "-"]),
+        shift in -30..30_i32,
+        fraction in prop::option::of("0{0,25}[1-9]"),
+        exponent in prop::sample::select(vec!['e', 'E']),
+    ) {
+        let digits = n.to_string();
+        let text = written(&digits, fraction.as_deref().unwrap_or_default(), shift, exponent);
+        let text = format!("{sign}{text}");
+        let judged = run(&format!("{{\"name\":\"a\",\"value\":{text},\"type\":\"integer\"}}"));
+        let fits = sign.is_empty() || n <= 1 << 63;
+        let told = tell(&judged).remove(0);
+        match (fraction, fits) {
+            (Some(_), _) => prop_assert!(told.starts_with("!value-type"), "{text}: {told}"),
+            (None, false) => prop_assert!(told.starts_with("!value-range"), "{text}: {told}"),
+            (None, true) => {
+                let sign = if n == 0 { "" } else { sign };
+                prop_assert_eq!(told, format!("a={sign}{n} integer"), "{}", text);
+            }
+        }
+    }
 }
 
 #[test]

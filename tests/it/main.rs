@@ -9,21 +9,41 @@
 mod agent;
 mod architecture;
 #[cfg(feature = "hub")]
+mod backlog;
+#[cfg(feature = "hub")]
 mod bad_input;
 #[cfg(feature = "hub")]
 mod book;
 #[cfg(feature = "hub")]
+mod chaos;
+#[cfg(feature = "hub")]
 mod cli;
 mod decode;
 mod deliver;
+#[cfg(feature = "hub")]
+mod disk;
 mod exec;
+#[cfg(feature = "hub")]
+mod fire;
+mod fuzz;
 #[cfg(feature = "hub")]
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]
-#[cfg(feature = "hub")]
 mod kill;
+#[cfg(feature = "hub")]
+mod launcher;
+#[cfg(feature = "hub")]
+mod lost_reply;
+#[cfg(feature = "hub")]
+mod own;
 mod plugins;
+#[cfg(feature = "hub")]
+mod proxy;
+#[cfg(feature = "hub")]
+mod quarantine;
+#[cfg(feature = "hub")]
+mod reload;
 mod schema;
 mod spool;
 mod spool_damage;
@@ -35,3 +55,5 @@ mod stream_agent;
 mod support;
 #[cfg(feature = "hub")]
 mod trust;
+#[cfg(feature = "hub")]
+mod unwritable;

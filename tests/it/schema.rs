@@ -363,6 +363,7 @@ fn reports_are_what_their_schema_says() {
             key: Some(PluginKey::new()),
             host: "web-1".to_owned(),
             run: RunId::new(),
+            replay_of: Some(RunId::new()),
             started: moment().started,
             duration: 0.5,
             interval: None,

@@ -9,10 +9,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use talaia::model::{Counts, Receipt, Refused, Rejection, RejectionCode, Seq, Verdict};
+use talaia::model::{
+    Counts, Excerpt, ExcerptForm, Extent, QuarantineItem, Receipt, Refused, Rejection,
+    RejectionCode, Seq, Verdict,
+};
 use talaia::spool::{
-    AppendError, Evicted, Health, Inspector, Ledger, NewReport, Options, OutputTotals, Pressure,
-    Spool, SpoolError, Start, Window,
+    AppendError, Evicted, Health, Inspector, Ledger, NewReport, Options, OutputTotals, Pick,
+    Pressure, QuarantineChange, Spool, SpoolError, Start, Window,
 };
 use tempfile::TempDir;
 
@@ -36,8 +39,25 @@ pub(crate) fn report(plugin: &str, accepted: u64, rejected: u64, pad: usize) -> 
         body: body.into_bytes(),
         counts: Counts { produced, accepted, rejected },
         skipped: 0,
-        rejections: Vec::new(),
+        quarantine: QuarantineChange::default(),
     }
+}
+
+/// A record with a hyphen in its name.
+pub(crate) fn refused_record(excerpt: &[u8]) -> QuarantineItem {
+    let rejection = Rejection {
+        code: RejectionCode::NameHyphen,
+        path: "/a-b".to_owned(),
+        line: 1,
+        column: 2,
+        value: "a-b".to_owned(),
+        rule: None,
+        message: "a hyphen".to_owned(),
+        hint: "rename it to `a_b`".to_owned(),
+    };
+    let excerpt =
+        Excerpt { form: ExcerptForm::Record, bytes: excerpt.into(), extent: Extent::Whole };
+    QuarantineItem { rejection, excerpt }
 }
 
 pub(crate) fn receipt(output: &str, through: u64, refused: &[u64]) -> Receipt {
@@ -124,16 +144,7 @@ fn refused_reports_are_counted_and_kept_in_quarantine() {
     let (spool, _) = Spool::open(options(dir.path())).unwrap();
     spool.set_outputs(&outputs(&["main"])).wait().unwrap();
     let mut bad = report("p", 2, 1, 0);
-    bad.rejections.push(Rejection {
-        code: RejectionCode::NameHyphen,
-        path: "/a-b".to_owned(),
-        line: 1,
-        column: 2,
-        value: "a-b".to_owned(),
-        rule: None,
-        message: "a hyphen".to_owned(),
-        hint: "rename it to `a_b`".to_owned(),
-    });
+    bad.quarantine.come.push(refused_record(b"{\"a-b\":1}"));
     append(&spool, bad);
     append(&spool, report("q", 5, 0, 0));
     append(&spool, report("q", 7, 0, 0));
@@ -142,11 +153,13 @@ fn refused_reports_are_counted_and_kept_in_quarantine() {
     let main = &balanced(&spool).outputs["main"];
     assert_eq!((main.delivered, main.spooled), (2, 7));
     assert_eq!(main.evicted[&Evicted::Refused], 5);
-    let kept = Inspector::open(dir.path()).unwrap().quarantine(0, 10).unwrap();
+    let kept = Inspector::open(dir.path()).unwrap();
+    let kept = kept.quarantine(&Pick::default(), 0, 10).unwrap();
     assert_eq!(kept.len(), 2);
     assert_eq!((kept[0].kind.as_str(), kept[0].code.as_str()), ("rejected", "name-hyphen"));
     assert_eq!((kept[1].kind.as_str(), kept[1].plugin.as_deref()), ("refused", Some("q")));
-    assert!(kept[1].whole);
+    assert_eq!(kept[0].excerpt, b"{\"a-b\":1}");
+    assert!(kept.iter().all(|item| item.replayable().is_ok()));
     assert_eq!(kept[1].body, report("q", 5, 0, 0).body);
 }
 
@@ -404,10 +417,11 @@ fn a_really_full_file_system_costs_time_and_no_acknowledged_report() {
 }
 
 /// A file system of a few MiB, gone when dropped.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount(mib: u32) -> Option<Self> {
+    /// `None` where only somebody else may mount.
+    pub(crate) fn mount(mib: u32) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let size = format!("size={mib}m");
         let done = Command::new("mount")
@@ -418,11 +432,11 @@ impl SmallDisk {
         done.is_ok_and(|s| s.success()).then_some(Self(dir))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn resize(&self, mib: u32) {
+    pub(crate) fn resize(&self, mib: u32) {
         let size = format!("remount,size={mib}m");
         let done = Command::new("mount").args(["-o", &size]).arg(self.path()).status().unwrap();
         assert!(done.success());

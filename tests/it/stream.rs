@@ -96,6 +96,7 @@ impl Bench {
             stderr_cap: 1 << 20,
             leftovers: Leftovers::Kill,
             trust: Trust::default(),
+            launch: None,
         }
     }
 

@@ -115,7 +115,7 @@ impl Site {
     /// `talaia.toml`: the data folder is here, commits are quick, and `config` follows.
     pub(crate) fn configure(&self, config: &str) -> PathBuf {
         let text = format!(
-            "[agent]\ndata_dir = \"{}\"\nhost = \"test-host\"\n\
+            "[agent]\ndata_dir = \"{}\"\nhost = \"test-host\"\nself_metrics = false\n\
              spool = {{ commit_interval = \"5ms\", min_free = \"0B\" }}\n{config}",
             self.path("data").display()
         );
@@ -171,7 +171,7 @@ impl Site {
     pub(crate) fn start(&mut self, mut command: Command, log: &str) -> u32 {
         let file =
             |name: &str| File::options().create(true).append(true).open(self.path(name)).unwrap();
-        let child = command.stdout(file(log)).stderr(file(log)).spawn().unwrap();
+        let child = spawn(command.stdout(file(log)).stderr(file(log)));
         let pid = child.id();
         self.agents.push(child);
         pid
@@ -197,6 +197,20 @@ impl Site {
         let mut child = self.agents.remove(at);
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Sends a signal to a process that was started here.
+    pub(crate) fn signal(&self, pid: u32, which: Signal) {
+        assert!(self.agents.iter().any(|child| child.id() == pid), "{pid} was not started here");
+        signal(pid, which);
+    }
+
+    /// The exit status of a process that was started here, if it has ended by itself.
+    pub(crate) fn ended(&mut self, pid: u32) -> Option<ExitStatus> {
+        let at = self.agents.iter().position(|child| child.id() == pid).unwrap();
+        let status = self.agents[at].try_wait().unwrap()?;
+        drop(self.agents.remove(at));
+        Some(status)
     }
 
     /// What was said in the file `name`.
@@ -264,13 +278,24 @@ fn signal(pid: u32, signal: Signal) {
     let _ended = kill_process(pid, signal);
 }
 
+/// Starts a program. One that was copied just now may be busy: a process that another test is just
+/// spawning holds the copy open for writing until it executes its own program.
+fn spawn(command: &mut Command) -> Child {
+    let begin = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                assert!(begin.elapsed() < PATIENCE, "{error}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
 pub(crate) fn finish(mut command: Command, stdin: &[u8]) -> Done {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut pipe = child.stdin.take().unwrap();
     let bytes = stdin.to_vec();
     let writer = std::thread::spawn(move || {

@@ -64,3 +64,36 @@ fn a_script_that_comes_later_is_checked_before_it_runs() {
     site.stop(pid);
     assert!(!site.path("ran").exists());
 }
+
+/// The agent, `check` and `test` refuse the same, in the same words.
+#[test]
+fn a_script_among_the_arguments_is_refused_by_all_alike() {
+    let mut site = Site::new();
+    site.configure(
+        "[hub]\nenabled = false\n\
+         [plugins.job]\ncommand = ['/bin/sh', './job.sh']\ninterval = '100ms'\n",
+    );
+    site.write("job.sh", "echo '{\"a\":1}'\n", 0o644);
+    site.talaia(&["check", "--config", "talaia.toml"]).code(0);
+    site.talaia(&["test", "job", "--config", "talaia.toml"]).code(0);
+    site.write("job.sh", "touch ran\n", 0o666);
+
+    let checked = site.talaia(&["check", "--config", "talaia.toml"]);
+    let line = checked.code(1).stdout.lines().find(|line| line.contains("plugin job"));
+    let why = line.unwrap().split_once(": ").unwrap().1.to_owned();
+    assert!(why.contains("job.sh` can be written by everybody; run `chmod o-w"), "{why}");
+
+    let tested = site.talaia(&["test", "job", "--config", "talaia.toml"]);
+    assert!(tested.code(1).stdout.contains(&why), "{why}\n{}", tested.stdout);
+    site.script("run.sh", ". \"$1\"");
+    site.talaia(&["test", "./run.sh", "--", "./job.sh"]).code(1).says(&[&why]);
+
+    let pid = site.start_agent();
+    site.until("a refusal", |site| {
+        let status = site.status()?;
+        let last = status.pointer("/plugins/job/last")?;
+        last.to_string().contains(&why).then_some(())
+    });
+    site.stop(pid);
+    assert!(!site.path("ran").exists());
+}

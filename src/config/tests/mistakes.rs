@@ -103,11 +103,8 @@ fn what_comes_later_says_so() {
         r#"
 [plugins.a]
 command = ["./ok.sh"]
-user = "nobody"
-group = "nogroup"
-isolate = true
 jq = "."
-limits = { memory = "1MiB", cpu = "5s", files = 64, processes = 32 }
+
 [plugins.b]
 command = ["./ok.sh"]
 format = "nagios"

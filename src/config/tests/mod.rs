@@ -159,7 +159,12 @@ pass_env = ["TOKEN"]
 tags = { env = "test" }
 schema = "all.schema.json"
 strict = true
-limits = { stdout = "2MiB" }
+limits = { stdout = "2MiB", memory = "64MiB", cpu = "1500ms", files = 32, file_size = "1MiB", processes = 8 }
+user = "nobody"
+group = "users"
+nice = -5
+no_new_privs = false
+isolate = true
 leftovers = "keep"
 stdin = "null"
 key = "0b7cf2d0-6a1c-4b1e-9d55-0c1e6a1f2b3c"

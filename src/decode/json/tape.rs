@@ -177,38 +177,9 @@ impl Tape {
                     self.close(at);
                     next = Next::After;
                 }
-                Next::Value | Next::FirstElement => match byte {
-                    b'"' => {
-                        at = self.string(source, at)?;
-                        next = Next::After;
-                    }
-                    b'0'..=b'9' | b'-' => {
-                        at = self.number(bytes, at)?;
-                        next = Next::After;
-                    }
-                    b'{' | b'[' if self.stack.len() >= limits::DEPTH => {
-                        let end = self.pass_over(bytes, at)?;
-                        self.flawed.push(self.nodes.len());
-                        let kind = if byte == b'{' { Kind::Object } else { Kind::Array };
-                        self.push(kind, State::Flawed(Flaw::TooDeep), at, end);
-                        at = end;
-                        next = Next::After;
-                    }
-                    b'{' => {
-                        self.open(Kind::Object, at);
-                        at += 1;
-                        next = Next::FirstKey;
-                    }
-                    b'[' => {
-                        self.open(Kind::Array, at);
-                        at += 1;
-                        next = Next::FirstElement;
-                    }
-                    _ => {
-                        at = self.word(bytes, at)?;
-                        next = Next::After;
-                    }
-                },
+                Next::Value | Next::FirstElement => {
+                    (at, next) = self.value(source, at, byte)?;
+                }
                 Next::FirstKey if byte == b'}' => {
                     at += 1;
                     self.close(at);
@@ -227,7 +198,14 @@ impl Tape {
                         Some(_) => return Err(Stop { at, why: Why::NoColon }),
                         None => return Err(Stop { at, why: Why::End }),
                     }
-                    next = Next::Value;
+                    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+                        at += 1;
+                    }
+                    // Here and not by another turn: half of all values come behind a key.
+                    let Some(&byte) = bytes.get(at) else {
+                        return Err(Stop { at, why: Why::End });
+                    };
+                    (at, next) = self.value(source, at, byte)?;
                 }
                 Next::After => {
                     let Some(&top) = self.stack.last() else { return Ok(at) };
@@ -249,6 +227,32 @@ impl Tape {
                 return Ok(at);
             }
         }
+    }
+
+    /// Reads a value without children, or the bracket that opens one; says what comes next.
+    #[inline]
+    fn value(&mut self, source: &Source<'_>, at: usize, byte: u8) -> Result<(usize, Next), Stop> {
+        let bytes = source.bytes();
+        Ok(match byte {
+            b'"' => (self.string(source, at)?, Next::After),
+            b'0'..=b'9' | b'-' => (self.number(bytes, at)?, Next::After),
+            b'{' | b'[' if self.stack.len() >= limits::DEPTH => {
+                let end = self.pass_over(bytes, at)?;
+                self.flawed.push(self.nodes.len());
+                let kind = if byte == b'{' { Kind::Object } else { Kind::Array };
+                self.push(kind, State::Flawed(Flaw::TooDeep), at, end);
+                (end, Next::After)
+            }
+            b'{' => {
+                self.open(Kind::Object, at);
+                (at + 1, Next::FirstKey)
+            }
+            b'[' => {
+                self.open(Kind::Array, at);
+                (at + 1, Next::FirstElement)
+            }
+            _ => (self.word(bytes, at)?, Next::After),
+        })
     }
 
     fn push(&mut self, kind: Kind, state: State, start: usize, end: usize) {
@@ -444,6 +448,7 @@ pub(super) struct Members<'t> {
 impl Iterator for Members<'_> {
     type Item = (usize, usize);
 
+    #[inline]
     fn next(&mut self) -> Option<(usize, usize)> {
         if self.at >= self.end {
             return None;

@@ -9,6 +9,7 @@ use crate::model::{Field, Flaw, Raw, RawTags, Source, Tag, limits};
 use super::tape::{Kind, State, Tape, unescape};
 
 /// The text of a key; `None` where it cannot be read.
+#[inline]
 pub(super) fn key_text<'a>(source: &Source<'a>, tape: &Tape, at: usize) -> Option<Cow<'a, str>> {
     let node = tape.nodes[at];
     match node.state {
@@ -18,6 +19,7 @@ pub(super) fn key_text<'a>(source: &Source<'a>, tape: &Tape, at: usize) -> Optio
     }
 }
 
+#[inline]
 pub(super) fn field<'a>(
     source: &Source<'a>,
     tape: &Tape,
@@ -28,6 +30,7 @@ pub(super) fn field<'a>(
     Field { raw: raw(source, tape, at), key, start: node.start, end: node.end }
 }
 
+#[inline]
 pub(super) fn raw<'a>(source: &Source<'a>, tape: &Tape, at: usize) -> Raw<'a> {
     let node = tape.nodes[at];
     if let State::Flawed(flaw) = node.state {
@@ -59,9 +62,16 @@ fn number<'a>(text: &str, kind: Kind) -> Raw<'a> {
     match text.parse::<f64>() {
         Ok(x) if !x.is_finite() => Raw::Flawed(Flaw::OutOfRange),
         Ok(x) if kind == Kind::Whole => Raw::Wide(x),
-        // Below, a float is the whole number that was written; above, it may be a neighbour.
-        Ok(x) if x.abs() < EXACT => Raw::Float(x),
-        Ok(x) => written_out(text).as_deref().and_then(whole).unwrap_or(Raw::Float(x)),
+        // A whole number is never rounded to a fraction, but a fraction may be to a whole number.
+        Ok(x) if x.fract() != 0.0 => Raw::Float(x),
+        Ok(x) => match Decimal::read(text) {
+            Decimal::Fraction => Raw::Rounded(x),
+            // Below, a float is the whole number that was written; above, it may be a neighbour.
+            Decimal::Whole { .. } if x.abs() < EXACT => Raw::Float(x),
+            decimal @ Decimal::Whole { .. } => {
+                decimal.digits().as_deref().and_then(whole).unwrap_or(Raw::Float(x))
+            }
+        },
         Err(_) => Raw::Flawed(Flaw::OutOfRange),
     }
 }
@@ -72,20 +82,55 @@ fn whole<'a>(digits: &str) -> Option<Raw<'a>> {
     signed.or_else(|| digits.parse().map(Raw::Unsigned).ok())
 }
 
-/// The digits of a number with a fraction or an exponent, where it is whole and has 20 of them at
-/// most: `-9007199254740993.0` is `-9007199254740993`, and `1.5e19` has 18 zeros.
-fn written_out(text: &str) -> Option<String> {
-    let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let exponent: i64 = exponent.parse().ok()?;
-    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all = format!("{before}{after}");
-    let digits = all.trim_end_matches('0');
-    // How many zeros follow the last digit that is not one.
-    let zeros = exponent.checked_add((all.len() - digits.len()) as i64)?;
-    let zeros = usize::try_from(zeros.checked_sub(after.len() as i64)?).ok()?;
-    let digits = digits.trim_start_matches('0');
-    (zeros <= 20 && digits.len() <= 20).then(|| format!("{sign}{digits}{}", "0".repeat(zeros)))
+/// A number with a fraction or an exponent, to the last digit that was written.
+enum Decimal<'a> {
+    /// Without its sign: the digits before the point and after it, with this many zeros to come or,
+    /// below 0, too many at the end.
+    Whole {
+        sign: &'static str,
+        before: &'a str,
+        after: &'a str,
+        zeros: i64,
+    },
+    Fraction,
+}
+
+impl<'a> Decimal<'a> {
+    fn read(text: &'a str) -> Self {
+        let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let last_zeros = |text: &str| text.len() - text.trim_end_matches('0').len();
+        let mut free = last_zeros(after);
+        if free == after.len() {
+            free += last_zeros(before);
+        }
+        if free == before.len() + after.len() {
+            return Self::Whole { sign: "", before: "0", after: "", zeros: 0 };
+        }
+        // An exponent that 64 bits cannot hold is that of a number beyond all floats, or next to 0.
+        let far = if exponent.starts_with('-') { i64::MIN } else { i64::MAX };
+        let exponent: i64 = exponent.parse().unwrap_or(far);
+        let zeros = exponent.saturating_sub(after.len() as i64);
+        if zeros.saturating_add(free as i64) < 0 {
+            return Self::Fraction;
+        }
+        Self::Whole { sign, before, after, zeros }
+    }
+
+    /// Written without point and exponent, where that takes 20 digits at most:
+    /// `-9007199254740993.0` is `-9007199254740993`, and `1.5e19` has 18 zeros.
+    fn digits(&self) -> Option<String> {
+        let Self::Whole { sign, before, after, zeros } = self else { return None };
+        let mut digits = format!("{before}{after}");
+        match usize::try_from(*zeros) {
+            Ok(zeros) if zeros > 20 => return None,
+            Ok(zeros) => digits.extend(std::iter::repeat_n('0', zeros)),
+            Err(_) => digits.truncate(digits.len().saturating_sub(zeros.unsigned_abs() as usize)),
+        }
+        let digits = digits.trim_start_matches('0');
+        (digits.len() <= 20).then(|| format!("{sign}{digits}"))
+    }
 }
 
 /// Reads tags. One more than the limit is enough to see that there are too many; a key that cannot
@@ -119,7 +164,9 @@ pub(super) fn tree(source: &Source<'_>, tape: &Tape, at: usize) -> Value {
         (_, Raw::Boolean(b)) => Value::Bool(b),
         (_, Raw::Signed(n)) => n.into(),
         (_, Raw::Unsigned(n)) => n.into(),
-        (_, Raw::Float(x) | Raw::Wide(x)) => Number::from_f64(x).map_or(Value::Null, Value::Number),
+        (_, Raw::Float(x) | Raw::Wide(x) | Raw::Rounded(x)) => {
+            Number::from_f64(x).map_or(Value::Null, Value::Number)
+        }
         (_, Raw::Text(text)) => Value::String(text.into_owned()),
         (_, Raw::Array) => {
             let mut elements = Vec::new();
@@ -159,7 +206,17 @@ mod tests {
             ("-9223372036854775808.0", Raw::Signed(i64::MIN)),
             ("1e19", Raw::Unsigned(10_000_000_000_000_000_000)),
             ("18446744073709551616.0", Raw::Float(18_446_744_073_709_551_616.0)),
-            ("9007199254740993.5", Raw::Float(9_007_199_254_740_994.0)),
+            ("12345678901234567890.0", Raw::Unsigned(12_345_678_901_234_567_890)),
+            ("9007199254740993.5", Raw::Rounded(9_007_199_254_740_994.0)),
+            ("1.00000000000000000000000001", Raw::Rounded(1.0)),
+            ("1e-400", Raw::Rounded(0.0)),
+            ("-1e-99999999999999999999", Raw::Rounded(-0.0)),
+            ("0.000e-99999999999999999999", Raw::Float(0.0)),
+            ("-0.0", Raw::Float(-0.0)),
+            ("1.0e2", Raw::Float(100.0)),
+            ("1e400", Raw::Flawed(Flaw::OutOfRange)),
+            ("100e-2", Raw::Float(1.0)),
+            ("100e-3", Raw::Float(0.1)),
             ("1e300", Raw::Float(1e300)),
             ("1.0", Raw::Float(1.0)),
             ("0e999999999999999999999", Raw::Float(0.0)),

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 use crate::model::Counts;
-use crate::spool::{Evicted, Inspector, NewReport, Options, OutputTotals, Start};
+use crate::spool::{
+    Evicted, Inspector, NewReport, Options, OutputTotals, Pick, QuarantineChange, Start,
+};
 
 use super::*;
 
@@ -76,7 +78,13 @@ impl Bench {
             let body = format!(r#"{{"plugin":"p","x":"{}"}}"#, "y".repeat(pad)).into_bytes();
             let counts = Counts { produced: 1, accepted: 1, rejected: [].into() };
             let plugin = "p".parse().unwrap();
-            let report = NewReport { plugin, body, counts, skipped: 0, rejections: vec![] };
+            let report = NewReport {
+                plugin,
+                body,
+                counts,
+                skipped: 0,
+                quarantine: QuarantineChange::default(),
+            };
             self.spool.append(report).unwrap().await.unwrap();
         }
     }
@@ -105,7 +113,12 @@ impl Bench {
 
     fn quarantined(&self) -> Vec<i64> {
         let inspector = Inspector::open(self.dir.path()).unwrap();
-        inspector.quarantine(0, 100).unwrap().iter().filter_map(|q| q.seq).collect()
+        inspector
+            .quarantine(&Pick::default(), 0, 100)
+            .unwrap()
+            .iter()
+            .filter_map(|q| q.seq)
+            .collect()
     }
 }
 
@@ -242,8 +255,13 @@ async fn it_runs_until_it_is_stopped_and_tries_once_more() {
     let (spool, fake) = (bench.spool.clone(), bench.fake.clone());
     let counts = Counts { produced: 1, accepted: 1, rejected: [].into() };
     let plugin: crate::model::PluginName = "p".parse().unwrap();
-    let late =
-        NewReport { plugin, body: b"{\"a\":1}".into(), counts, skipped: 0, rejections: vec![] };
+    let late = NewReport {
+        plugin,
+        body: b"{\"a\":1}".into(),
+        counts,
+        skipped: 0,
+        quarantine: QuarantineChange::default(),
+    };
     let run = bench.pump.run(stop.subscribe());
     let watch = async {
         let until = Instant::now() + Duration::from_secs(10);
@@ -253,7 +271,8 @@ async fn it_runs_until_it_is_stopped_and_tries_once_more() {
         }
         // The interval is over long before this one is sent, but for the last attempt.
         spool.append(late).unwrap().await.unwrap();
-        stop.send_replace(Stop::Draining { until: Instant::now() + Duration::from_secs(10) });
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        stop.send_replace(Stop::Draining { until });
     };
     tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(run, watch) })
         .await
@@ -271,8 +290,8 @@ async fn a_stop_does_not_wait_for_a_destination_that_hangs() {
         }
     }
     let bench = Bench::new(1).await;
-    for ending in [Stop::Now, Stop::Draining { until: Instant::now() + Duration::from_millis(50) }]
-    {
+    let soon = std::time::Instant::now() + Duration::from_millis(50);
+    for ending in [Stop::Now, Stop::Draining { until: soon }] {
         let mut settings = PumpSettings::new("main");
         settings.interval = Duration::ZERO;
         let (pump, _state) = Pump::new(bench.spool.clone(), settings, Hangs);

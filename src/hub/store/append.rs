@@ -7,32 +7,16 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use crate::hub::wire::{self, Fault, Report};
-use crate::model::{BatchReply, Outcome, Refused, Seq, Status};
+use crate::hub::wire::{self, Report};
+use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Status};
 
+use super::Limits;
 use super::codec::RawBlock;
+use super::error::{AppendError, StoreError};
 use super::known::{Known, Monitor};
-use super::{Limits, StoreError};
 
 /// Points after which the raw block is written, so that a large batch does not fill the memory.
 const BLOCK_POINTS: usize = 16_384;
-
-/// Why a batch was not taken. Nothing of it is stored then.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AppendError {
-    #[error("the body is not a batch of reports")]
-    Body(Fault),
-    #[error("the agent says version {0}")]
-    BodyOf(String, Fault),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<rusqlite::Error> for AppendError {
-    fn from(source: rusqlite::Error) -> Self {
-        Self::Store(StoreError::Sqlite { action: "store a batch in", source })
-    }
-}
 
 /// The side of the store that changes it. Lives on one thread.
 pub(crate) struct Writer {
@@ -48,6 +32,9 @@ pub(crate) struct Writer {
     /// Runs since the last sweep, and where it ended.
     pub(super) unswept: u64,
     pub(super) swept: i64,
+    /// The report at which a test wants a panic.
+    #[cfg(test)]
+    pub(super) panic_at: Option<u64>,
 }
 
 impl Writer {
@@ -67,6 +54,8 @@ impl Writer {
             untrimmed: HashMap::new(),
             unswept: 0,
             swept: 0,
+            #[cfg(test)]
+            panic_at: None,
         })
     }
 
@@ -125,10 +114,14 @@ impl Writer {
         mut reports: wire::Reports<'_>,
         now: i64,
     ) -> Result<Appended, AppendError> {
+        #[cfg(test)]
+        let panic_at = self.panic_at;
         let Self { conn, known, block, untrimmed, .. } = self;
         let spool = batch.agent.spool.to_string();
-        let mark = mark(conn, account, &spool, &batch.output)?;
+        let Stream { mark, run: marked, refused: refused_before } =
+            stream(conn, account, &spool, &batch.output)?;
         let mut through = mark;
+        let mut last = marked;
         let mut reply =
             BatchReply { through: Seq(mark), accepted: 0, duplicates: 0, refused: Vec::new() };
         let (mut points, mut blocks) = (0, 0);
@@ -136,11 +129,23 @@ impl Writer {
         known.begin();
         block.clear();
         while let Some(report) = reports.next().map_err(AppendError::Body)? {
+            let run = *report.run.uuid().as_bytes();
             if report.seq.0 <= mark {
+                if report.seq.0 == mark && marked.is_some_and(|marked| marked != run) {
+                    return Err(AppendError::Cloned { seq: report.seq });
+                }
                 reply.duplicates += 1;
+                // It asks again because the reply was lost; a refusal is not a delivery.
+                let seq = |refused: &Refused| refused.seq;
+                if let Ok(at) = refused_before.binary_search_by_key(&report.seq, seq) {
+                    reply.refused.push(refused_before[at].clone());
+                }
                 continue;
             }
             through = report.seq.0;
+            #[cfg(test)]
+            assert_ne!(panic_at, Some(through), "injected");
+            last = Some(run);
             if let Some(refused) = refuse(conn, account, report)? {
                 reply.refused.push(refused);
                 continue;
@@ -154,11 +159,17 @@ impl Writer {
             monitor.skipped = monitor.skipped.saturating_add_unsigned(report.skipped);
             take_run(conn, &mut insert_run, monitor, report)?;
             let monitor = monitor.id;
+            let mut own_facts = false;
             for metric in &report.metrics {
+                own_facts |= metric.name.starts_with(RUN_FACTS);
                 let tags = report.tags.get(metric.tags.clone()).unwrap_or_default();
                 let series = known.series(conn, monitor, metric, tags)?;
                 let ms = metric.time.unwrap_or(report.started).millis();
                 block.push(series, ms, metric.value.scalar());
+            }
+            // A plugin that prints such names itself means something else by them.
+            if !own_facts {
+                take_facts(conn, known, block, monitor, report)?;
             }
             if block.points() >= BLOCK_POINTS {
                 points += write_block(conn, block)?;
@@ -172,26 +183,38 @@ impl Writer {
         block.shrink();
         write_monitors(conn, known, untrimmed, now)?;
         reply.through = Seq(through);
-        remember(conn, account, batch, &spool, through, now)?;
+        remember(conn, account, batch, &reply, last, now)?;
         Ok(Appended { reply, points, blocks })
     }
 }
 
-/// Keeps the stream's mark, and who sent it how far off our clock.
+/// Keeps the stream's mark and what was refused of a batch with something new in it, and who sent
+/// it how far off our clock.
 fn remember(
     conn: &Connection,
     account: i64,
     batch: &wire::Batch<'_>,
-    spool: &str,
-    through: u64,
+    reply: &BatchReply,
+    run: Option<Marked>,
     now: i64,
 ) -> Result<(), AppendError> {
+    let spool = batch.agent.spool.to_string();
+    let refused = (!reply.refused.is_empty()).then(|| super::json(&reply.refused));
     conn.prepare_cached(
-        "INSERT INTO streams (account_id, spool, output, through, received_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET through = ?4, received_ms = ?5",
+        "INSERT INTO streams (account_id, spool, output, through, received_ms, refused, run)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT DO UPDATE SET through = ?4, received_ms = ?5, run = ?7,
+             refused = CASE WHEN through < ?4 THEN ?6 ELSE refused END",
     )?
-    .execute(params![account, spool, &*batch.output, through as i64, now])?;
+    .execute(params![
+        account,
+        spool,
+        &*batch.output,
+        reply.through.0 as i64,
+        now,
+        refused,
+        run
+    ])?;
     conn.prepare_cached(
         "INSERT INTO agents (account_id, agent, host, version, spool, received_ms, skew_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -284,21 +307,87 @@ struct Appended {
     blocks: u64,
 }
 
-fn mark(conn: &Connection, account: i64, spool: &str, output: &str) -> Result<u64, AppendError> {
-    let mark: Option<i64> = conn
+/// The run of the report at a mark.
+type Marked = [u8; 16];
+
+/// What is kept of a stream.
+#[derive(Default)]
+struct Stream {
+    /// Reports at or below it are duplicates.
+    mark: u64,
+    /// The run of the report at the mark, where an earlier version has not left it out.
+    run: Option<Marked>,
+    /// What was refused of its last batch, in order of seq, and no more than one batch holds.
+    refused: Vec<Refused>,
+}
+
+fn stream(
+    conn: &Connection,
+    account: i64,
+    spool: &str,
+    output: &str,
+) -> Result<Stream, AppendError> {
+    let found: Option<(i64, Option<Marked>, Option<String>)> = conn
         .prepare_cached(
-            "SELECT through FROM streams WHERE account_id = ?1 AND spool = ?2 AND output = ?3",
+            "SELECT through, run, refused FROM streams
+             WHERE account_id = ?1 AND spool = ?2 AND output = ?3",
         )?
-        .query_row(params![account, spool, output], |row| row.get(0))
+        .query_row(params![account, spool, output], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
-    Ok(mark.unwrap_or(0) as u64)
+    Ok(found.map_or_else(Stream::default, |(through, run, refused)| Stream {
+        mark: through as u64,
+        run,
+        refused: refused.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+    }))
 }
 
 const INSERT_RUN: &str = "INSERT INTO runs (monitor_id, run, started_ms, duration, interval, good, \
     outcome, status, message, warnings, produced, accepted, rejected, skipped, leftovers, cpu, \
-    max_rss, stdout, stderr, tail, before, bad_before, nth) \
+    max_rss, stdout, stderr, tail, before, bad_before, nth, replay_of) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-    ?20, ?21, ?22, ?23)";
+    ?20, ?21, ?22, ?23, ?24)";
+
+/// Makes points of what the report says of its run. No run belongs to records that were judged
+/// again; a whole report that comes again has that of its own.
+fn take_facts(
+    conn: &Connection,
+    known: &mut Known,
+    block: &mut RawBlock,
+    monitor: i64,
+    report: &Report<'_>,
+) -> Result<(), AppendError> {
+    if report.replay_of.is_some_and(|run| run != report.run) {
+        return Ok(());
+    }
+    let facts = RunFacts {
+        outcome: &report.outcome,
+        duration: report.duration,
+        usage: &report.usage,
+        rejected: report.counts.rejected_total(),
+        skipped: report.skipped,
+    };
+    let ms = report.started.millis();
+    for fact in facts.metrics() {
+        let metric = wire::Metric {
+            name: fact.name.into(),
+            value: wire::Given::Plain((&fact.value).into()),
+            kind: fact.kind,
+            unit: fact.unit.map(Into::into),
+            label: Some(fact.label.into()),
+            tags: 0..0,
+            time: None,
+            warn: None,
+            crit: None,
+            min: None,
+            max: None,
+        };
+        let series = known.series(conn, monitor, &metric, &[])?;
+        block.push(series, ms, metric.value.scalar());
+    }
+    Ok(())
+}
 
 /// Adds the run to the monitor's chain.
 fn take_run(
@@ -337,11 +426,15 @@ fn take_run(
         monitor.last_run,
         monitor.last_bad,
         monitor.reports,
+        report.replay_of.map(|run| *run.uuid().as_bytes()),
     ])?;
     let id = conn.last_insert_rowid();
-    monitor.last_run = Some(id);
-    if !good {
-        monitor.last_bad = Some(id);
+    // What is replayed happened before: it says nothing of how the plugin is now.
+    if report.replay_of.is_none() || monitor.last_run.is_none() {
+        monitor.last_run = Some(id);
+        if !good {
+            monitor.last_bad = Some(id);
+        }
     }
     if report.rejected.is_empty() {
         return Ok(());

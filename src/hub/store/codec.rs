@@ -9,48 +9,10 @@
 //! mark and what the mark asks for; a float with at most four decimals is kept as a whole number
 //! and its scale, wherever that gives back the same bits.
 
-use crate::model::Value;
+use crate::hub::scalar::Scalar;
 
 /// The first byte of every blob.
 const FORMAT: u8 = 1;
-
-/// A value that borrows its text.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Scalar<'a> {
-    Gap,
-    Boolean(bool),
-    Signed(i64),
-    /// Above 2^63−1, and only then.
-    Unsigned(u64),
-    Float(f64),
-    Text(&'a str),
-}
-
-impl Scalar<'_> {
-    pub(crate) fn to_value(self) -> Value {
-        match self {
-            Self::Gap => Value::Gap,
-            Self::Boolean(b) => Value::Boolean(b),
-            Self::Signed(n) => Value::Signed(n),
-            Self::Unsigned(n) => Value::Unsigned(n),
-            Self::Float(x) => Value::Float(x),
-            Self::Text(t) => Value::Text(t.into()),
-        }
-    }
-}
-
-impl<'a> From<&'a Value> for Scalar<'a> {
-    fn from(value: &'a Value) -> Self {
-        match value {
-            Value::Gap => Self::Gap,
-            Value::Boolean(b) => Self::Boolean(*b),
-            Value::Signed(n) => Self::Signed(*n),
-            Value::Unsigned(n) => Self::Unsigned(*n),
-            Value::Float(x) => Self::Float(*x),
-            Value::Text(t) => Self::Text(t),
-        }
-    }
-}
 
 /// A blob that does not read back: written by something else, or damaged on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -367,6 +329,8 @@ impl<'a> Cursor<'a> {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::Value;
+
     use super::*;
     use proptest::prelude::*;
 

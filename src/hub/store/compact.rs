@@ -7,11 +7,12 @@ use rusqlite::{Connection, params};
 
 use foldhash::fast::RandomState;
 
+use crate::hub::scalar::Scalar;
 use crate::model::Value;
 
-use super::StoreError;
 use super::append::Writer;
-use super::codec::{self, Scalar, Segment};
+use super::codec::{self, Segment};
+use super::error::StoreError;
 
 /// Raw points, bytes or blocks that make a compaction due. Readers look through all raw blocks, so
 /// this is also what a read costs at least.

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use rusqlite::{Connection, params};
 
+use crate::hub::scalar::Scalar;
 use crate::hub::wire::{Given, Metric, Report, Text};
 
-use super::append::AppendError;
-use super::codec::Scalar;
+use super::error::AppendError;
 
 /// Series, and monitors, known without asking the database. Beyond, all are learnt anew.
 const SERIES: usize = 100_000;

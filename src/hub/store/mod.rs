@@ -6,103 +6,40 @@
 //! cannot tell which is which. Does not know HTTP, tokens or pages.
 //!
 //! Two threads own the two connections: one writes, one reads what is committed. Everything else
-//! asks them through a [`Store`], whose methods are the whole interface.
+//! asks them through a [`Store`], whose methods are the whole interface. A defect costs the request
+//! that met it, and no other ([`worker`]).
 
 mod append;
 mod codec;
 mod compact;
+mod error;
 mod known;
 mod query;
+mod rejections;
 mod schema;
+mod worker;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::model::BatchReply;
 
 use super::wire::Fault;
 
-pub(crate) use append::{AppendError, Writer};
-pub(crate) use codec::Scalar;
+use worker::Worker;
+
+pub(crate) use append::Writer;
+pub(crate) use error::AppendError;
+pub use error::StoreError;
 pub(crate) use query::{
-    Filter, PluginRow, PointsQuery, Position, RejectionRow, RunRow, SeriesRow, Totals, plugins,
-    points, rejections, runs, runs_of, series, totals, visit,
+    Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
+    runs_of, series, totals, visit,
 };
+pub(crate) use rejections::{RejectionGroup, rejections};
+use schema::reopen;
 pub(crate) use schema::{Access, open};
-
-/// Jobs that wait for one of the two threads; when as many wait, callers wait to get in line.
-const WAITING: usize = 32;
-/// How long a caller waits to get in line before it is told to come back.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Why the store could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database said no.
-    #[error("cannot {action} the hub's database")]
-    Sqlite {
-        /// What was asked of it.
-        action: &'static str,
-        /// What it said.
-        #[source]
-        source: rusqlite::Error,
-    },
-    /// A damaged database could not be moved out of the way.
-    #[error("cannot move the damaged database file {path} aside; move it yourself and start again")]
-    MoveAside {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file could not be made, or not closed to others.
-    #[error("cannot make {path} a file of its owner alone")]
-    Private {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The database was written by a later version, or by another program.
-    #[error(
-        "{path} is not a database of this version of the hub (it says version {version}); install the version of talaia that wrote it, or name another data folder"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The version it says.
-        version: i64,
-    },
-    /// There is no room.
-    #[error("the hub's disk is full; free some space or lower the hub's size")]
-    Full,
-    /// Too many are waiting.
-    #[error("the hub is busy; try again in a moment")]
-    Busy,
-    /// The hub is stopping.
-    #[error("the hub is stopping")]
-    Closed,
-    /// A thread could not be started.
-    #[error("cannot start a thread for the hub's database")]
-    Thread(#[source] std::io::Error),
-}
-
-impl StoreError {
-    /// Whether it is for want of space.
-    pub(crate) fn is_full(&self) -> bool {
-        match self {
-            Self::Full => true,
-            Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
-            _ => false,
-        }
-    }
-}
 
 /// How much may be kept.
 #[derive(Debug, Clone)]
@@ -125,11 +62,13 @@ impl Store {
     /// Opens the database at `limits.path`, making it where there is none.
     pub(crate) fn open(limits: Limits) -> Result<Self, StoreError> {
         let path = limits.path.clone();
-        let writer = Writer::new(open(&path, Access::Write)?, limits)?;
+        let writer = Writer::new(open(&path, Access::Write)?, limits.clone())?;
+        let write_again = move || Writer::new(reopen(&limits.path, Access::Write)?, limits.clone());
         let reader = open(&path, Access::Read)?;
+        let read_again = move || reopen(&path, Access::Read);
         Ok(Self {
-            writer: Worker::start("hub-write", writer, Writer::maintain)?,
-            reader: Worker::start("hub-read", reader, |_| {})?,
+            writer: Worker::start("hub-write", writer, write_again, Writer::maintain)?,
+            reader: Worker::start("hub-read", reader, read_again, |_| {})?,
         })
     }
 
@@ -178,73 +117,6 @@ impl Store {
     pub(crate) async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
-    }
-}
-
-type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
-
-enum Order<T> {
-    Do(Job<T>),
-    End(oneshot::Sender<()>),
-}
-
-/// A thread that owns a `T` and does one job after another.
-struct Worker<T>(mpsc::Sender<Order<T>>);
-
-impl<T> Clone for Worker<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T: Send + 'static> Worker<T> {
-    fn start(name: &str, mut owned: T, after: fn(&mut T)) -> Result<Self, StoreError> {
-        let (send, mut orders) = mpsc::channel::<Order<T>>(WAITING);
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                while let Some(order) = orders.blocking_recv() {
-                    match order {
-                        Order::Do(job) => {
-                            job(&mut owned);
-                            after(&mut owned);
-                        }
-                        Order::End(done) => {
-                            drop(owned);
-                            // Nobody waits any more: nothing to tell.
-                            let _told = done.send(());
-                            return;
-                        }
-                    }
-                }
-            })
-            .map_err(StoreError::Thread)?;
-        Ok(Self(send))
-    }
-
-    async fn call<R: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut T) -> R + Send + 'static,
-    ) -> Result<R, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        let job: Job<T> = Box::new(move |owned| {
-            // A caller that went away does not hear the answer.
-            let _heard = answer.send(job(owned));
-        });
-        match tokio::time::timeout(PATIENCE, self.0.send(Order::Do(job))).await {
-            Err(_) => return Err(StoreError::Busy),
-            Ok(Err(_)) => return Err(StoreError::Closed),
-            Ok(Ok(())) => {}
-        }
-        answered.await.map_err(|_| StoreError::Closed)
-    }
-
-    async fn close(&self) {
-        let (done, ended) = oneshot::channel();
-        if self.0.send(Order::End(done)).await.is_ok() {
-            // An error means that it had ended already.
-            let _ended = ended.await;
-        }
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
-use rusqlite::{Connection, Row, named_params, params};
+use rusqlite::{Connection, Row, ToSql, params};
 use serde::{Serialize, Serializer};
 
-use crate::model::{Outcome, RunId, Status, Tags, Timestamp, Usage, Value};
+use crate::hub::scalar::Scalar;
+use crate::model::{Outcome, RUN_FACTS, RunId, Status, Tags, Timestamp, Usage, Value};
 
-use super::codec::{self, Scalar};
+use super::codec;
 use super::compact::each_raw;
 
 /// Most series that one answer with points goes through.
@@ -20,6 +21,8 @@ pub(crate) struct Filter {
     pub(crate) account: i64,
     pub(crate) host: Option<String>,
     pub(crate) plugin: Option<String>,
+    /// Of series: those with this name; without one, all but the facts of runs.
+    pub(crate) name: Option<String>,
     /// The id after which to go on; for runs and rejections, which come newest first, before which.
     pub(crate) after: Option<i64>,
     pub(crate) limit: usize,
@@ -49,6 +52,8 @@ pub(crate) struct RunRow {
     pub(crate) host: String,
     pub(crate) plugin: String,
     pub(crate) run: RunId,
+    /// The run whose records these are, where no program ran.
+    pub(crate) replay_of: Option<RunId>,
     #[serde(rename = "started", serialize_with = "time")]
     pub(crate) started_ms: i64,
     pub(crate) duration: f64,
@@ -92,30 +97,10 @@ pub(crate) struct SeriesRow {
     pub(crate) last: Option<(i64, Value)>,
 }
 
-/// One refused record.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct RejectionRow {
-    pub(crate) id: i64,
-    pub(crate) host: String,
-    pub(crate) plugin: String,
-    pub(crate) run: RunId,
-    #[serde(rename = "started", serialize_with = "time")]
-    pub(crate) started_ms: i64,
-    pub(crate) code: String,
-    pub(crate) path: String,
-    pub(crate) line: i64,
-    pub(crate) column: i64,
-    pub(crate) value: String,
-    pub(crate) rule: Option<String>,
-    pub(crate) message: String,
-    pub(crate) hint: String,
-}
-
 /// Which points.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PointsQuery {
     pub(crate) filter: Filter,
-    pub(crate) name: Option<String>,
     pub(crate) tags: Vec<(String, String)>,
     /// First and last millisecond, both included.
     pub(crate) from: i64,
@@ -159,7 +144,7 @@ fn time<S: Serializer>(ms: &i64, s: S) -> Result<S::Ok, S::Error> {
 
 const RUN_COLUMNS: &str = "r.id, r.run, r.started_ms, r.duration, r.interval, r.outcome, r.status, \
     r.message, r.warnings, r.produced, r.accepted, r.rejected, r.skipped, r.leftovers, r.cpu, \
-    r.max_rss, r.stdout, r.stderr, r.tail";
+    r.max_rss, r.stdout, r.stderr, r.tail, r.replay_of";
 
 /// Reads a run whose columns start at `at`.
 fn run(row: &Row<'_>, at: usize, host: String, plugin: String) -> rusqlite::Result<RunRow> {
@@ -194,6 +179,9 @@ fn run(row: &Row<'_>, at: usize, host: String, plugin: String) -> rusqlite::Resu
             stderr: row.get::<_, i64>(at + 17)? as u64,
         },
         stderr: row.get(at + 18)?,
+        replay_of: row
+            .get::<_, Option<[u8; 16]>>(at + 19)?
+            .map(|bytes| RunId::from(uuid::Uuid::from_bytes(bytes))),
     })
 }
 
@@ -205,58 +193,84 @@ fn from_json<T: Default + serde::de::DeserializeOwned>(text: Option<String>) -> 
     text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
+/// A table of what belongs to monitors.
+pub(super) struct Listed<'a> {
+    /// `SELECT … FROM …`, where the monitors are `m`; with the values of parameters of its own.
+    pub(super) select: &'a str,
+    pub(super) with: &'a [(&'a str, &'a dyn ToSql)],
+    pub(super) order: Order,
+}
+
+/// By which column a listing is ordered, and so where [`Filter::after`] has it go on.
+pub(super) enum Order {
+    OldestFirst(&'static str),
+    NewestFirst(&'static str),
+}
+
+/// The rows that `filter` lets through.
+pub(super) fn list<T>(
+    conn: &Connection,
+    filter: &Filter,
+    listed: &Listed<'_>,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let (after, first, order) = match listed.order {
+        Order::OldestFirst(id) => (format!("{id} > :after"), 0, format!("{id} ASC")),
+        Order::NewestFirst(id) => (format!("{id} < :after"), i64::MAX, format!("{id} DESC")),
+    };
+    let mut statement = conn.prepare_cached(&format!(
+        "{} WHERE m.account_id = :account AND {after}
+         AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
+         ORDER BY {order} LIMIT :limit",
+        listed.select
+    ))?;
+    let (after, limit) = (filter.after.unwrap_or(first), filter.limit as i64);
+    let mut with: Vec<(&str, &dyn ToSql)> = vec![
+        (":account", &filter.account),
+        (":after", &after),
+        (":host", &filter.host),
+        (":plugin", &filter.plugin),
+        (":limit", &limit),
+    ];
+    with.extend(listed.with);
+    let rows = statement.query_map(with.as_slice(), read)?;
+    rows.collect()
+}
+
 /// Plugins in the order in which the hub met them.
 pub(crate) fn plugins(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<PluginRow>> {
-    let mut statement = conn.prepare_cached(&format!(
+    let select = format!(
         "SELECT m.id, m.host, m.plugin, m.received_ms, m.reports, m.metrics, m.rejected,
          m.skipped, {RUN_COLUMNS}
-         FROM monitors m LEFT JOIN runs r ON r.id = m.last_run
-         WHERE m.account_id = :account AND m.id > :after
-         AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
-         ORDER BY m.id LIMIT :limit"
-    ))?;
-    let rows = statement.query_map(
-        named_params! {
-            ":account": filter.account, ":after": filter.after.unwrap_or(0), ":host": filter.host,
-            ":plugin": filter.plugin, ":limit": filter.limit as i64
-        },
-        |row| {
-            let host: String = row.get(1)?;
-            let plugin: String = row.get(2)?;
-            let ran = row.get::<_, Option<i64>>(8)?.is_some();
-            Ok(PluginRow {
-                id: row.get(0)?,
-                received_ms: row.get(3)?,
-                reports: row.get(4)?,
-                metrics: row.get(5)?,
-                rejected: row.get(6)?,
-                skipped: row.get(7)?,
-                last_run: if ran { Some(run(row, 8, host.clone(), plugin.clone())?) } else { None },
-                host,
-                plugin,
-            })
-        },
-    )?;
-    rows.collect()
+         FROM monitors m LEFT JOIN runs r ON r.id = m.last_run"
+    );
+    let listed = Listed { select: &select, with: &[], order: Order::OldestFirst("m.id") };
+    list(conn, filter, &listed, |row| {
+        let host: String = row.get(1)?;
+        let plugin: String = row.get(2)?;
+        let ran = row.get::<_, Option<i64>>(8)?.is_some();
+        Ok(PluginRow {
+            id: row.get(0)?,
+            received_ms: row.get(3)?,
+            reports: row.get(4)?,
+            metrics: row.get(5)?,
+            rejected: row.get(6)?,
+            skipped: row.get(7)?,
+            last_run: if ran { Some(run(row, 8, host.clone(), plugin.clone())?) } else { None },
+            host,
+            plugin,
+        })
+    })
 }
 
 /// Runs, newest first.
 pub(crate) fn runs(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<RunRow>> {
-    let mut statement = conn.prepare_cached(&format!(
+    let select = format!(
         "SELECT m.host, m.plugin, {RUN_COLUMNS}
-         FROM runs r JOIN monitors m ON m.id = r.monitor_id
-         WHERE m.account_id = :account AND r.id < :before
-         AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
-         ORDER BY r.id DESC LIMIT :limit"
-    ))?;
-    let rows = statement.query_map(
-        named_params! {
-            ":account": filter.account, ":before": filter.after.unwrap_or(i64::MAX),
-            ":host": filter.host, ":plugin": filter.plugin, ":limit": filter.limit as i64
-        },
-        |row| run(row, 2, row.get(0)?, row.get(1)?),
-    )?;
-    rows.collect()
+         FROM runs r JOIN monitors m ON m.id = r.monitor_id"
+    );
+    let listed = Listed { select: &select, with: &[], order: Order::NewestFirst("r.id") };
+    list(conn, filter, &listed, |row| run(row, 2, row.get(0)?, row.get(1)?))
 }
 
 /// The newest runs of one monitor, along its chain. Where good runs were swept the chain goes on
@@ -281,90 +295,41 @@ pub(crate) fn runs_of(
     rows.collect()
 }
 
-/// Refused records, newest first.
-pub(crate) fn rejections(
-    conn: &Connection,
-    filter: &Filter,
-) -> rusqlite::Result<Vec<RejectionRow>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT j.id, m.host, m.plugin, j.run, j.started_ms, j.code, j.path, j.line, j.col,
-         j.value, j.rule, j.message, j.hint
-         FROM rejections j JOIN monitors m ON m.id = j.monitor_id
-         WHERE m.account_id = :account AND j.id < :before
-         AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
-         ORDER BY j.id DESC LIMIT :limit",
-    )?;
-    let rows = statement.query_map(
-        named_params! {
-            ":account": filter.account, ":before": filter.after.unwrap_or(i64::MAX),
-            ":host": filter.host, ":plugin": filter.plugin, ":limit": filter.limit as i64
-        },
-        |row| {
-            Ok(RejectionRow {
-                id: row.get(0)?,
-                host: row.get(1)?,
-                plugin: row.get(2)?,
-                run: run_id(row, 3)?,
-                started_ms: row.get(4)?,
-                code: row.get(5)?,
-                path: row.get(6)?,
-                line: row.get(7)?,
-                column: row.get(8)?,
-                value: row.get(9)?,
-                rule: row.get(10)?,
-                message: row.get(11)?,
-                hint: row.get(12)?,
-            })
-        },
-    )?;
-    rows.collect()
-}
-
-fn bare_series(
-    conn: &Connection,
-    filter: &Filter,
-    name: Option<&str>,
-) -> rusqlite::Result<Vec<SeriesRow>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT s.id, m.host, m.plugin, s.name, s.tags, s.kind, s.unit, s.label, s.warn, s.crit,
-         s.min, s.max, s.last_ms, s.last_value
+fn bare_series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<SeriesRow>> {
+    // What a plugin printed is one thing, what is known of its runs another: that is there for those
+    // who name it.
+    let facts = format!("{RUN_FACTS}*");
+    let select = "SELECT s.id, m.host, m.plugin, s.name, s.tags, s.kind, s.unit, s.label, s.warn,
+         s.crit, s.min, s.max, s.last_ms, s.last_value
          FROM series s JOIN monitors m ON m.id = s.monitor_id
-         WHERE m.account_id = :account AND s.id > :after
-         AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
-         AND (:name IS NULL OR s.name = :name) ORDER BY s.id LIMIT :limit",
-    )?;
-    let rows = statement.query_map(
-        named_params! {
-            ":account": filter.account, ":after": filter.after.unwrap_or(0), ":host": filter.host,
-            ":plugin": filter.plugin, ":name": name, ":limit": filter.limit as i64
-        },
-        |row| {
-            let tags: String = row.get(4)?;
-            let last_ms: Option<i64> = row.get(12)?;
-            let last_value: Option<String> = row.get(13)?;
-            Ok(SeriesRow {
-                id: row.get(0)?,
-                host: row.get(1)?,
-                plugin: row.get(2)?,
-                name: row.get(3)?,
-                tags: from_json(Some(tags)),
-                kind: row.get(5)?,
-                unit: row.get(6)?,
-                label: row.get(7)?,
-                warn: row.get(8)?,
-                crit: row.get(9)?,
-                min: row.get(10)?,
-                max: row.get(11)?,
-                last: last_ms.zip(last_value.and_then(|v| serde_json::from_str(&v).ok())),
-            })
-        },
-    )?;
-    rows.collect()
+         AND CASE WHEN :name IS NULL THEN s.name NOT GLOB :facts ELSE s.name = :name END";
+    let with: [(&str, &dyn ToSql); 2] = [(":name", &filter.name), (":facts", &facts)];
+    let listed = Listed { select, with: &with, order: Order::OldestFirst("s.id") };
+    list(conn, filter, &listed, |row| {
+        let tags: String = row.get(4)?;
+        let last_ms: Option<i64> = row.get(12)?;
+        let last_value: Option<String> = row.get(13)?;
+        Ok(SeriesRow {
+            id: row.get(0)?,
+            host: row.get(1)?,
+            plugin: row.get(2)?,
+            name: row.get(3)?,
+            tags: from_json(Some(tags)),
+            kind: row.get(5)?,
+            unit: row.get(6)?,
+            label: row.get(7)?,
+            warn: row.get(8)?,
+            crit: row.get(9)?,
+            min: row.get(10)?,
+            max: row.get(11)?,
+            last: last_ms.zip(last_value.and_then(|v| serde_json::from_str(&v).ok())),
+        })
+    })
 }
 
 /// Series with their last values, in the order in which the hub met them.
 pub(crate) fn series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<SeriesRow>> {
-    let mut found = bare_series(conn, filter, None)?;
+    let mut found = bare_series(conn, filter)?;
     let mut newest: HashMap<i64, (i64, Value), RandomState> =
         found.iter_mut().map(|s| (s.id, s.last.take().unwrap_or((i64::MIN, Value::Gap)))).collect();
     each_raw(conn, |series, ms, value| {
@@ -387,7 +352,7 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
     filter.limit = SERIES_A_PAGE;
     // The series in which the last answer ended comes again.
     filter.after = query.position.map(|p| p.series - 1);
-    let mut candidates = bare_series(conn, &filter, query.name.as_deref())?;
+    let mut candidates = bare_series(conn, &filter)?;
     let last_candidate =
         (candidates.len() == SERIES_A_PAGE).then(|| candidates.last().map(|s| s.id)).flatten();
     candidates

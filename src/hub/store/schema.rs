@@ -7,14 +7,26 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{AtFlags, CWD, accessat};
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Marks the file as a hub's: "TLHB".
 const APPLICATION: i64 = 0x544c_4842;
 
 /// The tables' version. A file with a higher one is refused untouched.
-pub(crate) const VERSION: i64 = 1;
+///
+/// 1: the first.
+/// 2: streams know what was refused, and the run at their mark.
+/// 3: runs know which run they are a replay of.
+pub(crate) const VERSION: i64 = 3;
+
+/// What makes a database of version `n + 1` out of one of version `n`, from version 1 on.
+const STEPS: [&str; 2] = [
+    "ALTER TABLE streams ADD COLUMN refused TEXT;
+     ALTER TABLE streams ADD COLUMN run BLOB",
+    "ALTER TABLE runs ADD COLUMN replay_of BLOB",
+];
 
 const TABLES: &str = "
 CREATE TABLE accounts (
@@ -41,10 +53,12 @@ CREATE TABLE agents (
     spool TEXT NOT NULL, received_ms INTEGER NOT NULL, skew_ms INTEGER NOT NULL,
     PRIMARY KEY (account_id, agent)
 ) STRICT, WITHOUT ROWID;
--- `through` is the mark of the stream: reports at or below it are duplicates.
+-- `through` is the mark of the stream: reports at or below it are duplicates. `run` is that of the
+-- report at the mark, by which a copy of the spool is told from the spool.
+-- `refused`: what of the last batch with something new in it was refused, as JSON.
 CREATE TABLE streams (
     account_id INTEGER NOT NULL, spool TEXT NOT NULL, output TEXT NOT NULL,
-    through INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+    through INTEGER NOT NULL, received_ms INTEGER NOT NULL, refused TEXT, run BLOB,
     PRIMARY KEY (account_id, spool, output)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE monitors (
@@ -80,7 +94,7 @@ CREATE TABLE runs (
     outcome TEXT, status TEXT NOT NULL, message TEXT, warnings TEXT, produced INTEGER NOT NULL,
     accepted INTEGER NOT NULL, rejected TEXT, skipped INTEGER NOT NULL, leftovers INTEGER NOT NULL,
     cpu REAL NOT NULL, max_rss INTEGER NOT NULL, stdout INTEGER NOT NULL, stderr INTEGER NOT NULL,
-    tail TEXT
+    tail TEXT, replay_of BLOB
 ) STRICT;
 CREATE TABLE rejections (
     id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run BLOB NOT NULL,
@@ -123,6 +137,12 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     }
 }
 
+/// Opens the file again while the other connection may be using it: it is never moved aside, which
+/// would leave the two with different files.
+pub(super) fn reopen(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    try_open(path, access)
+}
+
 fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     let said = |source| StoreError::Sqlite { action: "open", source };
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -132,6 +152,7 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
         };
     if access == Access::Write {
         make_private(path)?;
+        check_writable(path)?;
     }
     let conn = Connection::open_with_flags(path, flags).map_err(said)?;
     conn.busy_timeout(Duration::from_secs(10)).map_err(said)?;
@@ -165,6 +186,14 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
         ))
         .map_err(said)?;
+        return Ok(conn);
+    }
+    let done = usize::try_from(version - 1).unwrap_or(0);
+    for (step, reached) in STEPS.iter().zip(2..).skip(done) {
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {step}; PRAGMA user_version = {reached}; COMMIT;"
+        ))
+        .map_err(said)?;
     }
     Ok(conn)
 }
@@ -191,6 +220,21 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
                 return Err(StoreError::Private { path, source });
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// SQLite opens a file that it may not write all the same, and fails at the first change. Asked
+/// without opening anything: that would drop the locks that this process has on the file.
+fn check_writable(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(path).to_owned();
+    for path in [folder, path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        let asked = accessat(CWD, &path, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS);
+        match asked.map_err(io::Error::from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(StoreError::NotWritable { path, source }),
+            Ok(()) => {}
         }
     }
     Ok(())

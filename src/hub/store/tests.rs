@@ -36,6 +36,9 @@ fn batch(spool: SpoolId, first: u64, reports: u64, metrics: u64) -> String {
     .to_string()
 }
 
+/// Points that each run gives besides its metrics.
+const FACTS: i64 = 7;
+
 fn count(conn: &Connection, sql: &str) -> i64 {
     conn.query_row(sql, (), |row| row.get(0)).unwrap()
 }
@@ -58,12 +61,18 @@ fn a_full_database_takes_nothing_and_goes_on_when_there_is_room() {
     let AppendError::Store(error) = error else { panic!("{error}") };
     assert!(error.is_full(), "{error:?}");
     let held = || "SELECT coalesce(sum(points), 0) FROM raw";
-    assert_eq!(count(&writer.conn, held()), i64::try_from((first - 1) * 10).unwrap());
+    assert_eq!(
+        count(&writer.conn, held()),
+        i64::try_from((first - 1) * (10 + FACTS as u64)).unwrap()
+    );
 
     writer.conn.pragma_update(None, "max_page_count", 1_000_000).unwrap();
     let reply = writer.append(1, &batch(spool, first, 100, 10), NOW).unwrap();
     assert_eq!((reply.accepted, reply.through), (100, Seq(first + 99)));
-    assert_eq!(count(&writer.conn, held()), i64::try_from((first + 99) * 10).unwrap());
+    assert_eq!(
+        count(&writer.conn, held()),
+        i64::try_from((first + 99) * (10 + FACTS as u64)).unwrap()
+    );
 }
 
 #[test]
@@ -125,7 +134,7 @@ fn the_oldest_points_go_when_the_database_is_over_its_size() {
     assert_eq!(count(&writer.conn, "SELECT metrics FROM monitors"), 70 * 5 * 2000);
     // What was forgotten is learnt again.
     writer.append(1, &batch(spool, 1000, 1, 2000), NOW).unwrap();
-    assert_eq!(count(&writer.conn, "SELECT count(*) FROM series"), 2000);
+    assert_eq!(count(&writer.conn, "SELECT count(*) FROM series"), 2000 + FACTS);
 }
 
 #[test]
@@ -138,7 +147,7 @@ fn a_damaged_block_costs_itself() {
     }
     writer.conn.execute("UPDATE raw SET body = x'01ff' WHERE id = 2", ()).unwrap();
     writer.compact().unwrap();
-    assert_eq!(count(&writer.conn, "SELECT sum(points) FROM segments"), 40);
+    assert_eq!(count(&writer.conn, "SELECT sum(points) FROM segments"), 2 * (20 + FACTS));
     let held = |writer: &Writer| {
         let filter = Filter {
             account: 1,
@@ -152,7 +161,69 @@ fn a_damaged_block_costs_itself() {
         page.series.iter().map(|(_, points)| points.len()).collect::<Vec<_>>()
     };
     assert_eq!(held(&writer), [2; 20]);
-    // Series 1 to 15 are one bucket, 16 to 20 the next.
+    // Series 1 to 15 are one bucket, 16 to 20 the next, with the facts of the runs.
     writer.conn.execute("UPDATE segments SET body = x'77' WHERE bucket = 0", ()).unwrap();
     assert_eq!(held(&writer), [2; 5], "series of the damaged segment have no points left");
+}
+
+/// A defect in the middle of a batch: what was learnt of series until then is not so.
+#[tokio::test]
+async fn a_panic_costs_one_request_and_no_point() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(limits(folder.path())).unwrap();
+    let spool = SpoolId::new();
+    let send = |from| {
+        let body = batch(spool, from, 10, 3);
+        store.append(1, move || Ok(body), NOW)
+    };
+    store.writer.call(|writer| writer.panic_at = Some(15)).await.unwrap();
+    assert_eq!(send(1).await.unwrap().accepted, 10);
+    // One that is new to the hub, so that there is something to be learnt wrongly.
+    let others = batch(spool, 11, 10, 5);
+    let body = others.clone();
+    let error = store.append(1, move || Ok(body), NOW).await.unwrap_err();
+    let status = crate::hub::problem::Problem::from(error).status();
+    assert_eq!(status, axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+
+    let reply = store.append(1, move || Ok(others), NOW).await.unwrap();
+    assert_eq!((reply.accepted, reply.through), (10, Seq(20)));
+    let held = store.read(|conn| {
+        let query = "SELECT (SELECT count(*) FROM runs), (SELECT sum(points) FROM raw),
+            (SELECT count(*) FROM series), (SELECT count(*) FROM monitors)";
+        let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<[i64; 4]> {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
+        };
+        conn.query_row(query, (), row)
+    });
+    assert_eq!(held.await.unwrap(), [20, 80 + 20 * FACTS, 5 + FACTS, 1]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_panic_of_a_reader_is_not_in_the_way_of_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(limits(folder.path())).unwrap();
+    let lost = store.read(|_| -> rusqlite::Result<()> { panic!("injected") }).await;
+    assert!(matches!(lost, Err(StoreError::Defect)), "{lost:?}");
+    let read = store.read(|conn| conn.query_row("SELECT 7", (), |row| row.get::<_, i64>(0)));
+    assert_eq!(read.await.unwrap(), 7);
+    store.close().await;
+}
+
+#[test]
+fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = SpoolId::new();
+    {
+        let mut writer = writer(limits(folder.path()));
+        writer.append(1, &batch(spool, 1, 5, 1), NOW).unwrap();
+        let older = "ALTER TABLE streams DROP COLUMN refused;
+            ALTER TABLE streams DROP COLUMN run;
+            ALTER TABLE runs DROP COLUMN replay_of; PRAGMA user_version = 1";
+        writer.conn.execute_batch(older).unwrap();
+    }
+    let mut writer = writer(limits(folder.path()));
+    let reply = writer.append(1, &batch(spool, 4, 4, 1), NOW).unwrap();
+    assert_eq!((reply.accepted, reply.duplicates), (2, 2));
+    assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 3);
 }

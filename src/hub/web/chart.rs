@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use crate::hub::store::{Scalar, SeriesRow};
+use crate::hub::scalar::Scalar;
+use crate::hub::store::SeriesRow;
 
 use super::format::{number, stamp};
 

@@ -17,15 +17,15 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use super::api::pairs;
+use super::hall::{self, Hall};
+use super::parameters::pairs;
 use super::problem::Problem;
-use super::server::{self, Hall};
 use super::session::{self, Session};
 use super::store::{self, Filter};
 
 use layout::Frame;
 
-/// Most plugins on the overview and rejections on their page.
+/// Most plugins on the overview, and groups of rejections on their page.
 const PLUGINS: usize = 2000;
 const REJECTIONS: usize = 100;
 
@@ -37,7 +37,7 @@ async fn session_or_door(
     hall: &Hall,
     headers: &HeaderMap,
 ) -> Result<Result<Session, Response>, Problem> {
-    Ok(server::session_of(hall, headers).await?.ok_or_else(door))
+    Ok(hall::session_of(hall, headers).await?.ok_or_else(door))
 }
 
 macro_rules! logged_in {
@@ -124,7 +124,7 @@ pub(super) async fn plugin(
             }
         }
         let account = session.account;
-        let filter = Filter { account, host, plugin: name, after: None, limit: 1 };
+        let filter = Filter { account, host, plugin: name, limit: 1, ..Filter::default() };
         let found = hall.store.read(move |conn| plugin::load(conn, &filter, range, now)).await?;
         let Some(found) = found else {
             return Ok(message(
@@ -159,10 +159,10 @@ pub(super) async fn rejections(
             }
         }
         let asked = filter.clone();
-        let mut rows = hall.store.read(move |conn| store::rejections(conn, &filter)).await?;
-        let more = rows.len() > REJECTIONS;
-        rows.truncate(REJECTIONS);
-        let body = rejections::body(&rows, &asked, more, now);
+        let mut groups = hall.store.read(move |conn| store::rejections(conn, &filter)).await?;
+        let more = groups.len() > REJECTIONS;
+        groups.truncate(REJECTIONS);
+        let body = rejections::body(&groups, &asked, more, now);
         let frame = Frame::of("Rejections", "/rejections", &session);
         Ok(html_page(StatusCode::OK, layout::page(&frame, &body)))
     };
@@ -232,7 +232,7 @@ pub(super) async fn logout(
         );
     }
     let page = async {
-        if let Some(token) = server::session_cookie(&hall, &headers) {
+        if let Some(token) = hall::session_cookie(&hall, &headers) {
             hall.store.change(move |conn| session::end(conn, &token)).await?;
         }
         Ok(with_cookie(&hall.cookie, "", 0))

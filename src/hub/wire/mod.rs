@@ -24,7 +24,7 @@ use crate::model::{
 };
 
 use super::json::{Reader, Sort, Wrong};
-use super::store::Scalar;
+use super::scalar::Scalar;
 
 pub(crate) use unpack::{Packing, unpack};
 
@@ -59,6 +59,7 @@ pub(crate) struct Report<'a> {
     pub(crate) key: Option<PluginKey>,
     pub(crate) host: Text<'a>,
     pub(crate) run: RunId,
+    pub(crate) replay_of: Option<RunId>,
     pub(crate) started: Timestamp,
     pub(crate) duration: f64,
     pub(crate) interval: Option<f64>,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use crate::hub::json::{Detail, Number, Open, Read, Reader, Sort, Wrong, wrong};
-use crate::hub::store::Scalar;
+use crate::hub::scalar::Scalar;
 use crate::model::{
     Counts, JsonKind, MetricType, Outcome, RejectionCode, Rung, Seq, Status, Stream, Timestamp,
     Usage, limits,
@@ -50,7 +50,9 @@ const REPORT: &[&str] = &[
     "skipped",
     "leftovers",
     "usage",
+    // These may be left out.
     "stderr",
+    "replay_of",
 ];
 const METRIC: &[&str] =
     &["name", "value", "type", "unit", "label", "tags", "time", "warn", "crit", "min", "max"];
@@ -157,6 +159,7 @@ fn empty<'a>() -> Report<'a> {
         key: None,
         host: Text::Borrowed(""),
         run: Uuid::nil().into(),
+        replay_of: None,
         started: Timestamp::from(std::time::UNIX_EPOCH),
         duration: 0.0,
         interval: None,
@@ -195,9 +198,10 @@ pub(super) fn report<'a>(reader: &mut Reader<'a>, report: &mut Report<'a>) -> Re
     report.rejected.clear();
     report.warnings.clear();
     report.stderr = None;
+    report.replay_of = None;
     let mut seq_at = 0;
     let mut open = reader.object("a report")?;
-    while let Some(name) = reader.member(&mut open, REPORT, REPORT.len() - 1)? {
+    while let Some(name) = reader.member(&mut open, REPORT, REPORT.len() - 2)? {
         match name {
             "seq" => {
                 seq_at = reader.here();
@@ -207,6 +211,7 @@ pub(super) fn report<'a>(reader: &mut Reader<'a>, report: &mut Report<'a>) -> Re
             "key" => report.key = nullable(reader, uuid)?.map(Into::into),
             "host" => report.host = checked(reader, |t| text::one_line(t, HOST))?,
             "run" => report.run = uuid(reader)?.into(),
+            "replay_of" => report.replay_of = Some(uuid(reader)?.into()),
             "started" => report.started = time(reader)?,
             "duration" => report.duration = seconds(reader)?,
             "interval" => report.interval = nullable(reader, seconds)?,

@@ -3,7 +3,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::model::Counts;
-use crate::spool::{NewReport, Options, Spool, Start, Ticket, queue::Queue};
+use crate::spool::{NewReport, Options, QuarantineChange, Spool, Start, Ticket, queue::Queue};
 
 use super::*;
 
@@ -42,6 +42,7 @@ impl Bench {
             grown: false,
             guard_at: Instant::now(),
             ages_at: Instant::now(),
+            quarantine_at: Instant::now(),
         };
         let mut bench = Self { dir, writer };
         bench.set_outputs(&["main"]);
@@ -58,11 +59,11 @@ impl Bench {
         let body = format!("{{\"x\":\"{}\"}}", "y".repeat(bytes)).into_bytes();
         let counts = Counts { produced: 1, accepted: 1, rejected: [].into() };
         let plugin = "p".parse().unwrap();
-        let rejections = Vec::new();
+        let quarantine = QuarantineChange::default();
         self.writer
             .shared
             .queue
-            .append(NewReport { plugin, body, counts, skipped: 0, rejections })
+            .append(NewReport { plugin, body, counts, skipped: 0, quarantine })
             .unwrap()
     }
 
@@ -239,8 +240,13 @@ fn closing_commits_what_is_queued() {
     assert_eq!(opened, Opened::default());
     let counts = Counts { produced: 2, accepted: 2, rejected: [].into() };
     let plugin = "p".parse().unwrap();
-    let report =
-        NewReport { plugin, body: b"{\"a\":1}".into(), counts, skipped: 3, rejections: vec![] };
+    let report = NewReport {
+        plugin,
+        body: b"{\"a\":1}".into(),
+        counts,
+        skipped: 3,
+        quarantine: QuarantineChange::default(),
+    };
     let ticket = spool.append(report).unwrap();
     drop(spool);
     assert_eq!(ticket.wait(), Ok(Seq(1)));

@@ -14,7 +14,8 @@ async fn a_batch_sent_twice_counts_once() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
     let stream = Stream::new();
-    let batch = stream.batch(vec![report(1, NOW, used(1.0)), report(2, NOW + 1, used(2.0))]);
+    let second_report = report(2, NOW + 1, used(2.0));
+    let batch = stream.batch(vec![report(1, NOW, used(1.0)), second_report.clone()]);
 
     let first = hub.take(&batch).await;
     assert_eq!((first.through, first.accepted, first.duplicates), (Seq(2), 2, 0));
@@ -23,10 +24,86 @@ async fn a_batch_sent_twice_counts_once() {
     assert_eq!(hub.held("web-1", "disk").await, (2, 2, 0));
 
     // Half old, half new, with a gap.
-    let mixed = stream.batch(vec![report(2, NOW + 1, used(2.0)), report(90, NOW + 2, used(3.0))]);
+    let mixed = stream.batch(vec![second_report, report(90, NOW + 2, used(3.0))]);
     let third = hub.take(&mixed).await;
     assert_eq!((third.through, third.accepted, third.duplicates), (Seq(90), 1, 1));
     assert_eq!(hub.held("web-1", "disk").await, (3, 3, 0));
+    hub.stop().await;
+}
+
+/// Who sends again has not seen the reply: a refusal must not become a delivery.
+#[tokio::test]
+async fn what_was_refused_is_refused_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let stream = Stream::new();
+    let stranger = |seq| {
+        let mut report = report(seq, NOW, used(1.0));
+        report["key"] = json!(PluginKey::new());
+        report
+    };
+    let good = |seq| report(seq, NOW, used(2.0));
+    let seqs = |reply: &talaia::model::BatchReply| {
+        reply.refused.iter().map(|refused| refused.seq.0).collect::<Vec<_>>()
+    };
+    let four = stranger(4);
+    let batch = stream.batch(vec![good(1), stranger(2), good(3), four.clone()]);
+    let first = hub.take(&batch).await;
+    assert_eq!((first.accepted, first.duplicates, seqs(&first)), (2, 0, vec![2, 4]));
+    // As often as it comes, in halves as well.
+    let second = hub.take(&batch).await;
+    assert_eq!((second.accepted, second.duplicates, &second.refused), (0, 4, &first.refused));
+    let half = hub.take(&stream.batch(vec![four.clone()])).await;
+    assert_eq!((half.duplicates, seqs(&half)), (1, vec![4]));
+    // Together with what is new, which may be lost again.
+    let mixed = stream.batch(vec![four, good(5), stranger(6)]);
+    assert_eq!(seqs(&hub.take(&mixed).await), [4, 6]);
+    hub.stop().await;
+    let hub = start(folder.path()).await;
+    assert_eq!(seqs(&hub.take(&mixed).await), [4, 6]);
+    // What was acknowledged since is forgotten.
+    hub.take(&stream.batch(vec![good(7)])).await;
+    assert_eq!(seqs(&hub.take(&mixed).await), [0; 0]);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn another_report_under_the_number_of_the_mark_is_a_copys() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let stream = Stream::new();
+    hub.take(&stream.batch(vec![report(1, NOW, used(1.0)), report(5, NOW, used(1.0))])).await;
+    // Numbers before the mark cannot be told, and the mark itself is not in this one.
+    let before = hub.take(&stream.batch(vec![report(2, NOW, used(2.0))])).await;
+    assert_eq!((before.through, before.accepted, before.duplicates), (Seq(5), 0, 1));
+    let copy = stream.batch(vec![report(5, NOW, used(2.0)), report(6, NOW, used(2.0))]);
+    let answer = hub.post(&copy).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (409, Some("cloned")));
+    assert_eq!(hub.held("web-1", "disk").await, (2, 2, 0), "nothing of it is stored");
+    // The stream itself goes on.
+    hub.take(&stream.batch(vec![report(6, NOW + 1, used(1.0))])).await;
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_without_the_run_at_the_mark_is_used_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let stream = Stream::new();
+    hub.take(&stream.batch(vec![report(5, NOW, used(1.0))])).await;
+    hub.stop().await;
+    let conn = rusqlite::Connection::open(folder.path().join("hub.db")).unwrap();
+    let older = "ALTER TABLE streams DROP COLUMN run; \
+                 ALTER TABLE streams DROP COLUMN refused; PRAGMA user_version = 1";
+    conn.execute_batch(older).unwrap();
+    drop(conn);
+    let hub = start(folder.path()).await;
+    // Whose the mark is, is not known; from the next report on it is.
+    let six = report(6, NOW, used(1.0));
+    let reply = hub.take(&stream.batch(vec![report(5, NOW, used(2.0)), six.clone()])).await;
+    assert_eq!((reply.accepted, reply.duplicates), (1, 1));
+    hub.take(&stream.batch(vec![six])).await;
+    assert_eq!(hub.post(&stream.batch(vec![report(6, NOW, used(1.0))])).await.status, 409);
     hub.stop().await;
 }
 
@@ -75,8 +152,10 @@ async fn what_was_answered_is_in_the_files_at_that_moment() {
     let hub = start(folder.path()).await;
     let stream = Stream::new();
     let image = tempfile::tempdir().unwrap();
+    let mut last = json!(null);
     for seq in 1..=20 {
-        hub.take(&stream.batch(vec![report(seq, NOW + seq as i64, used(1.0))])).await;
+        last = report(seq, NOW + seq as i64, used(1.0));
+        hub.take(&stream.batch(vec![last.clone()])).await;
     }
     // The files as a kill -9 would leave them: nothing was closed.
     for file in std::fs::read_dir(folder.path()).unwrap() {
@@ -85,7 +164,7 @@ async fn what_was_answered_is_in_the_files_at_that_moment() {
     }
     let revived = start(image.path()).await;
     assert_eq!(revived.held("web-1", "disk").await, (20, 20, 0));
-    let reply = revived.take(&stream.batch(vec![report(20, NOW, used(1.0))])).await;
+    let reply = revived.take(&stream.batch(vec![last])).await;
     assert_eq!((reply.through, reply.duplicates), (Seq(20), 1));
     revived.stop().await;
     hub.stop().await;

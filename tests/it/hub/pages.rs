@@ -193,6 +193,48 @@ async fn pages_show_what_happened() {
     hub.stop().await;
 }
 
+/// A broken script is refused at every run; a person wants to see it once.
+#[tokio::test]
+async fn rejections_that_are_alike_are_one_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    let refused = |code: &str, path: String, n: i64| {
+        json!({"code": code, "path": path, "line": n, "column": 5, "value": format!("got-{n}"),
+            "message": "the message", "hint": "the hint"})
+    };
+    let reports = (1..=40).map(|n| {
+        let mut report = report(n, NOW + n as i64 * 1000, json!([]));
+        let n = n as i64;
+        let mut rejected = vec![refused("name-hyphen", format!("/metrics/{}/name", n % 7), n)];
+        if n == 20 {
+            rejected.push(refused("value-type", "/metrics/3/value".to_owned(), 99));
+        }
+        report["rejected"] = json!(rejected);
+        report
+    });
+    hub.take(&Stream::new().batch(reports.collect())).await;
+    let mut elsewhere = report(1, NOW, json!([]));
+    elsewhere["host"] = json!("web-2");
+    elsewhere["rejected"] = json!([refused("name-hyphen", "/metrics/1/name".to_owned(), 7)]);
+    hub.take(&Stream::new().batch(vec![elsewhere])).await;
+
+    let page = hub.page(&cookie, "/rejections").await.body;
+    assert_eq!(page.matches("<li>").count(), 3, "{page}");
+    for text in ["× 40", "/metrics/*/name", "last at <code>/metrics/5/name</code>", "got-40"] {
+        assert!(page.contains(text), "{text} in {page}");
+    }
+    // Alone in its group, or on another host: as it came.
+    assert!(page.contains("<code>/metrics/3/value</code>, line 99") && page.contains("got-7"));
+    assert!(!page.contains("got-39") && !page.contains("Older"));
+
+    // A group is on the page of its newest record, and on no other.
+    let older = hub.page(&cookie, "/rejections?after=41").await.body;
+    assert_eq!(older.matches("<li>").count(), 1, "{older}");
+    assert!(older.contains("got-99") && !older.contains("name-hyphen"));
+    hub.stop().await;
+}
+
 #[tokio::test]
 async fn what_plugins_say_never_becomes_markup() {
     let folder = tempfile::tempdir().unwrap();

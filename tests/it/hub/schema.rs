@@ -346,6 +346,7 @@ fn judged(document: &Value, seq: u64) -> Value {
         key: None,
         host: "web-1".to_owned(),
         run: RunId::new(),
+        replay_of: Some(RunId::new()),
         started: moment().started,
         duration: 1e-9 * seq as f64,
         interval: seq.is_multiple_of(2).then_some(0.1),

@@ -53,14 +53,8 @@ pub(super) async fn start_with(mut settings: Settings) -> Running {
     Running { url, credentials, link, time, stop: Some(stop), served, client: client() }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a plain client, as anybody's")]
 fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(30))
-        .build()
-        .unwrap()
+    talaia::deliver::client_builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
 }
 
 /// What came back.
