@@ -31,6 +31,7 @@ mod raw;
 mod read;
 mod resolve;
 mod resolve_confinement;
+mod resolve_mode;
 mod resolve_plugin;
 mod schema;
 mod secrets;

@@ -7,12 +7,13 @@ use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use crate::model::PluginName;
 
-use super::plan::{Limits, Plan, Standing, Token, Untimely};
+use super::plan::{Limits, Plan, Token, Untimely};
 use super::reaper::Reaper;
 use super::room::Room;
 use super::shared::{Nofile, Shared, Stop, lock};
 use super::spawn::{self, SpawnFn};
 use super::spec::{Run, Spec, Timetable};
+use super::standing::Standing;
 use super::worker::{self, Tools};
 
 /// What an [`Exec`] is started with.

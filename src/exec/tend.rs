@@ -7,9 +7,9 @@ use rustix::event::epoll;
 use crate::model::{Outcome, Stream};
 
 use super::child::{Child, Drained};
+use super::home::Tick;
 use super::plan::{Due, Token};
 use super::reaper::Reaper;
-use super::resident::Tick;
 use super::spec::{Note, Run};
 
 /// How often is looked whether reports are taken again, while they are not.
