@@ -14,7 +14,7 @@ use talaia::deliver::{
 };
 use talaia::model::Verdict;
 use talaia::schedule::Backoff;
-use talaia::spool::{Evicted, Inspector, Pick, Spool};
+use talaia::spool::{Evicted, Inspector, Spool};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
