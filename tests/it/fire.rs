@@ -14,7 +14,7 @@ use talaia::deliver::{
 };
 use talaia::model::Verdict;
 use talaia::schedule::Backoff;
-use talaia::spool::{Evicted, Inspector, Spool};
+use talaia::spool::{Evicted, Inspector, Pick, Spool};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -393,8 +393,10 @@ async fn a_gateway_that_refuses_everything_costs_nothing_but_time() {
     }
     spool.flush().await.unwrap();
     let (url, server) = foreign(Mood::Sour).await;
-    deliver(&spool, &url, || server.lock().unwrap().taken.len() == 500).await;
-    until("settled", || balanced(&spool).outputs["main"].delivered == 500).await;
+    let gone = || spool.ledger().unwrap().outputs["main"].spooled == 0;
+    deliver(&spool, &url, gone).await;
+    assert_eq!(balanced(&spool).outputs["main"].delivered, 500);
+    assert_eq!(server.lock().unwrap().taken.len(), 500);
     assert!(balanced(&spool).outputs["main"].evicted.is_empty());
     drop(spool);
     assert!(
@@ -450,8 +452,9 @@ async fn an_output_that_crawls_does_not_hold_up_the_one_beside_it() {
         for _ in 0..300 {
             spool.append(report("p", 1, 0, 100)).unwrap().await.unwrap();
         }
-        deliver(&spool, &url, || taken.lock().unwrap().taken.len() == 300).await;
-        until("settled", || balanced(&spool).outputs["main"].delivered == 300).await;
+        let gone = || spool.ledger().unwrap().outputs["main"].spooled == 0;
+        deliver(&spool, &url, gone).await;
+        assert_eq!(taken.lock().unwrap().taken.len(), 300);
         stop.send_replace(Stop::Now);
     };
     tokio::join!(slow.run(stop.subscribe()), work);

@@ -46,16 +46,17 @@ async fn what_was_refused_is_refused_again() {
     let seqs = |reply: &talaia::model::BatchReply| {
         reply.refused.iter().map(|refused| refused.seq.0).collect::<Vec<_>>()
     };
-    let batch = stream.batch(vec![good(1), stranger(2), good(3), stranger(4)]);
+    let four = stranger(4);
+    let batch = stream.batch(vec![good(1), stranger(2), good(3), four.clone()]);
     let first = hub.take(&batch).await;
     assert_eq!((first.accepted, first.duplicates, seqs(&first)), (2, 0, vec![2, 4]));
     // As often as it comes, in halves as well.
     let second = hub.take(&batch).await;
     assert_eq!((second.accepted, second.duplicates, &second.refused), (0, 4, &first.refused));
-    let half = hub.take(&stream.batch(vec![stranger(4)])).await;
+    let half = hub.take(&stream.batch(vec![four.clone()])).await;
     assert_eq!((half.duplicates, seqs(&half)), (1, vec![4]));
     // Together with what is new, which may be lost again.
-    let mixed = stream.batch(vec![stranger(4), good(5), stranger(6)]);
+    let mixed = stream.batch(vec![four, good(5), stranger(6)]);
     assert_eq!(seqs(&hub.take(&mixed).await), [4, 6]);
     hub.stop().await;
     let hub = start(folder.path()).await;
@@ -92,7 +93,9 @@ async fn a_database_without_the_run_at_the_mark_is_used_as_it_is() {
     hub.take(&stream.batch(vec![report(5, NOW, used(1.0))])).await;
     hub.stop().await;
     let conn = rusqlite::Connection::open(folder.path().join("hub.db")).unwrap();
-    conn.execute_batch("ALTER TABLE streams DROP COLUMN run").unwrap();
+    let older = "ALTER TABLE streams DROP COLUMN run; \
+                 ALTER TABLE streams DROP COLUMN refused; PRAGMA user_version = 1";
+    conn.execute_batch(older).unwrap();
     drop(conn);
     let hub = start(folder.path()).await;
     // Whose the mark is, is not known; from the next report on it is.
