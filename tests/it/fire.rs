@@ -377,10 +377,7 @@ async fn one_poison_record_among_ten_thousand() {
     // Ten batches, and two more for each halving of one: log2 of a thousand.
     assert!(server.requests <= 10 + 2 * 10 + 2, "{} requests", server.requests);
     drop(spool);
-    let kept = Inspector::open(dir.path())
-        .unwrap()
-        .quarantine(&talaia::spool::Pick::default(), 0, 10)
-        .unwrap();
+    let kept = Inspector::open(dir.path()).unwrap().quarantine(&Pick::default(), 0, 10).unwrap();
     assert_eq!(kept.iter().map(|one| one.seq).collect::<Vec<_>>(), [Some(6_790)]);
 }
 
@@ -402,7 +399,7 @@ async fn a_gateway_that_refuses_everything_costs_nothing_but_time() {
     assert!(
         Inspector::open(dir.path())
             .unwrap()
-            .quarantine(&talaia::spool::Pick::default(), 0, 10)
+            .quarantine(&Pick::default(), 0, 10)
             .unwrap()
             .is_empty()
     );
