@@ -14,7 +14,7 @@ use talaia::deliver::{
 };
 use talaia::model::Verdict;
 use talaia::schedule::Backoff;
-use talaia::spool::{Evicted, Inspector, Spool};
+use talaia::spool::{Evicted, Inspector, Pick, Spool};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -377,7 +377,7 @@ async fn one_poison_record_among_ten_thousand() {
     // Ten batches, and two more for each halving of one: log2 of a thousand.
     assert!(server.requests <= 10 + 2 * 10 + 2, "{} requests", server.requests);
     drop(spool);
-    let kept = Inspector::open(dir.path()).unwrap().quarantine(0, 10).unwrap();
+    let kept = Inspector::open(dir.path()).unwrap().quarantine(&Pick::default(), 0, 10).unwrap();
     assert_eq!(kept.iter().map(|one| one.seq).collect::<Vec<_>>(), [Some(6_790)]);
 }
 
@@ -396,7 +396,13 @@ async fn a_gateway_that_refuses_everything_costs_nothing_but_time() {
     assert_eq!(server.lock().unwrap().taken.len(), 500);
     assert!(balanced(&spool).outputs["main"].evicted.is_empty());
     drop(spool);
-    assert!(Inspector::open(dir.path()).unwrap().quarantine(0, 10).unwrap().is_empty());
+    assert!(
+        Inspector::open(dir.path())
+            .unwrap()
+            .quarantine(&Pick::default(), 0, 10)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -485,7 +491,7 @@ impl Copies {
             Reaches::Nobody => "http://127.0.0.1:1".to_owned(),
         };
         let config = format!(
-            "[agent]\ndata_dir = \"{data}\"\nhost = \"h\"\n\
+            "[agent]\ndata_dir = \"{data}\"\nhost = \"h\"\nself_metrics = false\n\
              spool = {{ commit_interval = \"5ms\", min_free = \"0B\" }}\n[hub]\nenabled = false\n\
              [outputs.main]\ntype = \"talaia\"\nurl = \"{url}\"\nkey = {{ file = \"hub.key\" }}\n\
              proxy = false\ninterval = \"100ms\"\nstart = \"oldest\"\n\

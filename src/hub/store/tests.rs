@@ -218,6 +218,7 @@ fn a_database_of_the_first_version_is_brought_up_to_date() {
         let mut writer = writer(limits(folder.path()));
         writer.append(1, &batch(spool, 1, 5, 1), NOW).unwrap();
         let older = "ALTER TABLE streams DROP COLUMN refused;
+            ALTER TABLE streams DROP COLUMN run;
             ALTER TABLE runs DROP COLUMN replay_of; PRAGMA user_version = 1";
         writer.conn.execute_batch(older).unwrap();
     }
