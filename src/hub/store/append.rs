@@ -183,7 +183,7 @@ impl Writer {
         block.shrink();
         write_monitors(conn, known, untrimmed, now)?;
         reply.through = Seq(through);
-        remember(conn, account, batch, &spool, &reply, last, now)?;
+        remember(conn, account, batch, &reply, last, now)?;
         Ok(Appended { reply, points, blocks })
     }
 }
@@ -194,11 +194,11 @@ fn remember(
     conn: &Connection,
     account: i64,
     batch: &wire::Batch<'_>,
-    spool: &str,
     reply: &BatchReply,
     run: Option<Marked>,
     now: i64,
 ) -> Result<(), AppendError> {
+    let spool = batch.agent.spool.to_string();
     let refused = (!reply.refused.is_empty()).then(|| super::json(&reply.refused));
     conn.prepare_cached(
         "INSERT INTO streams (account_id, spool, output, through, received_ms, refused, run)
