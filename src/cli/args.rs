@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -276,7 +276,7 @@ pub(crate) struct PickArgs {
     #[arg(long, value_name = "CODE")]
     pub(crate) code: Option<String>,
     /// Only what came in since: a time, or how long ago
-    #[arg(long, value_name = "TIME", value_parser = super::quarantine::since)]
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub(crate) since: Option<Timestamp>,
 }
 
@@ -384,6 +384,16 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         let bare = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         if bare { format!("give it a unit, such as {text}s") } else { error.to_string() }
     })
+}
+
+/// Reads `--since`: a time, or how long ago.
+fn parse_since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        let at = SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
+        return Ok(Timestamp::from(at));
+    }
+    Timestamp::parse(text)
+        .map_err(|_| "give a time such as 2026-11-22T20:42:10Z, or how long ago: 2h".to_owned())
 }
 
 fn parse_code(text: &str) -> Result<RejectionCode, String> {

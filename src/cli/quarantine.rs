@@ -1,7 +1,7 @@
 //! `talaia quarantine`: what was refused, to look at, to replay and to drop.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::Method;
 
@@ -280,14 +280,4 @@ fn json_text<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
 fn out(text: impl std::fmt::Display) {
     // A reader that went away has seen enough.
     let _closed = print::data(text);
-}
-
-/// Reads `--since`: a time, or how long ago.
-pub(crate) fn since(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        let at = SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
-        return Ok(Timestamp::from(at));
-    }
-    Timestamp::parse(text)
-        .map_err(|_| "give a time such as 2026-11-22T20:42:10Z, or how long ago: 2h".to_owned())
 }

@@ -227,7 +227,10 @@ impl<S: Sink> Pump<S> {
             self.position = self.position.max(highest);
             return Step::Idle;
         };
-        let batch = Batch { identity, highest: self.spool.highest(), reports: &reports };
+        // A report can be read a moment before the spool says that it is on disk; a mark at such a
+        // one is no sign of a copy.
+        let highest = self.spool.highest().max(last);
+        let batch = Batch { identity, highest, reports: &reports };
         match self.sink.send(batch).await {
             Verdict::Delivered { refused } => self.delivered(last, refused).await,
             Verdict::Ahead => {

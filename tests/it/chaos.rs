@@ -98,6 +98,7 @@ impl Chaos {
         };
         let config = format!(
             "[agent]\ndata_dir = \"{data}\"\nhost = \"chaos\"\nstop_timeout = \"3s\"\n\
+             self_metrics = {own}\n\
              spool = {{ commit_interval = \"5ms\", min_free = \"0B\", quota = \"2MiB\" }}\n\
              [hub]\nenabled = false\n\
              [outputs.hub]\n{hub}\
@@ -105,6 +106,8 @@ impl Chaos {
              [outputs.file]\ntype = \"file\"\npath = \"reports.ndjson\"\nrotate = \"64GiB\"\n\
              start = \"oldest\"\n{plugins}",
             data = self.data_dir().display(),
+            // The agent's reports on itself are reports like any other.
+            own = if part == Part::None { "false" } else { "\"1s\"" },
             hub = talaia(&self.proxy.url),
             // A port that nobody but root may have, and nobody has.
             dead = talaia("http://127.0.0.1:1"),

@@ -33,7 +33,7 @@ impl Bench {
             "awk 'BEGIN { for (i = 0; i < 300; i++) printf \"{\\\"m%d\\\":%d}\\n\", i, i }'",
         );
         let config = format!(
-            "[agent]\ndata_dir = \"{data}\"\nhost = \"h\"\n\
+            "[agent]\ndata_dir = \"{data}\"\nhost = \"h\"\nself_metrics = false\n\
              spool = {{ commit_interval = \"5ms\", min_free = \"0B\" }}\n[hub]\nenabled = false\n\
              [outputs.dead]\ntype = \"talaia\"\nurl = \"http://127.0.0.1:1\"\n\
              key = {{ file = \"hub.key\" }}\nproxy = false\nstart = \"oldest\"\n\

@@ -94,7 +94,8 @@ async fn a_database_without_the_run_at_the_mark_is_used_as_it_is() {
     hub.stop().await;
     let conn = rusqlite::Connection::open(folder.path().join("hub.db")).unwrap();
     let older = "ALTER TABLE streams DROP COLUMN run; \
-                 ALTER TABLE streams DROP COLUMN refused; PRAGMA user_version = 1";
+                 ALTER TABLE streams DROP COLUMN refused; \
+                 ALTER TABLE runs DROP COLUMN replay_of; PRAGMA user_version = 1";
     conn.execute_batch(older).unwrap();
     drop(conn);
     let hub = start(folder.path()).await;
