@@ -15,7 +15,7 @@ use super::excerpt::{self, Around};
 use super::own::{self, Breaches};
 use super::refusal::{At, Refusal};
 use super::series::{Admitted, Memory};
-use super::words::nearest;
+use super::words::{badness, nearest};
 
 /// Warnings spelt out in one report.
 const WARNINGS: usize = 50;
@@ -643,15 +643,4 @@ fn allowed(declared: &Declared, field: &Field<'_>) -> Checked<Value> {
         return Err(Refusal::field(Code::ValueRange, field, message, hint).rule("values"));
     }
     Ok(value)
-}
-
-/// How bad a status is. A plugin that could not tell is less sure to be in trouble than one that
-/// says it is.
-fn badness(status: Option<Status>) -> u8 {
-    match status {
-        None | Some(Status::Ok) => 0,
-        Some(Status::Unknown) => 1,
-        Some(Status::Warning) => 2,
-        Some(Status::Critical) => 3,
-    }
 }
