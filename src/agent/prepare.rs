@@ -122,6 +122,10 @@ impl Folders {
             }
         }
         self.make_state()?;
+        // A restart on a full disk needs no space for what is there already.
+        if self.is_written(settings) {
+            return Ok(());
+        }
         // Under another name and then moved: a run that starts meanwhile reads one or the other.
         let draft = self.config.with_extension("json.new");
         match fs::remove_file(&draft) {
@@ -139,6 +143,16 @@ impl Folders {
             fs::rename(&draft, &self.config)
         };
         write().map_err(|e| failed(&self.config, e))
+    }
+
+    fn is_written(&self, settings: &str) -> bool {
+        let uid = self.owner.map_or_else(|| rustix::process::geteuid().as_raw(), |owner| owner.uid);
+        self.config.symlink_metadata().is_ok_and(|found| {
+            found.is_file()
+                && found.uid() == uid
+                && found.mode() & 0o7777 == 0o400
+                && found.len() == settings.len() as u64
+        }) && fs::read(&self.config).is_ok_and(|bytes| bytes == settings.as_bytes())
     }
 
     /// Nobody but the agent can have put anything in the place of the state folder. Where the plugin

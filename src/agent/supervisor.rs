@@ -1,6 +1,6 @@
 //! The running agent: what it is made of, what it listens to, and how it stops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -27,6 +27,9 @@ use super::reloading::{self, Asker, Askers, Reloads};
 use super::replay;
 use super::spooling::spool_options;
 use super::status::{AgentStatus, LifeStatus, PluginStatus, Status};
+
+/// How often plugins that could not be made ready are tried again.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How long a KILL may take, and the flush after it.
 const KILL_TAKES: Duration = Duration::from_secs(5);
@@ -87,6 +90,8 @@ pub struct Agent {
     /// Ends when the last run has been handed to the spool.
     keeper: JoinHandle<()>,
     plugins: Arc<Plugins>,
+    /// Those that could not be made ready, for want of space or of their user.
+    unprepared: BTreeSet<PluginName>,
     lags: Arc<Lags>,
     outputs: Outputs,
     machine: Machine,
@@ -152,6 +157,7 @@ impl Agent {
             exec: Arc::new(exec),
             keeper,
             plugins,
+            unprepared: BTreeSet::new(),
             lags,
             outputs,
             machine,
@@ -176,6 +182,7 @@ impl Agent {
 
         let mut health = self.spool.health();
         let mut sample = Sampler::new(self.config.agent.self_metrics);
+        let mut again = tokio::time::Instant::now() + AGAIN;
         loop {
             tokio::select! {
                 asked = signals.next() => match asked {
@@ -189,6 +196,10 @@ impl Agent {
                 Some(ended) = tasks.join_next() => say_ended(ended),
                 Ok(()) = health.changed() => say_health(&health.borrow_and_update()),
                 interval = sample.due() => self.report_itself(interval).await,
+                () = tokio::time::sleep_until(again), if !self.unprepared.is_empty() => {
+                    self.prepare_again();
+                    again = tokio::time::Instant::now() + AGAIN;
+                }
             }
             sample.set(self.config.agent.self_metrics);
         }
@@ -234,6 +245,7 @@ impl Agent {
                 }
                 Err(error) => {
                     plugin.fault = Some(error);
+                    self.unprepared.insert(name.clone());
                     None
                 }
             }
@@ -241,14 +253,29 @@ impl Agent {
             None
         };
         // What the configuration itself shows was said when it was loaded.
-        if let Some(fault) = &plugin.fault {
-            tracing::error!(plugin = %name, "does not run: {fault}");
+        let known = before.and_then(|before| before.fault.as_ref());
+        match &plugin.fault {
+            Some(fault) if Some(fault) != known => {
+                tracing::error!(plugin = %name, "does not run: {fault}");
+            }
+            None if known.is_some() => tracing::info!(plugin = %name, "runs"),
+            _ => {}
         }
         let timetable = plugin.timetable(self.origin);
         self.plugins.insert(Arc::new(plugin));
         match spec {
             Some(spec) => self.exec.set(Arc::new(spec), timetable),
             None => self.exec.remove(&name),
+        }
+    }
+
+    /// Tries again what could not be made ready: the disk may have space now, or the user exist.
+    fn prepare_again(&mut self) {
+        for name in std::mem::take(&mut self.unprepared) {
+            if let Some(config) = self.config.plugins.get(&name).cloned() {
+                let before = self.plugins.get(&name);
+                self.set_plugin(config, before.as_deref());
+            }
         }
     }
 

@@ -121,6 +121,15 @@ pub(super) struct Work {
     pub(super) closing: bool,
 }
 
+impl Work {
+    /// What was taken out after this.
+    pub(super) fn add(&mut self, more: Self) {
+        self.reports.extend(more.reports);
+        self.commands.extend(more.commands);
+        self.closing |= more.closing;
+    }
+}
+
 /// Reports and requests on their way to the writer. Bounded in bytes: what is taken out still
 /// counts until it is released, because a failed commit brings it back.
 pub(super) struct Queue {
@@ -219,6 +228,11 @@ impl Queue {
     pub(super) fn is_waiting(&self) -> bool {
         let state = self.lock();
         state.closing || !state.commands.is_empty() || !state.reports.is_empty()
+    }
+
+    /// Everything that waits, at once.
+    pub(super) fn take_now(&self) -> Work {
+        self.lock().take_all()
     }
 
     /// Waits for work: a request at once, reports when they have waited `interval` or are enough

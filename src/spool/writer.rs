@@ -204,22 +204,34 @@ struct Writer {
     quarantine_at: Instant,
 }
 
+#[derive(Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    End,
+}
+
 impl Writer {
     fn run(&mut self) {
         loop {
             let interval = self.shared.options.commit_interval;
             let work = self.shared.queue.take(interval, self.idle_at(), self.blocked);
-            let Work { reports, commands, closing } = work;
-            self.reports.extend(reports);
-            if closing {
-                // One last attempt, also on a closed database; whoever waits learns how it went.
-                self.blocked = None;
-            }
-            self.turn(commands);
-            if closing {
+            if self.attend(work) == Then::End {
                 return;
             }
         }
+    }
+
+    fn attend(&mut self, mut work: Work) -> Then {
+        let flush = work.commands.iter().any(|c| matches!(c, Command::Flush { .. }));
+        if work.closing || flush {
+            // An attempt now, also on a closed database; whoever waits learns how it went.
+            self.blocked = None;
+            work.add(self.shared.queue.take_now());
+        }
+        let Work { reports, commands, closing } = work;
+        self.reports.extend(reports);
+        self.turn(commands);
+        if closing { Then::End } else { Then::GoOn }
     }
 
     fn idle_at(&self) -> Option<Instant> {

@@ -128,6 +128,20 @@ fn requests_are_answered_while_the_database_is_closed() {
 }
 
 #[test]
+fn a_flush_tries_a_closed_database_at_once() {
+    let mut bench = Bench::new(|_| {});
+    bench.writer.close("no disk".to_owned());
+    bench.writer.blocked = Some(Instant::now() + Duration::from_secs(3600));
+    let ticket = bench.queue(10);
+    let queue = &bench.writer.shared.queue;
+    let flushed = queue.command(|done| Command::Flush { done });
+    let work = queue.take(Duration::ZERO, None, bench.writer.blocked);
+    assert_eq!(bench.writer.attend(work), Then::GoOn);
+    assert!(flushed.wait().is_ok());
+    assert_eq!(ticket.wait(), Ok(Seq(1)));
+}
+
+#[test]
 fn a_commit_that_happened_after_all_is_not_done_twice() {
     let mut bench = Bench::new(|_| {});
     let ticket = bench.queue(10);
