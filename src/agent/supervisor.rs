@@ -30,6 +30,8 @@ use super::status::{AgentStatus, PluginStatus, Status};
 
 /// How long a KILL may take, and the flush after it.
 const KILL_TAKES: Duration = Duration::from_secs(5);
+/// Between two attempts to write the last reports to a disk that did not take them.
+const FLUSH_AGAIN: Duration = Duration::from_millis(50);
 
 /// What an agent is given besides its configuration.
 pub struct Surroundings {
@@ -436,6 +438,7 @@ impl Agent {
             }
         }
         self.machine.sweep(&[]);
+        let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
         // What ran is with the keeper now, then in the spool's queue; once it is on disk the
         // outputs may have it.
         let (keeper, spool, abandoned) = (self.keeper, self.spool, self.exec.live() > 0);
@@ -444,12 +447,13 @@ impl Agent {
             if !abandoned && keeper.join().is_err() {
                 tracing::error!("the last runs were not judged");
             }
-            spool.flush().wait()
+            flush(&spool, deadline.into_std())
         });
-        let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
         let saved = tokio::select! {
             outcome = flushed => outcome.unwrap_or(Err(SpoolError::Gone)),
-            () = signals.stop(), if !in_time => Ok(()),
+            () = signals.stop() => {
+                Err(SpoolError::Closed { why: "it was not to be waited for".to_owned() })
+            }
             () = tokio::time::sleep_until(deadline) => {
                 Err(SpoolError::Closed { why: "it did not take them in time".to_owned() })
             }
@@ -468,6 +472,19 @@ impl Agent {
         // A socket that stays behind is removed at the next start.
         let _left = std::fs::remove_file(socket);
         saved
+    }
+}
+
+/// Gets what is queued to the disk. A spool that is closed after an error is asked until the deadline:
+/// space may just have come back.
+fn flush(spool: &Spool, deadline: Instant) -> Result<(), SpoolError> {
+    loop {
+        match spool.flush().wait() {
+            Err(SpoolError::Closed { .. }) if Instant::now() + FLUSH_AGAIN < deadline => {
+                std::thread::sleep(FLUSH_AGAIN);
+            }
+            outcome => return outcome,
+        }
     }
 }
 

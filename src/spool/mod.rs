@@ -348,7 +348,8 @@ impl Spool {
         self.0.shared.queue.command(|done| Command::NewIdentity { seen, done })
     }
 
-    /// Commits what is queued, now.
+    /// Commits what is queued, now. Where the database is closed after an error, this says so, and
+    /// the next flush has it opened without waiting for the next attempt's time.
     pub fn flush(&self) -> Reply<()> {
         self.0.shared.queue.command(|done| Command::Flush { done })
     }

@@ -242,6 +242,10 @@ impl Writer {
                     Health::Closed { why } => why.clone(),
                     Health::Open => String::new(),
                 };
+                if commands.iter().any(|c| matches!(c, Command::Flush { .. })) {
+                    // Whoever flushes is in a hurry, and asks again: then it is opened at once.
+                    self.blocked = None;
+                }
                 refuse(commands, &why);
                 return;
             }

@@ -128,6 +128,27 @@ fn requests_are_answered_while_the_database_is_closed() {
 }
 
 #[test]
+fn who_flushes_does_not_wait_for_the_next_attempt() {
+    let mut bench = Bench::new(|_| {});
+    for _ in 0..20 {
+        bench.writer.close("no disk".to_owned());
+    }
+    let ticket = bench.queue(10);
+    let flush = |bench: &mut Bench| {
+        let (done, reply) = tokio::sync::oneshot::channel();
+        bench.writer.shared.queue.tell(Command::Flush { done });
+        let blocked = bench.writer.blocked;
+        let work = bench.writer.shared.queue.take(Duration::ZERO, None, blocked);
+        bench.writer.reports.extend(work.reports);
+        bench.writer.turn(work.commands);
+        reply.blocking_recv().unwrap()
+    };
+    assert!(matches!(flush(&mut bench), Err(SpoolError::Closed { .. })));
+    flush(&mut bench).unwrap();
+    assert_eq!(ticket.wait(), Ok(Seq(1)), "a flush that succeeds has everything on disk");
+}
+
+#[test]
 fn a_commit_that_happened_after_all_is_not_done_twice() {
     let mut bench = Bench::new(|_| {});
     let ticket = bench.queue(10);
