@@ -348,7 +348,7 @@ impl Spool {
         self.0.shared.queue.command(|done| Command::NewIdentity { seen, done })
     }
 
-    /// Commits what is queued, now.
+    /// Commits what is queued, now; a database that is closed after an error is opened for it.
     pub fn flush(&self) -> Reply<()> {
         self.0.shared.queue.command(|done| Command::Flush { done })
     }

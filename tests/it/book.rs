@@ -37,6 +37,9 @@ const NOT_RUN: &[&str] = &[
     "cargo bench --bench ingest",
     "cargo bench --bench launch",
     "cargo bench --bench spool",
+    "TALAIA_CHAOS_ROUNDS=1000 cargo test",
+    "TALAIA_CHAOS_SEED=",
+    "TALAIA_FUZZ_SECONDS=",
     "sudo ",
 ];
 
@@ -346,6 +349,61 @@ fn operations() {
 #[test]
 fn the_hub_api() {
     Page::run("docs/hub-api.md");
+}
+
+#[test]
+fn reliability() {
+    Page::run("docs/reliability.md");
+}
+
+/// `name.rs::test` between backquotes, without a folder in `tests/it`.
+fn named_tests(page: &str) -> impl Iterator<Item = (&str, &str)> {
+    let spans = page.split('`').skip(1).step_by(2);
+    spans.filter_map(|span| span.split_once(".rs::"))
+}
+
+/// Whether a file has a test of that name, and not only a function or a word.
+fn has_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let declared = [format!("fn {name}("), format!("async fn {name}(")];
+    let at = lines.iter().position(|line| declared.iter().any(|start| line.starts_with(start)));
+    let Some(at) = at else { return false };
+    let before = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+    before.into_iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let (mut named, mut missing) = (0, Vec::new());
+    for page in docs.map(|entry| entry.unwrap().path()) {
+        let text = fs::read_to_string(&page).unwrap();
+        for (file, test) in named_tests(&text) {
+            let folder = if file.starts_with("src/") { "" } else { "tests/it" };
+            let path = root().join(folder).join(format!("{file}.rs"));
+            let source = fs::read_to_string(&path).unwrap_or_default();
+            if !has_test(&source, test) {
+                missing.push(format!("{}: {file}.rs::{test}", page.display()));
+            }
+            named += 1;
+        }
+    }
+    assert!(missing.is_empty(), "there are no such tests: {missing:#?}");
+    assert!(named > 100, "{named} tests are named");
+    let here = include_str!("book.rs");
+    assert!(has_test(here, "reliability") && !has_test(here, "has_test"));
+}
+
+#[test]
+fn every_complaint_has_its_test_or_the_reason_why_not() {
+    let text = fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    for number in 1..=46 {
+        let start = format!("| {number} | ");
+        let row = text.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("there is no complaint {number}"));
+        let answered = named_tests(row).next().is_some() || row.contains("| Not ours: ");
+        assert!(answered, "{row}");
+    }
 }
 
 #[test]

@@ -114,6 +114,26 @@ fn while_the_disk_is_full_runs_wait_in_memory_and_none_is_lost() {
     assert_eq!(all_spooled(&bench.site.ledger()), shown, "every run that was shown is on disk");
 }
 
+/// The spool tries again only now and then; a stop does not rely on that.
+#[test]
+fn a_stop_just_after_there_is_space_again_saves_what_waited() {
+    let Some(mut bench) = Bench::new(16) else { return };
+    let pid = bench.site.start_agent();
+    bench.more_runs(3);
+    let path = bench.fill();
+    let lines = |site: &Site| site.read("agent.log").matches("300 metrics").count();
+    bench.site.until("the spool to notice", |site| {
+        site.read("agent.log").contains("the spool cannot be written").then_some(())
+    });
+    // By then its next attempt is seconds away.
+    let before = lines(&bench.site);
+    bench.site.until("runs all the same", |site| (lines(site) > before + 50).then_some(()));
+    fs::remove_file(path).unwrap();
+    assert!(bench.site.stop(pid).success(), "{}", bench.site.read("agent.log"));
+    let shown = lines(&bench.site) as u64;
+    assert_eq!(all_spooled(&bench.site.ledger()), shown, "every run that was shown is on disk");
+}
+
 #[test]
 fn an_agent_that_cannot_start_on_a_full_disk_starts_when_there_is_space() {
     let Some(mut bench) = Bench::new(8) else { return };

@@ -18,6 +18,8 @@ mod book;
 mod chaos;
 #[cfg(feature = "hub")]
 mod cli;
+#[cfg(feature = "hub")]
+mod complaints;
 mod decode;
 mod deliver;
 #[cfg(feature = "hub")]
