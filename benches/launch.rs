@@ -105,6 +105,7 @@ fn measure(launch: Option<Launch>, runs: u32) -> Figures {
         args: Vec::new(),
         dir: PathBuf::from("/"),
         env: (0..15).map(|n| (format!("NAME_{n}").into(), "some value".into())).collect(),
+        life: talaia::exec::Life::Run,
         stdin: Stdin::Null,
         timeout: Duration::from_secs(10),
         grace: Duration::from_secs(2),

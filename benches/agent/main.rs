@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use talaia::exec::trust::Trust;
-use talaia::exec::{Exec, Leftovers, Limits, Next, Settings, Spec, Stdin, Timetable};
+use talaia::exec::{Exec, Leftovers, Life, Limits, Next, Settings, Spec, Stdin, Timetable};
 
 struct Options {
     plugins: u64,
@@ -228,6 +228,7 @@ fn exec_only(dir: &Path, plugins: u64) {
             args: Vec::new(),
             dir: dir.to_owned(),
             env: (0..15).map(|n| (format!("NAME_{n}").into(), "some value".into())).collect(),
+            life: Life::Run,
             stdin: Stdin::Null,
             timeout: Duration::from_millis(900),
             grace: Duration::from_secs(2),

@@ -125,9 +125,9 @@ async fn trigger(State(requests): Requests, UrlPath(plugin): UrlPath<String>) ->
         Ok(Err(error @ TriggerError::Unknown(_))) => {
             refuse(StatusCode::NOT_FOUND, error.to_string())
         }
-        Ok(Err(error @ (TriggerError::Busy(_) | TriggerError::Closed))) => {
-            refuse(StatusCode::CONFLICT, error.to_string())
-        }
+        Ok(Err(
+            error @ (TriggerError::Busy(_) | TriggerError::Streams(_) | TriggerError::Closed),
+        )) => refuse(StatusCode::CONFLICT, error.to_string()),
         Err(response) => response,
     }
 }

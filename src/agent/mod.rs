@@ -12,6 +12,7 @@
 //! Not known here: the hub (they speak HTTP, even in one process), terminals, command lines.
 
 pub mod admin;
+mod buffering;
 pub mod confine;
 mod itself;
 mod keeper;

@@ -4,18 +4,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::config::{AgentConfig, PluginConfig, PluginState, Timing};
+use crate::config::{AgentConfig, Mode, PluginConfig, PluginState, Timing};
 use crate::contract::{Contract, Judge, Judged, Moment};
 use crate::decode::End;
-use crate::exec::{Run, Spec, Timetable};
+use crate::exec::{Note, Run, Spec, Timetable};
 use crate::model::{ExcerptForm, Format, Records};
 use crate::spool::Quarantined;
 
+use super::buffering;
 use super::confine::Plan;
 use super::prepare::{self, Common, Folders};
-use super::report::{self, Facts, Reported};
+use super::report::{self, Facts, Reported, SILENT};
 use super::status::LastRun;
-use super::timetable::{Aligned, Calendar, Splayed};
+use super::timetable::{Aligned, Calendar, Never, Restarted, Splayed};
 
 /// A plugin of the running agent.
 pub(super) struct Plugin {
@@ -71,17 +72,27 @@ impl Plugin {
 
     /// When to run it.
     pub(super) fn timetable(&self, origin: Instant) -> Box<dyn Timetable> {
-        match &self.config.timing {
+        let table: Box<dyn Timetable> = match &self.config.timing {
             Timing::Splayed(every) => Box::new(Splayed::new(*every, origin, Instant::now())),
             Timing::Aligned(every) => Box::new(Aligned { interval: every.interval }),
             Timing::Cron(cron) => Box::new(Calendar::new(cron.clone())),
+            Timing::Own(_) => Box::new(Never),
+        };
+        match self.config.mode {
+            Mode::Interval => table,
+            Mode::Stream { .. } | Mode::Tick { .. } => Box::new(Restarted::new(table)),
         }
     }
 
     /// Judges a run.
     pub(super) fn report(&self, run: Run) -> Reported {
         let lag = run.lag;
+        let silent = run.notes.iter().any(|note| matches!(note, Note::Silent(_)));
         let reported = report::report(run, &mut lock(&self.judge), &self.facts);
+        let mut warnings = reported.report.warnings.iter();
+        if silent && let Some(words) = warnings.find(|words| words.starts_with(SILENT)) {
+            tracing::warn!(plugin = %reported.report.plugin, "{words}");
+        }
         *lock(&self.last) = Some(LastRun::new(&reported.report, lag));
         reported
     }
@@ -119,6 +130,11 @@ impl Plugin {
         lock(&self.last).clone()
     }
 
+    /// What to do if it prints nothing because it buffers it.
+    pub(super) fn buffering(&self) -> &str {
+        &self.facts.buffering
+    }
+
     /// `ready`, `disabled`, `skipped` or `broken`, and why.
     pub(super) fn state(&self) -> (&'static str, Option<String>) {
         if let Some(fault) = &self.fault {
@@ -138,6 +154,10 @@ pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
     Facts {
         host: agent.host.clone(),
         key: config.key,
+        buffering: match config.mode {
+            Mode::Interval => String::new(),
+            Mode::Stream { .. } | Mode::Tick { .. } => buffering::advice(&config.command),
+        },
         interval: config.timing.interval(),
         format: config.format,
     }

@@ -6,11 +6,11 @@ use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::config::{self, PluginConfig};
+use crate::config::{self, Mode, PluginConfig};
 use crate::exec::trust::{self, Memory, Trust, Untrusted};
-use crate::exec::{Leftovers, Spec, Stdin};
+use crate::exec::{Leftovers, Life, Spec, Stdin};
 use crate::model::AgentId;
 
 use super::confine::{Owner, Plan};
@@ -18,6 +18,13 @@ use super::own;
 
 /// Most bytes of stderr before the ladder starts, divided by eight.
 const STDERR_CAP: u64 = 1 << 20;
+
+/// Has Python print at once.
+const UNBUFFERED: &str = "PYTHONUNBUFFERED";
+/// A plugin that prints when it likes and has printed nothing for so long probably buffers it.
+const QUIET: Duration = Duration::from_secs(60);
+/// The same in intervals, where it says how often it prints.
+const QUIET_INTERVALS: u32 = 3;
 
 /// Why a plugin's folder could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -186,16 +193,28 @@ pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders, plan:
     if let Some(interval) = plugin.timing.interval() {
         set("TALAIA_INTERVAL", interval.as_secs_f64().to_string().into());
     }
-    set("TALAIA_TIMEOUT", plugin.timeout.as_secs_f64().to_string().into());
+    if !matches!(plugin.mode, Mode::Stream { .. }) {
+        set("TALAIA_TIMEOUT", plugin.timeout.as_secs_f64().to_string().into());
+    }
     set("TALAIA_STATE_DIR", folders.state.clone().into());
     set("TALAIA_CONFIG", folders.config.clone().into());
+    if plugin.mode != Mode::Interval && !plugin.env.contains_key(UNBUFFERED) {
+        // The commonest reason why a long-lived plugin seems to print nothing.
+        set(UNBUFFERED, "1".into());
+    }
     Spec {
         plugin: plugin.name.clone(),
         program: plugin.command.program.clone(),
         args: plugin.command.args.iter().map(OsString::from).collect(),
         dir: plugin.command.dir.clone(),
         env,
+        life: match plugin.mode {
+            Mode::Interval => Life::Run,
+            Mode::Stream { line } => Life::Stream { line_cap: line, quiet: quiet(plugin) },
+            Mode::Tick { line } => Life::Tick { line_cap: line },
+        },
         stdin: match plugin.stdin {
+            _ if plugin.mode != Mode::Interval => Stdin::Open,
             config::Stdin::Config => Stdin::File(folders.config.clone()),
             config::Stdin::Null => Stdin::Null,
             config::Stdin::Open => Stdin::Open,
@@ -211,6 +230,11 @@ pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders, plan:
         trust: trust(plugin, common.owners),
         launch: plan.launch.clone(),
     }
+}
+
+/// How long a plugin that prints by itself may print nothing at all before that is said.
+fn quiet(plugin: &PluginConfig) -> Duration {
+    plugin.timing.interval().map_or(QUIET, |pace| pace * QUIET_INTERVALS)
 }
 
 /// What of a plugin nobody else may be able to change: its program, and arguments that are files.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::contract::{Judge, Moment};
 use crate::decode::{End, Format};
-use crate::exec::Run;
+use crate::exec::{Note, Run};
 use crate::model::{Outcome, PluginKey, Report, Timestamp};
 use crate::spool::QuarantineChange;
 
@@ -22,7 +22,12 @@ pub struct Facts {
     pub interval: Option<Duration>,
     /// How stdout is read.
     pub format: Format,
+    /// What to do where it prints nothing because it buffers it; empty for a plugin that ends.
+    pub buffering: String,
 }
+
+/// How the warning of a plugin begins that lives and prints nothing.
+pub(super) const SILENT: &str = "silent: ";
 
 /// What a run came to.
 #[derive(Debug)]
@@ -35,11 +40,17 @@ pub struct Reported {
 
 /// Judges what a run printed and makes its report.
 pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Reported {
-    let cut = run.outcome.was_cut() || run.was_cut();
-    let end = if cut { End::Cut } else { End::Whole };
+    let end = if run.ends_torn() { End::Cut } else { End::Whole };
     let started = Timestamp::from(run.started);
     let moment = Moment { started, now: Timestamp::from(SystemTime::now()) };
-    let judged = judge.run(moment, |records| facts.format.decode(&run.stdout, end, records));
+    let arrivals: Vec<(usize, Timestamp)> = run
+        .part
+        .iter()
+        .flat_map(|part| &part.arrivals)
+        .map(|(from, at)| (*from, Timestamp::from(*at)))
+        .collect();
+    let judged =
+        judge.part(moment, &arrivals, |records| facts.format.decode(&run.stdout, end, records));
 
     let mut warnings = judged.warnings;
     if run.was_cut() {
@@ -57,6 +68,7 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Reported {
             run.lag.as_secs_f64()
         ));
     }
+    warnings.extend(run.notes.iter().map(|note| words(note, facts)));
     // What the plugin itself has to say goes first.
     let (message, limit) = match (judged.message, run.limit) {
         (None, limit) => (limit, None),
@@ -91,6 +103,36 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Reported {
     let format = facts.format.as_str();
     let quarantine = QuarantineChange { come: judged.quarantine, format, leave: Vec::new() };
     Reported { report, quarantine }
+}
+
+fn words(note: &Note, facts: &Facts) -> String {
+    match note {
+        Note::LineCut(cap) => format!(
+            "line-cut: a line was longer than {cap} bytes, the rest of it was thrown away; print \
+             shorter ones, or raise `limits = {{ line = … }}`"
+        ),
+        Note::Unasked => {
+            "unasked: these lines are no answer to a tick; answer each with one line, \
+                          and print nothing else"
+                .to_owned()
+        }
+        Note::Unread => {
+            "unread: it does not read its ticks; read a line of standard input for each \
+                         line that is printed"
+                .to_owned()
+        }
+        Note::Silent(lived) => format!(
+            "{SILENT}it has run for {} s and printed nothing; probably its output is buffered: {}",
+            lived.as_secs(),
+            facts.buffering
+        ),
+        Note::Restart { lived, failures, after } => format!(
+            "restart: it ended after {:.1} s{}; started again in {:.1} s",
+            lived.as_secs_f64(),
+            if *failures > 1 { format!(", {failures} times in a row") } else { String::new() },
+            after.as_secs_f64()
+        ),
+    }
 }
 
 /// To microseconds: more is noise, and costs bytes on every upload.

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use std::time::{Instant, SystemTime};
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::SELF_PLUGIN;
+use crate::exec::Standing;
 use crate::model::{Outcome, Report, Timestamp};
 use crate::spool::Figures;
 
@@ -63,10 +66,14 @@ pub struct AgentStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PluginStatus {
     /// `ready`, `disabled`, `skipped`, `broken`, `built-in` for the agent's own, or `gone` for one
-    /// that is no longer configured.
+    /// that is no longer configured; of a long-lived plugin that is down also `backing_off`, and
+    /// `crash_loop` after three ends in a row.
     pub state: String,
-    /// Why it does not run, where it does not.
+    /// Why it does not run, where it does not; or what is odd about one that does.
     pub why: Option<String>,
+    /// How a long-lived plugin fares; null for one that is started for each run.
+    #[serde(default)]
+    pub life: Option<LifeStatus>,
     /// Reports.
     pub runs: u64,
     /// Due runs that were skipped.
@@ -81,6 +88,90 @@ pub struct PluginStatus {
     pub series: Option<u64>,
     /// The last run since the agent started.
     pub last: Option<LastRun>,
+}
+
+/// How a long-lived plugin fares.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LifeStatus {
+    /// Its process; null while it is down.
+    pub pid: Option<u32>,
+    /// Since when it lives.
+    pub since: Option<Timestamp>,
+    /// How often it has been started since the agent was.
+    pub starts: u64,
+    /// Ends in a row, without a minute of life between them.
+    pub failures: u32,
+    /// When it is started again, while it is down.
+    pub next_start: Option<Timestamp>,
+    /// How its last life ended.
+    pub last_end: Option<Outcome>,
+    /// When.
+    pub ended: Option<Timestamp>,
+    /// The last of what it said on stderr then.
+    pub stderr: String,
+    /// It has lived for long and printed nothing.
+    pub silent: bool,
+}
+
+/// Ends in a row that make a crash loop.
+const CRASH_LOOP: u32 = 3;
+/// Bytes of stderr that are shown where a plugin that is down is spoken of.
+const SHOWN: usize = 200;
+
+impl LifeStatus {
+    pub(super) fn new(standing: Standing) -> Self {
+        let wait = standing.next_start.map(|at| at.saturating_duration_since(Instant::now()));
+        let (last_end, ended, stderr) = match standing.last_end {
+            Some(end) => (Some(end.outcome), Some(Timestamp::from(end.at)), end.stderr),
+            None => (None, None, String::new()),
+        };
+        Self {
+            pid: standing.pid,
+            since: standing.since.map(Timestamp::from),
+            starts: standing.starts,
+            failures: standing.failures,
+            next_start: wait.map(|wait| Timestamp::from(SystemTime::now() + wait)),
+            last_end,
+            ended,
+            stderr,
+            silent: standing.silent,
+        }
+    }
+
+    /// The state of a plugin that is to run, and what is to be said of it.
+    pub(super) fn state(&self, buffering: &str) -> (&'static str, Option<String>) {
+        if self.failures >= CRASH_LOOP {
+            return ("crash_loop", Some(self.failures_in_words()));
+        }
+        if self.pid.is_none() && self.failures > 0 {
+            return ("backing_off", Some(self.failures_in_words()));
+        }
+        let why = format!("it has printed nothing; probably its output is buffered: {buffering}");
+        ("ready", self.silent.then_some(why))
+    }
+
+    fn failures_in_words(&self) -> String {
+        let mut words = match self.failures {
+            1 => "it ended".to_owned(),
+            n => format!("it ended {n} times in a row"),
+        };
+        if let Some(outcome) = &self.last_end {
+            words.push_str(&format!(" ({outcome})"));
+        }
+        match (&self.next_start, self.pid) {
+            (Some(at), _) => {
+                let at = at.to_string();
+                words.push_str(&format!("; backing off until {}", at.get(11..19).unwrap_or(&at)));
+            }
+            (None, Some(pid)) => words.push_str(&format!("; started again as {pid}")),
+            (None, None) => {}
+        }
+        let from = self.stderr.ceil_char_boundary(self.stderr.len().saturating_sub(SHOWN));
+        if let Some(line) = self.stderr[from..].lines().next_back() {
+            words.push_str(&format!("; its last words: {line}"));
+        }
+        words
+    }
 }
 
 /// A plugin's last run.

@@ -26,7 +26,7 @@ use super::reload::Changes;
 use super::reloading::{self, Asker, Askers, Reloads};
 use super::replay;
 use super::spooling::spool_options;
-use super::status::{AgentStatus, PluginStatus, Status};
+use super::status::{AgentStatus, LifeStatus, PluginStatus, Status};
 
 /// How long a KILL may take, and the flush after it.
 const KILL_TAKES: Duration = Duration::from_secs(5);
@@ -311,10 +311,15 @@ impl Agent {
             .all()
             .iter()
             .map(|plugin| {
-                let (state, why) = plugin.state();
+                let life = self.exec.standing(&plugin.config.name).map(LifeStatus::new);
+                let (state, why) = match &life {
+                    Some(life) => life.state(plugin.buffering()),
+                    None => plugin.state(),
+                };
                 let status = PluginStatus {
                     state: state.to_owned(),
                     why,
+                    life,
                     series: Some(plugin.series()),
                     last: plugin.last(),
                     ..PluginStatus::default()

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::exec::{Next, Timetable};
 use crate::model::Timestamp;
-use crate::schedule::{Cron, Every};
+use crate::schedule::{Backoff, Cron, Every};
 
 /// The latest first run of a plugin with a long interval: who starts an agent wants to see
 /// something. Later runs keep to the phase.
@@ -94,6 +94,41 @@ impl Timetable for Calendar {
     }
 }
 
+/// At no time: it prints when it likes.
+pub(super) struct Never;
+
+impl Timetable for Never {
+    fn next(&mut self, _last: Option<Instant>, _now: Instant) -> Next {
+        Next::Never
+    }
+}
+
+/// For a plugin that lives on: started again after 1 s at most, then 2 s, up to 5 min, each drawn
+/// evenly from 0 on so that many that fail together do not come back together.
+pub(super) struct Restarted {
+    table: Box<dyn Timetable>,
+    backoff: Backoff,
+}
+
+impl Restarted {
+    pub(super) fn new(table: Box<dyn Timetable>) -> Self {
+        Self { table, backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(300)) }
+    }
+}
+
+impl Timetable for Restarted {
+    fn next(&mut self, last: Option<Instant>, now: Instant) -> Next {
+        self.table.next(last, now)
+    }
+
+    fn restart(&mut self, failures: u32) -> Duration {
+        if failures <= 1 {
+            self.backoff.reset();
+        }
+        self.backoff.after_failure(rand::random())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +163,17 @@ mod tests {
         assert_eq!(first, origin + 33 * S);
         let late = table.next(Some(first), origin + 50 * S);
         assert_eq!(late, Next::Due { at: origin + 53 * S, missed: 4 });
+    }
+
+    #[test]
+    fn restarts_grow_further_apart_and_near_again_after_a_healthy_life() {
+        let mut table = Restarted::new(Box::new(Never));
+        assert_eq!(table.next(None, Instant::now()), Next::Never);
+        for failures in 1..=20 {
+            let most = Duration::from_secs(1 << (failures - 1).min(9)).min(300 * S);
+            assert!(table.restart(failures) <= most);
+        }
+        assert!(table.restart(1) <= S);
     }
 
     #[test]

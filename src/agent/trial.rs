@@ -1,4 +1,4 @@
-//! One faithful run of one plugin, outside the running agent: the same environment, folder and
+//! Faithful runs of one plugin, or a stretch of the life of a long-lived one, outside the running agent: the same environment, folder and
 //! limits, on a copy of its state.
 
 use std::fs;
@@ -6,9 +6,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::config::{Config, PluginConfig};
+use crate::config::{Config, Mode, PluginConfig};
 use crate::contract::{ContractError, Judge};
 use crate::exec::{Exec, ExecError, Limits, Next, Settings, Timetable};
 use crate::model::{AgentId, Report};
@@ -18,6 +18,7 @@ use super::own;
 use super::plugin::facts;
 use super::prepare::{self, Common, Folders, PrepareError};
 use super::report;
+use super::timetable::Never;
 
 /// Why a trial could not be held.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,9 @@ pub struct Trials {
     spec: Arc<crate::exec::Spec>,
     judge: Judge,
     facts: report::Facts,
+    mode: Mode,
+    /// Of a long-lived plugin: whether it has been started.
+    begun: bool,
     notes: Vec<String>,
     machine: Machine,
     _scratch: Scratch,
@@ -109,7 +113,19 @@ impl Trials {
         let facts = facts(plugin, agent);
         let exec = Arc::new(exec);
         let notes = plan.notes;
-        Ok(Self { exec, runs, spec, judge, facts, notes, machine, _scratch: scratch })
+        let mode = plugin.mode;
+        Ok(Self {
+            exec,
+            runs,
+            spec,
+            judge,
+            facts,
+            mode,
+            begun: false,
+            notes,
+            machine,
+            _scratch: scratch,
+        })
     }
 
     /// What the plugin asks for and this machine does in part or not at all.
@@ -127,9 +143,48 @@ impl Trials {
     pub fn run(&mut self) -> Result<Trial, TrialError> {
         self.exec.set(Arc::clone(&self.spec), Box::new(Now));
         let run = self.runs.recv().map_err(|_| TrialError::Silent)?;
+        Ok(self.judge(run))
+    }
+
+    /// The next report of a long-lived plugin, which is started, or asked, if need be. `None`: there
+    /// was none for so long, or it has ended.
+    pub fn next(&mut self, patience: Duration) -> Option<Trial> {
+        if !self.begun {
+            self.begun = true;
+            match self.mode {
+                Mode::Tick { .. } => self.exec.set(Arc::clone(&self.spec), Box::new(Now)),
+                Mode::Interval | Mode::Stream { .. } => {
+                    self.exec.set(Arc::clone(&self.spec), Box::new(Never));
+                }
+            }
+        }
+        let run = self.runs.recv_timeout(patience).ok()?;
+        Some(self.judge(run))
+    }
+
+    /// Has a plugin that answers ticks answer another one.
+    pub fn ask(&self) {
+        // It has ended, or has not answered the one before: the next report says so.
+        let _untimely = self.exec.trigger(&self.spec.plugin);
+    }
+
+    /// Ends a long-lived plugin as the agent would; what was left when it ended.
+    pub fn end(&mut self) -> Vec<Trial> {
+        self.exec.stop();
+        self.exec.join();
+        let runs: Vec<_> = self.runs.try_iter().collect();
+        runs.into_iter().map(|run| self.judge(run)).collect()
+    }
+
+    /// What to do where a plugin prints nothing because it buffers it.
+    pub fn buffering(&self) -> &str {
+        &self.facts.buffering
+    }
+
+    fn judge(&mut self, run: crate::exec::Run) -> Trial {
         let (stdout, stderr) = (run.stdout.clone(), run.stderr.clone());
         let report = report::report(run, &mut self.judge, &self.facts).report;
-        Ok(Trial { stdout, stderr, report })
+        Trial { stdout, stderr, report }
     }
 }
 

@@ -148,9 +148,12 @@ pub(crate) struct TestArgs {
     /// Print the report as JSON, one line per run
     #[arg(long)]
     pub(crate) json: bool,
-    /// How many runs
+    /// How many runs; of a long-lived plugin, how many reports
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) times: u32,
+    /// How long to wait for what a plugin of mode `stream` prints
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
+    pub(crate) wait: Duration,
     /// Arguments for a program given by its path
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,

@@ -37,9 +37,17 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
         skipped: 0,
         leftovers: 0,
         limit: None,
+        part: None,
+        notes: Vec::new(),
     };
     let mut judge = Judge::new(Arc::new(Contract::default()), Tags::new());
-    let facts = Facts { host: Env::system().host, key: None, interval: None, format };
+    let facts = Facts {
+        host: Env::system().host,
+        key: None,
+        interval: None,
+        format,
+        buffering: String::new(),
+    };
     let report = report(run, &mut judge, &facts).report;
     let text =
         serde_json::to_string(&report).map_err(|e| Failure::from_error(Exit::Internal, &e))?;

@@ -90,7 +90,7 @@ fn verdict(report: &Report) -> (anstyle::Style, &'static str) {
 
 /// Whether anything about a run is worth exit code 1.
 pub(crate) fn is_clean(report: &Report) -> bool {
-    report.outcome == Outcome::Exited { code: 0 } && report.counts.rejected_total() == 0
+    report.outcome.is_ok() && report.counts.rejected_total() == 0
 }
 
 /// Everything about one run.

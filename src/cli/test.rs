@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::prepare::{check_trust, owner_ids};
-use crate::agent::trial::{Scratch, TrialError, Trials};
-use crate::config::{Config, Env, PluginConfig, PluginState, Scripts, Source};
+use crate::agent::trial::{Scratch, Trial, TrialError, Trials};
+use crate::config::{Config, Env, Mode, PluginConfig, PluginState, Scripts, Source};
 use crate::model::{Outcome, PluginName, chain};
 
 use super::args::TestArgs;
@@ -45,28 +46,96 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
         print::talk(format!("note: {note}"));
     }
     stop_on_signal(trials.stopper());
+    if plugin.mode != Mode::Interval {
+        return watch(args, &plugin, &mut trials);
+    }
     let mut exit = Exit::Ok;
     for n in 1..=args.times {
         let trial = trials.run().map_err(|e| Failure::from_error(Exit::Internal, &e))?;
         if !report::is_clean(&trial.report) {
             exit = Exit::Finding;
         }
-        let text = if args.json {
-            serde_json::to_string(&trial.report)
-                .map_err(|e| Failure::from_error(Exit::Internal, &e))?
-        } else {
-            let mut text = report::full(&trial);
-            if args.times > 1 {
-                text = format!("{}\n{text}\n", print::paint(print::STRONG, format!("── run {n}")));
-            }
-            text
-        };
         let stopped = trial.report.outcome == Outcome::Stopped;
-        if print::data(text).is_err() || stopped {
+        if show(args, n, &trial)? == Reader::Gone || stopped {
             break;
         }
     }
     Ok(exit)
+}
+
+/// Starts a long-lived plugin, shows as many of its reports as are wanted, and stops it.
+fn watch(args: &TestArgs, plugin: &PluginConfig, trials: &mut Trials) -> Result<Exit, Failure> {
+    let ticks = matches!(plugin.mode, Mode::Tick { .. });
+    let until = Instant::now() + args.wait;
+    // An answer that does not come is reported at its deadline and when the plugin is dead.
+    let slack = plugin.timeout + plugin.grace + Duration::from_secs(5);
+    let mut exit = Exit::Ok;
+    let (mut shown, mut left, mut alive) = (0, args.times, true);
+    while left > 0 && alive {
+        let patience = if ticks { slack } else { until.saturating_duration_since(Instant::now()) };
+        let Some(trial) = trials.next(patience) else {
+            if shown == 0 {
+                print::talk(format!(
+                    "{} it printed nothing in {}; probably its output is buffered: {}",
+                    print::paint(print::BAD, "silent"),
+                    print::seconds(args.wait.as_secs_f64()),
+                    trials.buffering()
+                ));
+                exit = Exit::Finding;
+            }
+            break;
+        };
+        alive = trial.report.outcome == Outcome::Answered;
+        // It is not meant to end: the agent would start it again.
+        if !alive || !report::is_clean(&trial.report) {
+            exit = Exit::Finding;
+        }
+        let unasked = trial.report.warnings.iter().any(|warning| warning.starts_with("unasked"));
+        if !(ticks && unasked) {
+            left -= 1;
+        }
+        shown += 1;
+        if show(args, shown, &trial)? == Reader::Gone {
+            break;
+        }
+        if ticks && left > 0 && alive && !unasked {
+            trials.ask();
+        }
+    }
+    for trial in trials.end() {
+        // The end itself is ours; what was printed until then is the plugin's.
+        if trial.report.counts.produced == 0 && trial.report.leftovers == 0 {
+            continue;
+        }
+        if trial.report.counts.rejected_total() > 0 {
+            exit = Exit::Finding;
+        }
+        shown += 1;
+        if show(args, shown, &trial)? == Reader::Gone {
+            break;
+        }
+    }
+    Ok(exit)
+}
+
+/// Who reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    There,
+    Gone,
+}
+
+fn show(args: &TestArgs, n: u32, trial: &Trial) -> Result<Reader, Failure> {
+    let text = if args.json {
+        serde_json::to_string(&trial.report).map_err(|e| Failure::from_error(Exit::Internal, &e))?
+    } else {
+        let mut text = report::full(trial);
+        if args.times > 1 {
+            text = format!("{}\n{text}\n", print::paint(print::STRONG, format!("── run {n}")));
+        }
+        text
+    };
+    Ok(if print::data(text).is_err() { Reader::Gone } else { Reader::There })
 }
 
 /// Ctrl-C and TERM end the plugin, which is in a process group of its own, and then this program in

@@ -31,6 +31,7 @@ mod raw;
 mod read;
 mod resolve;
 mod resolve_confinement;
+mod resolve_mode;
 mod resolve_plugin;
 mod schema;
 mod secrets;
@@ -50,7 +51,7 @@ pub use env::{DEFAULT_PATH, Env, User};
 pub use load::{Scripts, Source, load};
 pub use node::Place;
 pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, TalaiaOutput};
-pub use plugin::{PluginConfig, PluginState, SchemaFile, Settings, Timing};
+pub use plugin::{Mode, PluginConfig, PluginState, SchemaFile, Settings, Timing};
 pub use proxy::Proxy;
 pub use schema::{schema, schema_text};
 

@@ -28,9 +28,11 @@ pub struct PluginConfig {
     pub state: PluginState,
     /// What is started, and where.
     pub command: Command,
+    /// Whether it is started for each run, or once.
+    pub mode: Mode,
     /// When.
     pub timing: Timing,
-    /// How long a run may take.
+    /// How long a run, or the answer to a tick, may take.
     pub timeout: Duration,
     /// From TERM to KILL.
     pub grace: Duration,
@@ -95,15 +97,35 @@ pub enum Timing {
     Aligned(Every),
     /// By the calendar.
     Cron(Cron),
+    /// When it likes, about so often, where it said.
+    Own(Option<Duration>),
+}
+
+/// How a plugin lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It is started for each run.
+    Interval,
+    /// It is started once; its lines are reported as they come.
+    Stream {
+        /// Longest line, in bytes.
+        line: u64,
+    },
+    /// It is started once; each due time it is asked by a line and answers with one.
+    Tick {
+        /// Longest line, in bytes.
+        line: u64,
+    },
 }
 
 impl Timing {
-    /// The schedule; whether it is counted from the agent's start or on the wall clock is known
-    /// from the variant.
-    pub fn schedule(&self) -> Schedule {
+    /// The schedule, unless it has one of its own; whether it is counted from the agent's start or
+    /// on the wall clock is known from the variant.
+    pub fn schedule(&self) -> Option<Schedule> {
         match self {
-            Self::Splayed(every) | Self::Aligned(every) => Schedule::Every(*every),
-            Self::Cron(cron) => Schedule::Cron(cron.clone()),
+            Self::Splayed(every) | Self::Aligned(every) => Some(Schedule::Every(*every)),
+            Self::Cron(cron) => Some(Schedule::Cron(cron.clone())),
+            Self::Own(_) => None,
         }
     }
 
@@ -112,6 +134,7 @@ impl Timing {
         match self {
             Self::Splayed(every) | Self::Aligned(every) => Some(every.interval),
             Self::Cron(_) => None,
+            Self::Own(pace) => *pace,
         }
     }
 }

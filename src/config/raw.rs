@@ -134,7 +134,8 @@ section! {
         /// Whether `command` is a string for `/bin/sh -c`. Default: false.
         #[schemars(title = "Shell", example = true)]
         shell: bool,
-        /// From one run to the next. Default: 60s.
+        /// From one run, or tick, to the next. In mode `stream` without `trigger`: how often it is
+        /// expected to print, which may be left out. Default: 60s.
         #[schemars(title = "Interval", example = &"30s")]
         interval: Span,
         /// When to run, by the calendar, instead of `interval`: minute, hour, day of month, month,
@@ -148,7 +149,8 @@ section! {
         /// plugin's own that spreads the load. Default: false.
         #[schemars(title = "Align", example = true)]
         align: bool,
-        /// How long a run may take. Default: the smaller of 90 % of the interval and 30 s.
+        /// How long a run, or the answer to a tick, may take. Default: the smaller of 90 % of the
+        /// interval and 30 s.
         #[schemars(title = "Timeout", example = &"10s")]
         timeout: Span,
         /// From TERM to KILL when a run is stopped. Default: 2s.
@@ -157,11 +159,13 @@ section! {
         /// What the plugin prints. Default: json.
         #[schemars(title = "Format", example = &"json")]
         format: Format,
-        /// Whether it is started for each run (`interval`) or lives on (`stream`, in a later
-        /// version). Default: interval.
+        /// Whether it is started for each run (`interval`), or once and kept (`stream`): its lines
+        /// are reported as they come, and its standard input stays open until it is to stop.
+        /// Default: interval.
         #[schemars(title = "Mode", example = &"interval")]
         mode: RawMode,
-        /// What makes a long-lived plugin report (in a later version).
+        /// What makes a plugin of mode `stream` report: `tick` writes a line to its standard input
+        /// at each due time, which it answers with one. Default: it prints when it likes.
         #[schemars(title = "Trigger", example = &"tick")]
         trigger: RawTrigger,
         /// Settings for the plugin: it finds them as JSON on its standard input and in the file
@@ -196,8 +200,8 @@ section! {
         /// What happens to processes that a run leaves behind. Default: kill.
         #[schemars(title = "Leftovers", example = &"kill")]
         leftovers: Leftovers,
-        /// What it finds on its standard input: its settings, nothing at all (`null`), or a pipe
-        /// that stays open. Default: config.
+        /// What a run finds on its standard input: its settings, nothing at all (`null`), or a pipe
+        /// that stays open. Not for mode `stream`. Default: config.
         #[schemars(title = "Standard input", example = &"config")]
         stdin: Stdin,
         /// The user to run as, by name or number; takes an agent that is root. Its groups are those
@@ -288,9 +292,13 @@ section! {
     /// What a run may use.
     #[schemars(title = "Limits", rename = "Limits")]
     RawLimits {
-        /// Most bytes of standard output that are read. Default: 1MiB.
+        /// Most bytes of a run's standard output that are read. Default: 1MiB.
         #[schemars(title = "Standard output", example = &"1MiB")]
         stdout: Size,
+        /// Longest line of a plugin of mode `stream`; the rest of a longer one is thrown away.
+        /// Default: 64KiB, and 1MiB with `trigger`.
+        #[schemars(title = "Line", example = &"64KiB")]
+        line: Size,
         /// Most memory of the plugin and all that it starts, where there is a cgroup for it; else
         /// of each process alone.
         #[schemars(title = "Memory", example = &"256MiB")]

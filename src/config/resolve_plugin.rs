@@ -11,14 +11,16 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
-    PluginConfig, PluginState, SchemaFile, Settings, Timing, environment, variable, wrong_variable,
+    Mode, PluginConfig, PluginState, SchemaFile, Settings, Timing, environment, variable,
+    wrong_variable,
 };
 use super::raw::{RawMetric, RawPlugin, RawWhen};
 use super::read::{At, Table};
 use super::resolve::Cx;
 use super::resolve_confinement::confinement;
+use super::resolve_mode::mode;
 use super::secrets;
-use super::values::{RawCommand, RawMode, SecretSource, later_version};
+use super::values::{RawCommand, SecretSource, later_version};
 use crate::contract::{Contract, ContractError, Declared, Strictness};
 use crate::model::{Format, PluginName, Secret, is_name, limits, nearest_name};
 use crate::schedule::{Cron, Every, splay};
@@ -56,7 +58,8 @@ pub(super) fn plugin(
     let mut problems = Vec::new();
     let env = plugin_env(def, around, &mut problems, cx);
     let path = env.get("PATH").map_or("", Secret::expose).to_owned();
-    let timing = timing(def, around, cx);
+    let mode = mode(raw, cx);
+    let timing = timing(def, mode, around, cx);
     let timeout = timeout(raw, timing.interval(), cx);
     let command = command(def, &path, &mut problems, cx)?;
     let settings = match raw.config.as_ref().map(|at| secrets::settings(&at.value.0, cx)) {
@@ -95,6 +98,7 @@ pub(super) fn plugin(
         key: key(raw, cx),
         state,
         command,
+        mode,
         timing,
         timeout,
         grace: cx.duration(raw.grace.as_ref(), Duration::ZERO, Duration::from_secs(2)),
@@ -122,12 +126,7 @@ pub(super) fn plugin(
 
 /// Refuses what the grammar has and this version does not do.
 fn later(raw: &RawPlugin, cx: &mut Cx<'_>) {
-    let mode = raw.mode.as_ref().filter(|at| at.value == RawMode::Stream);
-    let asked = [
-        ("long-lived plugins", mode.map(|at| &at.place)),
-        ("triggers", raw.trigger.as_ref().map(|at| &at.place)),
-        ("jq filters", raw.jq.as_ref().map(|at| &at.place)),
-    ];
+    let asked = [("jq filters", raw.jq.as_ref().map(|at| &at.place))];
     for (what, place) in asked {
         if let Some(place) = place {
             cx.found.push(later_version(what, place));
@@ -192,9 +191,14 @@ fn plugin_env(
     env
 }
 
-fn timing(def: &Definition, around: &Around<'_>, cx: &mut Cx<'_>) -> Timing {
+fn timing(def: &Definition, mode: Mode, around: &Around<'_>, cx: &mut Cx<'_>) -> Timing {
     let raw = &def.raw;
     let default = Duration::from_mins(1);
+    if let Mode::Stream { .. } = mode {
+        let least = Duration::from_millis(10);
+        let pace = raw.interval.as_ref().map(|at| cx.duration(Some(at), least, default));
+        return Timing::Own(pace);
+    }
     let interval = cx.duration(raw.interval.as_ref(), Duration::from_millis(10), default);
     let Some(cron) = &raw.cron else {
         if let Some(zone) = &raw.timezone {

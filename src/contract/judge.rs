@@ -15,7 +15,7 @@ use super::excerpt::{self, Around};
 use super::own::{self, Breaches};
 use super::refusal::{At, Refusal};
 use super::series::{Admitted, Memory};
-use super::words::nearest;
+use super::words::{badness, nearest};
 
 /// Warnings spelt out in one report.
 const WARNINGS: usize = 50;
@@ -79,8 +79,19 @@ impl Judge {
     /// Judges one run. `read` hands over its records:
     /// `judge.run(moment, |records| format.decode(stdout, end, records))`.
     pub fn run(&mut self, moment: Moment, read: impl FnOnce(&mut dyn Records)) -> Judged {
+        self.part(moment, &[], read)
+    }
+
+    /// Judges a part of what a long-lived plugin prints, of which is known when it came: from each
+    /// offset on, ascending. That is the time of every metric in it that states none.
+    pub fn part(
+        &mut self,
+        moment: Moment,
+        arrivals: &[(usize, Timestamp)],
+        read: impl FnOnce(&mut dyn Records),
+    ) -> Judged {
         self.memory.start_run();
-        let mut run = Run::new(self, moment, Reading::Output);
+        let mut run = Run::new(self, moment, Reading::Output, arrivals);
         read(&mut run);
         let judged = run.finish();
         self.last = judged.metrics.len();
@@ -103,7 +114,7 @@ impl Judge {
                 ExcerptForm::Record | ExcerptForm::Duplicate => Reading::Fragment,
                 ExcerptForm::Document | ExcerptForm::Text => Reading::Output,
             };
-            let mut run = Run::new(self, moment, reading);
+            let mut run = Run::new(self, moment, reading, &[]);
             read(&mut run);
             run.finish()
         };
@@ -151,6 +162,7 @@ struct Run<'j> {
     tags: &'j Tags,
     memory: &'j mut Memory,
     started: i64,
+    arrivals: &'j [(usize, Timestamp)],
     latest: i64,
     document: Document,
     /// Which declared metrics came.
@@ -169,12 +181,18 @@ struct Run<'j> {
 type Checked<T> = Result<T, Refusal>;
 
 impl<'j> Run<'j> {
-    fn new(judge: &'j mut Judge, moment: Moment, reading: Reading) -> Self {
+    fn new(
+        judge: &'j mut Judge,
+        moment: Moment,
+        reading: Reading,
+        arrivals: &'j [(usize, Timestamp)],
+    ) -> Self {
         Self {
             contract: &judge.contract,
             tags: &judge.tags,
             memory: &mut judge.memory,
             started: moment.started.millis(),
+            arrivals,
             latest: moment.now.millis().saturating_add(limits::FUTURE_MS),
             document: Document::default(),
             came: vec![false; judge.contract.declared().len()],
@@ -373,7 +391,7 @@ impl<'j> Run<'j> {
         };
         let mut unit = check::short_text(record.unit.as_ref(), "unit")?;
         let mut label = check::short_text(record.label.as_ref(), "label")?;
-        let time = self.record_time(record)?;
+        let time = self.record_time(record)?.or_else(|| self.arrival(record.start));
         let mut warn = check::threshold(record.warn.as_ref())?;
         let mut crit = check::threshold(record.crit.as_ref())?;
         let mut min = check::bound(record.min.as_ref())?;
@@ -383,7 +401,12 @@ impl<'j> Run<'j> {
             Admitted::Yes => {}
             Admitted::Duplicate => {
                 let message = "the same name, tags and time came before in this run";
-                let hint = "tell the two apart by a tag, or print one of them";
+                let hint = if self.arrivals.is_empty() {
+                    "tell the two apart by a tag, or print one of them"
+                } else {
+                    "they came in the same millisecond: flush after each line, print `time`, or tell \
+                     the two apart by a tag"
+                };
                 return Err(Refusal::record(Code::DuplicateSeries, record, message, hint));
             }
             Admitted::TooMany => {
@@ -488,6 +511,13 @@ impl<'j> Run<'j> {
             Some(refusal) if time.is_none() => Err(refusal.clone()),
             _ => Ok(time.or(self.document.time)),
         }
+    }
+
+    /// When what stands at `offset` came, where that is not when the run started.
+    fn arrival(&self, offset: usize) -> Option<Timestamp> {
+        let at = self.arrivals.partition_point(|(from, _)| *from <= offset);
+        let (_, time) = self.arrivals[..at].last()?;
+        (time.millis() != self.started).then_some(*time)
     }
 
     /// Refuses what is no record.
@@ -613,15 +643,4 @@ fn allowed(declared: &Declared, field: &Field<'_>) -> Checked<Value> {
         return Err(Refusal::field(Code::ValueRange, field, message, hint).rule("values"));
     }
     Ok(value)
-}
-
-/// How bad a status is. A plugin that could not tell is less sure to be in trouble than one that
-/// says it is.
-fn badness(status: Option<Status>) -> u8 {
-    match status {
-        None | Some(Status::Ok) => 0,
-        Some(Status::Unknown) => 1,
-        Some(Status::Warning) => 2,
-        Some(Status::Critical) => 3,
-    }
 }

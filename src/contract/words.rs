@@ -1,4 +1,6 @@
-//! Finding the word that was meant.
+//! Words and how they weigh: finding the one that was meant, and the worst of several.
+
+use crate::model::Status;
 
 /// The candidate closest to `word`, if one is close enough to be what was meant.
 pub(super) fn nearest<'c>(
@@ -32,6 +34,17 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// How bad a status is. A plugin that could not tell is less sure to be in trouble than one that
+/// says it is.
+pub(super) fn badness(status: Option<Status>) -> u8 {
+    match status {
+        None | Some(Status::Ok) => 0,
+        Some(Status::Unknown) => 1,
+        Some(Status::Warning) => 2,
+        Some(Status::Critical) => 3,
+    }
 }
 
 #[cfg(test)]

@@ -12,8 +12,10 @@ use crate::model::{Outcome, RunId, Rung, Stream, Usage};
 
 use super::event::{self, Kind};
 use super::plan::Token;
+use super::resident::Resident;
 use super::spawn::{Launched, Spawned};
 use super::spec::{Leftovers, Run, Spec};
+use super::units::{Moment, Units};
 
 /// How much of stderr is kept.
 const STDERR_TAIL: usize = 4096;
@@ -29,6 +31,8 @@ pub(super) struct Tap {
     fd: Option<OwnedFd>,
     kept: Kept,
     total: u64,
+    /// How many of those have been reported.
+    told: u64,
     cap: u64,
 }
 
@@ -37,6 +41,8 @@ enum Kept {
     Head(Vec<u8>),
     /// The last bytes.
     Tail(VecDeque<u8>),
+    /// Whole lines, until they are reported.
+    Units(Box<Units>),
 }
 
 /// What draining a pipe came to.
@@ -52,11 +58,16 @@ pub(super) enum Drained {
 
 impl Tap {
     fn head(fd: OwnedFd, cap: u64) -> Self {
-        Self { fd: Some(fd), kept: Kept::Head(Vec::new()), total: 0, cap }
+        Self { fd: Some(fd), kept: Kept::Head(Vec::new()), total: 0, told: 0, cap }
+    }
+
+    fn units(fd: OwnedFd, line_cap: u64) -> Self {
+        let kept = Kept::Units(Box::new(Units::new(line_cap)));
+        Self { fd: Some(fd), kept, total: 0, told: 0, cap: line_cap }
     }
 
     fn tail(fd: OwnedFd, cap: u64) -> Self {
-        Self { fd: Some(fd), kept: Kept::Tail(VecDeque::new()), total: 0, cap }
+        Self { fd: Some(fd), kept: Kept::Tail(VecDeque::new()), total: 0, told: 0, cap }
     }
 
     pub(super) fn fd(&self) -> Option<&OwnedFd> {
@@ -73,7 +84,7 @@ impl Tap {
                 Ok(n) => {
                     self.total += n as u64;
                     self.kept.push(&scratch[..n], self.cap);
-                    if self.total > self.cap.saturating_mul(FLOOD) {
+                    if self.is_flooded() {
                         return Drained::Flooded;
                     }
                     // A short read emptied the pipe: no second call to be told so.
@@ -87,6 +98,38 @@ impl Tap {
             }
         }
         Drained::Dry
+    }
+
+    fn is_flooded(&self) -> bool {
+        match &self.kept {
+            Kept::Units(units) => units.is_endless(),
+            Kept::Head(_) | Kept::Tail(_) => {
+                self.total - self.told > self.cap.saturating_mul(FLOOD)
+            }
+        }
+    }
+
+    /// All bytes ever read.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes read since this was last asked.
+    pub(super) fn tell(&mut self) -> u64 {
+        self.total - std::mem::replace(&mut self.told, self.total)
+    }
+
+    /// What is kept.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.kept.take()
+    }
+
+    /// The lines of a long-lived plugin's stdout.
+    pub(super) fn lines(&mut self) -> Option<&mut Units> {
+        match &mut self.kept {
+            Kept::Units(units) => Some(units),
+            Kept::Head(_) | Kept::Tail(_) => None,
+        }
     }
 
     /// Gives up our end. It must be out of the epoll set by then: see [`Child::forget`].
@@ -111,6 +154,7 @@ impl Kept {
                 tail.drain(..surplus.min(tail.len()));
                 tail.extend(new);
             }
+            Self::Units(units) => units.push(bytes, Moment::now()),
         }
     }
 
@@ -118,6 +162,7 @@ impl Kept {
         match self {
             Self::Head(head) => std::mem::take(head),
             Self::Tail(tail) => std::mem::take(tail).into(),
+            Self::Units(_) => Vec::new(),
         }
     }
 }
@@ -149,6 +194,8 @@ impl Opening {
             usage: Usage::default(),
             skipped: self.skipped,
             leftovers: self.leftovers,
+            part: None,
+            notes: Vec::new(),
             limit: None,
         }
     }
@@ -163,22 +210,28 @@ pub(super) struct Child {
     /// When it must be looked at next, whatever the pipes do. `None` until it outlives its
     /// youth.
     pub(super) timer: Option<Instant>,
-    pid: Pid,
-    stdin: Option<OwnedFd>,
+    pub(super) pid: Pid,
+    pub(super) stdin: Option<OwnedFd>,
+    /// What a long-lived plugin has besides.
+    pub(super) resident: Option<Box<Resident>>,
     /// Live children of the thread that made it.
     siblings: Arc<AtomicUsize>,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Its pipes are in the set.
     watched: bool,
     launched: Option<Launched>,
     /// Which limit ended it.
-    limit: Option<String>,
+    pub(super) limit: Option<String>,
     /// Who was in its cgroup besides itself when it died.
     strays: u64,
 }
 
-enum Phase {
+pub(super) enum Phase {
     Running,
+    /// A long-lived plugin was asked to end: its stdin is closed. The ladder starts at `timer`.
+    Closing {
+        why: Option<Outcome>,
+    },
     /// A signal was sent; the next one is due at `timer`.
     Ending {
         why: Outcome,
@@ -191,6 +244,8 @@ enum Phase {
         max_rss: u64,
         gone: u64,
         until: Instant,
+        /// It was killed: the last line may be half a line.
+        cut: bool,
     },
 }
 
@@ -207,14 +262,21 @@ impl Child {
     pub(super) fn new(opening: Opening, spawned: Spawned, siblings: Arc<AtomicUsize>) -> Self {
         siblings.fetch_add(1, Ordering::Relaxed);
         let (out_cap, err_cap) = (opening.spec.stdout_cap, opening.spec.stderr_cap);
+        let life = opening.spec.life;
+        let stdout = if life.is_resident() {
+            Tap::units(spawned.stdout, life.line_cap())
+        } else {
+            Tap::head(spawned.stdout, out_cap)
+        };
         Self {
             opening,
-            stdout: Tap::head(spawned.stdout, out_cap),
+            stdout,
             stderr: Tap::tail(spawned.stderr, err_cap),
             pidfd: spawned.pidfd,
             timer: None,
             pid: spawned.pid,
             stdin: spawned.stdin,
+            resident: None,
             siblings,
             phase: Phase::Running,
             watched: false,
@@ -252,14 +314,38 @@ impl Child {
             }
         }
         self.watched = true;
-        if self.timer.is_none() {
+        if self.timer.is_none() && self.resident.is_none() {
             self.timer = Some(self.opening.begun + self.opening.spec.timeout);
         }
     }
 
-    /// Starts the ladder with `why` as the run's outcome, unless it is on it already.
+    /// Ends it with `why` as the run's outcome, unless that is going on already. A long-lived plugin
+    /// that is not wanted any more is asked first, by the end of its stdin; in all other cases the
+    /// ladder starts at once.
     pub(super) fn end(&mut self, why: Outcome, now: Instant) {
+        match (&self.phase, &why) {
+            (Phase::Running, Outcome::Stopped) if self.resident.is_some() => {
+                self.close(Some(why), now);
+            }
+            (Phase::Closing { .. }, Outcome::Stopped) => {
+                self.phase = Phase::Closing { why: Some(why) };
+            }
+            (Phase::Running | Phase::Closing { .. }, _) => self.start_ladder(why, now),
+            (Phase::Ending { .. } | Phase::Leaving { .. }, _) => {}
+        }
+    }
+
+    /// Asks a long-lived plugin to end.
+    pub(super) fn close(&mut self, why: Option<Outcome>, now: Instant) {
         if let Phase::Running = self.phase {
+            self.stdin = None;
+            self.phase = Phase::Closing { why };
+            self.timer = Some(now + self.opening.spec.grace);
+        }
+    }
+
+    fn start_ladder(&mut self, why: Outcome, now: Instant) {
+        if let Phase::Running | Phase::Closing { .. } = self.phase {
             self.phase = Phase::Ending { why };
             self.signal(Signal::TERM);
             // A stopped process would not see TERM.
@@ -270,7 +356,7 @@ impl Child {
 
     /// KILL at once.
     pub(super) fn end_now(&mut self, why: Outcome, now: Instant) {
-        self.end(why, now);
+        self.start_ladder(why, now);
         if let Phase::Ending { .. } = self.phase {
             self.climb();
         }
@@ -278,9 +364,14 @@ impl Child {
 
     /// Its timer came.
     pub(super) fn tick(&mut self, now: Instant) -> Left {
-        match &self.phase {
+        match &mut self.phase {
             Phase::Running => {
                 self.end(Outcome::TimedOut { reached: Rung::Term }, now);
+                Left::Nothing
+            }
+            Phase::Closing { why } => {
+                let why = why.take().unwrap_or(Outcome::TimedOut { reached: Rung::Term });
+                self.start_ladder(why, now);
                 Left::Nothing
             }
             Phase::Ending { .. } => {
@@ -316,8 +407,9 @@ impl Child {
         if let Phase::Leaving { .. } = self.phase {
             return Left::Nothing;
         }
-        let keep =
-            self.opening.spec.leftovers == Leftovers::Keep && matches!(self.phase, Phase::Running);
+        let keep = self.opening.spec.leftovers == Leftovers::Keep
+            && matches!(self.phase, Phase::Running | Phase::Closing { .. });
+        let killed = matches!(self.phase, Phase::Ending { .. });
         if !keep {
             self.kill_strays();
             self.signal(Signal::KILL);
@@ -329,6 +421,7 @@ impl Child {
         self.stderr.drain(scratch);
         let (outcome, cpu, max_rss) = self.collect();
         self.phase = Phase::Leaving {
+            cut: killed || matches!(outcome, Outcome::Signaled { .. }),
             outcome,
             took,
             cpu,
@@ -353,6 +446,7 @@ impl Child {
     fn collect(&mut self) -> (Outcome, f64, u64) {
         let why = match std::mem::replace(&mut self.phase, Phase::Running) {
             Phase::Ending { why } => Some(why),
+            Phase::Closing { why } => why,
             Phase::Running | Phase::Leaving { .. } => None,
         };
         let pid = self.pid.as_raw_nonzero().get().unsigned_abs();
@@ -415,12 +509,15 @@ impl Child {
 
     /// What it all came to.
     pub(super) fn into_run(mut self) -> Run {
+        if self.resident.is_some() {
+            return self.last_part();
+        }
         let (outcome, took, cpu, max_rss, gone) =
             match std::mem::replace(&mut self.phase, Phase::Running) {
                 Phase::Leaving { outcome, took, cpu, max_rss, gone, .. } => {
                     (outcome, took, cpu, max_rss, gone)
                 }
-                Phase::Running | Phase::Ending { .. } => {
+                Phase::Running | Phase::Closing { .. } | Phase::Ending { .. } => {
                     (Outcome::Stopped, self.opening.begun.elapsed(), 0.0, 0, 0)
                 }
             };
@@ -436,6 +533,8 @@ impl Child {
             usage: Usage { cpu, max_rss, stdout: self.stdout.total, stderr: self.stderr.total },
             skipped: self.opening.skipped,
             leftovers: self.opening.leftovers + gone,
+            part: None,
+            notes: Vec::new(),
             limit: self.limit.take(),
         }
     }

@@ -7,11 +7,13 @@ use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use crate::model::PluginName;
 
-use super::plan::{Limits, Plan, Token};
+use super::plan::{Limits, Plan, Token, Untimely};
 use super::reaper::Reaper;
+use super::room::Room;
 use super::shared::{Nofile, Shared, Stop, lock};
 use super::spawn::{self, SpawnFn};
 use super::spec::{Run, Spec, Timetable};
+use super::standing::Standing;
 use super::worker::{self, Tools};
 
 /// What an [`Exec`] is started with.
@@ -50,6 +52,11 @@ pub enum TriggerError {
     /// What it would print could not be kept.
     #[error("the disk does not take reports at the moment; see `talaia status`")]
     Closed,
+    /// It lives on and reports by itself.
+    #[error(
+        "`{0}` runs all the time and prints by itself: there is nothing to trigger (`trigger = \"tick\"` would have it asked)"
+    )]
+    Streams(PluginName),
     /// It runs, or waits for its turn.
     #[error("`{0}` is already running or about to")]
     Busy(PluginName),
@@ -79,12 +86,16 @@ impl Exec {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(no("event descriptor"))?;
         let nofile = Nofile::new();
-        nofile.make_room(settings.limits.max_running);
+        nofile.make_room(settings.limits.max_running, 0);
+        let rings = bell
+            .try_clone()
+            .map_err(|source| ExecError::Start { what: "event descriptor", source })?;
         let shared = Arc::new(Shared {
             plan: Mutex::new(Plan::new(settings.limits)),
             inbox: Mutex::default(),
             epoll,
             bell,
+            room: Arc::new(Room::new(rings)),
             spawning: Mutex::default(),
             stopping: AtomicBool::new(false),
             finished: Mutex::new(false),
@@ -104,7 +115,13 @@ impl Exec {
 
     /// Adds or replaces a plugin; a live run of the replaced one is stopped.
     pub fn set(&self, spec: Arc<Spec>, timetable: Box<dyn Timetable>) {
-        let live = self.shared.plan().set(spec, timetable, Instant::now());
+        let mut plan = self.shared.plan();
+        let live = plan.set(spec, timetable, Instant::now());
+        let (limits, residents) = (plan.limits(), plan.residents());
+        drop(plan);
+        if residents > 0 {
+            self.shared.nofile.make_room(limits.max_running, residents);
+        }
         self.stop_run(live);
         self.shared.ring();
     }
@@ -115,7 +132,7 @@ impl Exec {
         self.stop_run(live);
     }
 
-    /// Runs a plugin now, out of turn.
+    /// Runs a plugin now, out of turn; a long-lived one is asked now, or started if it is down.
     pub fn trigger(&self, name: &PluginName) -> Result<(), TriggerError> {
         if !(self.shared.open)() {
             return Err(TriggerError::Closed);
@@ -123,7 +140,8 @@ impl Exec {
         let known = self.shared.plan().trigger(name, Instant::now());
         match known {
             None => Err(TriggerError::Unknown(name.clone())),
-            Some(Err(())) => Err(TriggerError::Busy(name.clone())),
+            Some(Err(Untimely::Busy)) => Err(TriggerError::Busy(name.clone())),
+            Some(Err(Untimely::Streams)) => Err(TriggerError::Streams(name.clone())),
             Some(Ok(())) => {
                 self.shared.ring();
                 Ok(())
@@ -131,10 +149,18 @@ impl Exec {
         }
     }
 
+    /// How a long-lived plugin fares; `None` for any other.
+    pub fn standing(&self, name: &PluginName) -> Option<Standing> {
+        self.shared.plan().standing(name)
+    }
+
     /// Changes how much may run at once.
     pub fn set_limits(&self, limits: Limits) {
-        self.shared.nofile.make_room(limits.max_running);
-        self.shared.plan().set_limits(limits);
+        let mut plan = self.shared.plan();
+        plan.set_limits(limits);
+        let residents = plan.residents();
+        drop(plan);
+        self.shared.nofile.make_room(limits.max_running, residents);
         self.shared.ring();
     }
 
@@ -143,7 +169,7 @@ impl Exec {
         self.shared.leaks.load(Ordering::Relaxed)
     }
 
-    /// How many runs are live.
+    /// How many runs are live, long-lived plugins included.
     pub fn live(&self) -> usize {
         self.shared.plan().live()
     }
@@ -202,7 +228,7 @@ mod tests {
     use rustix::process::Rlimit;
 
     use super::super::spawn::Spawned;
-    use super::super::spec::{Leftovers, Next, Stdin};
+    use super::super::spec::{Leftovers, Life, Next, Stdin};
     use super::super::trust::Trust;
     use super::*;
     use crate::model::{Outcome, RunId};
@@ -232,6 +258,7 @@ mod tests {
             args: vec![argument.into()],
             dir: PathBuf::from("/"),
             env: Vec::new(),
+            life: Life::Run,
             stdin: Stdin::Null,
             timeout: Duration::from_secs(30),
             grace: Duration::from_secs(1),

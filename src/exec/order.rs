@@ -281,6 +281,7 @@ mod tests {
             args,
             dir: PathBuf::from("/"),
             env: vec![("A".into(), "b=c\nd".into()), ("EMPTY".into(), "".into())],
+            life: super::super::spec::Life::Run,
             stdin: Stdin::Null,
             timeout: Duration::from_secs(1),
             grace: Duration::from_secs(1),

@@ -29,12 +29,12 @@ const IMPATIENCE: Duration = Duration::from_millis(20);
 
 /// Owns every live child; knows when one of them has something to tell.
 pub(super) struct Reaper {
-    shared: Arc<Shared>,
-    on_run: Box<dyn FnMut(Run) + Send>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) on_run: Box<dyn FnMut(Run) + Send>,
     /// Ends the worker's sleep, to the microsecond; the wait itself counts in milliseconds.
     alarm: OwnedFd,
     alarm_at: Option<Instant>,
-    children: HashMap<Token, Child>,
+    pub(super) children: HashMap<Token, Child>,
     /// Children whose pipes are not watched yet, oldest first.
     young: VecDeque<(Instant, Token)>,
     /// May hold times that no longer count; a child knows its own.
@@ -46,7 +46,11 @@ pub(super) struct Reaper {
     strangers: HashMap<i32, Vec<Token>>,
     /// Runs to be stopped whose child is still being spawned.
     stop_at_birth: HashSet<Token>,
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
+    /// Whether reports are taken.
+    pub(super) open: bool,
+    /// Long-lived children whose stdout is not read at the moment.
+    pub(super) paused: HashSet<Token>,
 }
 
 impl Reaper {
@@ -73,6 +77,8 @@ impl Reaper {
             strangers: HashMap::new(),
             stop_at_birth: HashSet::new(),
             scratch: vec![0; 64 * 1024],
+            open: true,
+            paused: HashSet::new(),
         })
     }
 
@@ -82,7 +88,11 @@ impl Reaper {
         if self.shared.is_stopping() || self.stop_at_birth.remove(&token) {
             child.end(Outcome::Stopped, now);
         }
-        if child.opening.spec.timeout <= YOUTH {
+        if child.resident.is_some() {
+            let pid = child.pid.as_raw_nonzero().get().unsigned_abs();
+            self.shared.plan().lives(token, pid);
+            child.grow_up(&self.shared.epoll);
+        } else if child.opening.spec.timeout <= YOUTH {
             child.grow_up(&self.shared.epoll);
         } else {
             self.young.push_back((child.opening.begun + YOUTH, token));
@@ -92,8 +102,8 @@ impl Reaper {
     }
 
     /// A run that never came to be.
-    pub(super) fn not_started(&mut self, token: Token, run: Run) {
-        self.ended(token, false);
+    pub(super) fn not_started(&mut self, token: Token, mut run: Run) {
+        self.ended(token, &mut run);
         (self.on_run)(run);
     }
 
@@ -104,11 +114,18 @@ impl Reaper {
         {
             self.young.pop_front();
         }
+        // Times that no longer count would wake somebody for nothing.
+        while let Some(Reverse((at, token))) = self.timers.peek()
+            && self.children.get(token).is_none_or(|child| child.timer != Some(*at))
+        {
+            self.timers.pop();
+        }
         let grown = self.young.front().map(|(at, _)| *at);
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let patience = lock(&self.shared.spawning).patience_ends();
         let stopping = self.shared.is_stopping().then(|| now + IMPATIENCE);
-        [plan, grown, timer, self.sweep_at, patience, stopping].into_iter().flatten().min()
+        let look = self.looks_again_at(now);
+        [plan, grown, timer, self.sweep_at, patience, stopping, look].into_iter().flatten().min()
     }
 
     /// Sleeps until something happens, at most until then.
@@ -229,6 +246,9 @@ impl Reaper {
                 let Some(child) = self.children.get_mut(&token) else { return };
                 let left = child.leader_died(&mut self.scratch, now);
                 child.forget(&self.shared.epoll);
+                if child.resident.is_some() {
+                    self.take_last_slices(token, now);
+                }
                 self.settle(token, left);
             }
             Kind::Stdout => self.read(token, Stream::Stdout, now),
@@ -238,6 +258,9 @@ impl Reaper {
 
     fn read(&mut self, token: Token, stream: Stream, now: Instant) {
         let Some(child) = self.children.get_mut(&token) else { return };
+        if stream == Stream::Stdout && child.resident.is_some() {
+            return self.tend(token, now);
+        }
         let limit = match stream {
             Stream::Stdout => child.opening.spec.stdout_cap,
             Stream::Stderr => child.opening.spec.stderr_cap,
@@ -253,9 +276,17 @@ impl Reaper {
             Drained::Flooded => {
                 child.end(Outcome::Flooded { stream, limit }, now);
                 let timer = child.timer;
-                self.timers.extend(timer.map(|at| Reverse((at, token))));
+                self.remind(token, timer);
             }
         }
+        if stream == Stream::Stderr {
+            self.has_talked(token, now);
+        }
+    }
+
+    /// A child is to be looked at then.
+    pub(super) fn remind(&mut self, token: Token, at: Option<Instant>) {
+        self.timers.extend(at.map(|at| Reverse((at, token))));
     }
 
     fn settle(&mut self, token: Token, left: Left) {
@@ -266,9 +297,9 @@ impl Reaper {
             }
             Left::Over => {
                 let Some(child) = self.children.remove(&token) else { return };
-                let run = child.into_run();
-                let timed_out = matches!(run.outcome, Outcome::TimedOut { .. });
-                self.ended(token, timed_out);
+                let mut run = child.into_run();
+                self.paused.remove(&token);
+                self.ended(token, &mut run);
                 let after = if run.outcome.was_cut() { Duration::ZERO } else { SWEEP_AFTER };
                 let at = Instant::now() + after;
                 self.sweep_at = Some(self.sweep_at.map_or(at, |already| already.min(at)));
@@ -277,9 +308,18 @@ impl Reaper {
         }
     }
 
-    fn ended(&mut self, token: Token, timed_out: bool) {
+    fn ended(&mut self, token: Token, run: &mut Run) {
         self.stop_at_birth.remove(&token);
-        self.shared.plan().ended(token, timed_out);
+        let mut plan = self.shared.plan();
+        if plan.is_resident(token) {
+            let (skipped, leftovers) = plan.take_counts(token);
+            run.skipped += skipped;
+            run.leftovers += leftovers;
+            plan.last_words(token, run);
+        }
+        let timed_out = matches!(run.outcome, Outcome::TimedOut { .. });
+        let restart = plan.ended(token, timed_out, Instant::now());
+        run.notes.extend(restart.filter(|_| run.outcome != Outcome::Stopped));
     }
 
     /// Children that outlived 20 ms: from here on their pipes and their deadline are watched.
@@ -303,7 +343,12 @@ impl Reaper {
             }
             self.timers.pop();
             let Some(child) = self.children.get_mut(&token) else { continue };
-            if child.timer == Some(at) {
+            if child.timer != Some(at) {
+                continue;
+            }
+            if child.is_at_home() {
+                self.look_after(token, now);
+            } else {
                 let left = child.tick(now);
                 self.settle(token, left);
             }
@@ -321,7 +366,10 @@ impl Reaper {
             let error = format!(
                 "`{program}` could not be started within 1 s: does its file system answer?"
             );
-            (self.on_run)(opening.not_started(error));
+            let token = opening.token;
+            let run = opening.not_started(error);
+            self.shared.plan().last_words(token, &run);
+            (self.on_run)(run);
         }
     }
 

@@ -1,12 +1,13 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit};
 
 use super::child::{Child, Opening};
 use super::plan::{Plan, Token};
+use super::room::Room;
 use super::spawn::SpawnFn;
 use super::spec::Run;
 
@@ -17,6 +18,8 @@ pub(super) struct Shared {
     pub(super) epoll: OwnedFd,
     /// Wakes the worker.
     pub(super) bell: OwnedFd,
+    /// What long-lived plugins printed and nobody has judged yet.
+    pub(super) room: Arc<Room>,
     pub(super) spawning: Mutex<Spawning>,
     pub(super) stopping: AtomicBool,
     pub(super) finished: Mutex<bool>,
@@ -92,9 +95,10 @@ impl Nofile {
         Self { original, raised: AtomicBool::new(false) }
     }
 
-    /// Raises the soft limit where `max_running` runs would not fit (two pipes and a pidfd each).
-    pub(super) fn make_room(&self, max_running: usize) {
-        let wanted = max_running as u64 * 3 + 256;
+    /// Raises the soft limit where `max_running` runs (two pipes and a pidfd each) and so many
+    /// long-lived plugins (one pipe more) would not fit.
+    pub(super) fn make_room(&self, max_running: usize, residents: usize) {
+        let wanted = max_running as u64 * 3 + residents as u64 * 4 + 256;
         let now = rustix::process::getrlimit(Resource::Nofile);
         if now.current.is_none_or(|soft| soft >= wanted) {
             return;

@@ -17,7 +17,7 @@ use super::cgroup::Cgroup;
 use super::diagnose;
 use super::launch::Launch;
 use super::order::{Line, WORD as LAUNCH_WORD};
-use super::spec::{Spec, Stdin};
+use super::spec::{Life, Spec, Stdin};
 
 /// A child that runs, and our ends of what connects us.
 #[derive(Debug)]
@@ -99,7 +99,10 @@ pub(super) fn spawn(spec: &Spec, run: RunId, nofile: Option<Rlimit>) -> Result<S
     let deadline = SystemTime::now() + spec.timeout;
     let deadline = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
 
-    let of_run = [("TALAIA_RUN_ID", run.to_string()), ("TALAIA_DEADLINE", deadline.to_string())];
+    let mut of_run = vec![("TALAIA_RUN_ID", run.to_string())];
+    if spec.life == Life::Run {
+        of_run.push(("TALAIA_DEADLINE", deadline.to_string()));
+    }
 
     let mut command;
     let launched = match &spec.launch {

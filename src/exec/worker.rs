@@ -14,6 +14,7 @@ use super::diagnose;
 use super::event::{self, Kind};
 use super::plan::{Start, Step};
 use super::reaper::Reaper;
+use super::room::Share;
 use super::shared::{Shared, lock};
 use super::spawn::Spawned;
 use super::spec::Run;
@@ -104,10 +105,12 @@ impl Worker {
         let mut reaper = lock(&self.tools.reaper);
         loop {
             let now = Instant::now();
+            let open = (shared.open)();
+            reaper.set_open(open, now);
             let step = if shared.is_stopping() {
                 Step::Sleep(None)
             } else {
-                shared.plan().step(now, (shared.open)())
+                shared.plan().step(now, open)
             };
             let until = match step {
                 Step::Start(start) => {
@@ -124,6 +127,10 @@ impl Worker {
                         Launched::Superseded => {}
                     }
                     // A look at the others between two starts.
+                    Some(now)
+                }
+                Step::Ask(due) => {
+                    reaper.ask(&due, now);
                     Some(now)
                 }
                 Step::Sleep(wake) => reaper.wakes_at(wake, now),
@@ -160,9 +167,7 @@ impl Worker {
         if let Some(opening) = spawning.current.take_if(|opening| opening.token == token) {
             drop(spawning);
             return match spawned.and_then(|s| self.watch_exit(opening.token, s)) {
-                Ok(spawned) => {
-                    Launched::Child(Child::new(opening, spawned, Arc::clone(&self.children)))
-                }
+                Ok(spawned) => Launched::Child(self.child(opening, spawned)),
                 Err(error) => Launched::NotStarted(opening.not_started(error)),
             };
         }
@@ -173,11 +178,7 @@ impl Worker {
             (Some(opening), spawned) => {
                 let mut inbox = shared.inbox();
                 match spawned.and_then(|s| self.watch_exit(token, s)) {
-                    Ok(spawned) => inbox.children.push(Child::new(
-                        opening,
-                        spawned,
-                        Arc::clone(&self.children),
-                    )),
+                    Ok(spawned) => inbox.children.push(self.child(opening, spawned)),
                     Err(error) => inbox.failed.push((token, opening.not_started(error))),
                 }
             }
@@ -186,11 +187,20 @@ impl Worker {
                 if let Ok(spawned) = spawned {
                     spawned.abandon();
                 }
-                shared.plan().ended(token, true);
+                let _restart = shared.plan().ended(token, true, Instant::now());
             }
         }
         shared.ring();
         Launched::Superseded
+    }
+
+    fn child(&self, opening: Opening, spawned: Spawned) -> Child {
+        let resident = opening.spec.life.is_resident();
+        let mut child = Child::new(opening, spawned, Arc::clone(&self.children));
+        if resident {
+            child.settle_in(Share::new(Arc::clone(&self.tools.shared.room)));
+        }
+        child
     }
 
     fn watch_exit(&self, token: u64, spawned: Spawned) -> Result<Spawned, String> {

@@ -8,7 +8,8 @@ use crate::model::{AgentId, Seq, SpoolId};
 
 use super::ledger::{Ledger, count};
 use super::quarantine::{self, Pick, Quarantined};
-use super::store::{self, Source, State, crc, int};
+use super::state::{Source, State, int};
+use super::store::{self, crc};
 use super::{SpoolError, schema};
 
 /// Looks into a spool without its lock, while an agent may be writing. Changes nothing.

@@ -46,6 +46,7 @@ mod quarantine;
 mod queue;
 mod reader;
 mod schema;
+mod state;
 mod store;
 mod writer;
 

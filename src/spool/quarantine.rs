@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ExcerptForm, Extent, QuarantineItem, Refused, Rejection, Timestamp};
 
 use super::ledger::count;
-use super::store::{Source, State, int};
+use super::state::{Source, State, int};
 
 /// What a quarantined thing weighs beyond its texts.
 const OVERHEAD: u64 = 64;

@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::model::Seq;
 
 use super::ledger::{Figures, Ledger, count};
-use super::store::{self, State, crc, int};
+use super::state::{State, int};
+use super::store::{self, crc};
 use super::{SpoolError, Stored, quarantine, schema};
 
 /// Which reports to read.

@@ -10,7 +10,7 @@ use rustix::fs::{Access, AtFlags};
 use crate::model::{AgentId, SpoolId};
 
 use super::ledger::{Evicted, Ledger};
-use super::store::int;
+use super::state::int;
 use super::{SpoolError, error};
 
 /// Raised with every change that an older version could not live with.

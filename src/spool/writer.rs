@@ -13,7 +13,8 @@ use super::ledger::Evicted;
 use super::quarantine::{self, Bounds};
 use super::queue::{Command, Pending, Work};
 use super::schema::{self, Found, Salvage};
-use super::store::{self, State};
+use super::state::State;
+use super::store;
 use super::{Health, Identity, Notice, Opened, Shared, SpoolError, Stored, reader};
 
 /// What a spool on a full disk may still hold.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use talaia::exec::trust::Trust;
 use talaia::exec::{
-    Exec, Leftovers, Limits, Next, Run, Settings, Spec, Stdin, Timetable, TriggerError,
+    Exec, Leftovers, Life, Limits, Next, Run, Settings, Spec, Stdin, Timetable, TriggerError,
 };
 use talaia::model::{Outcome, Rung, Stream};
 
@@ -90,6 +90,7 @@ fn spec(name: &str, program: PathBuf, dir: &Path) -> Spec {
         args: Vec::new(),
         dir: dir.to_owned(),
         env: vec![("PATH".into(), "/usr/bin:/bin".into()), ("TALAIA_PLUGIN".into(), name.into())],
+        life: Life::Run,
         stdin: Stdin::Null,
         timeout: Duration::from_secs(10),
         grace: 300 * MS,

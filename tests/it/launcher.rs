@@ -74,6 +74,7 @@ impl Bench {
             args: Vec::new(),
             dir: self.dir.path().to_owned(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            life: talaia::exec::Life::Run,
             stdin: Stdin::Null,
             timeout: Duration::from_secs(20),
             grace: Duration::from_millis(300),

@@ -50,6 +50,9 @@ mod schema;
 mod spool;
 mod spool_damage;
 mod spool_model;
+mod stream;
+#[cfg(feature = "hub")]
+mod stream_agent;
 #[cfg(feature = "hub")]
 mod support;
 #[cfg(feature = "hub")]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use serde_json::Value;
-use talaia::config::{self, Env, Loaded, PluginConfig, PluginState, Scripts, Source};
+use talaia::config::{self, Env, Loaded, Mode, PluginConfig, PluginState, Scripts, Source};
 use talaia::package::{Language, template};
 
 struct Ran {
@@ -61,6 +61,8 @@ fn every_example_reports() {
     let mut ran = 0;
     for plugin in loaded.config.plugins.values() {
         match &plugin.state {
+            // Those that live on have a test of their own.
+            PluginState::Ready if plugin.mode != Mode::Interval => continue,
             PluginState::Ready => {}
             PluginState::Skipped { why } => {
                 eprintln!("{} skipped: {why}", plugin.name);

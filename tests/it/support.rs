@@ -293,7 +293,7 @@ fn spawn(command: &mut Command) -> Child {
     }
 }
 
-fn finish(mut command: Command, stdin: &[u8]) -> Done {
+pub(crate) fn finish(mut command: Command, stdin: &[u8]) -> Done {
     let mut child =
         spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut pipe = child.stdin.take().unwrap();

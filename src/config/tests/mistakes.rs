@@ -103,8 +103,6 @@ fn what_comes_later_says_so() {
         r#"
 [plugins.a]
 command = ["./ok.sh"]
-mode = "stream"
-trigger = "tick"
 jq = "."
 
 [plugins.b]

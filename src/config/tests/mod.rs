@@ -111,6 +111,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(plugin.state, PluginState::Ready);
     assert_eq!(plugin.timing.interval(), Some(Duration::from_mins(1)));
     assert!(matches!(plugin.timing, Timing::Splayed(_)));
+    assert_eq!(plugin.mode, Mode::Interval);
     assert_eq!(plugin.timeout, Duration::from_secs(30));
     assert_eq!(plugin.grace, Duration::from_secs(2));
     assert_eq!(plugin.stdout_limit, 1 << 20);

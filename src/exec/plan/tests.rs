@@ -1,0 +1,127 @@
+use std::path::PathBuf;
+
+use super::super::spec::Stdin;
+use super::super::trust::Trust;
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Due every `interval`, starting at once.
+struct Steady(Duration);
+
+impl Timetable for Steady {
+    fn next(&mut self, last: Option<Instant>, now: Instant) -> Next {
+        Next::Due { at: last.map_or(now, |at| at + self.0), missed: 0 }
+    }
+}
+
+fn spec(name: &str) -> Arc<Spec> {
+    Arc::new(Spec {
+        plugin: name.parse().unwrap(),
+        program: PathBuf::from("/bin/true"),
+        args: Vec::new(),
+        dir: PathBuf::from("/"),
+        env: Vec::new(),
+        life: Life::Run,
+        stdin: Stdin::Null,
+        timeout: Duration::from_secs(1),
+        grace: Duration::from_secs(1),
+        stdout_cap: 1,
+        stderr_cap: 1,
+        leftovers: Leftovers::Kill,
+        trust: Trust::default(),
+        launch: None,
+    })
+}
+
+fn start(plan: &mut Plan, now: Instant) -> Option<Start> {
+    match plan.step(now, true) {
+        Step::Start(start) => Some(start),
+        Step::Ask(_) | Step::Sleep(_) => None,
+    }
+}
+
+#[test]
+fn a_due_time_during_a_run_is_skipped_and_counted() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 4, max_running: 8 });
+    plan.set(spec("a"), Box::new(Steady(100 * MS)), t0);
+    let first = start(&mut plan, t0).unwrap();
+    assert!(start(&mut plan, t0 + 350 * MS).is_none());
+    plan.ended(first.token, false, t0);
+    let second = start(&mut plan, t0 + 400 * MS).unwrap();
+    assert_eq!((second.skipped, second.due), (3, t0 + 400 * MS));
+}
+
+#[test]
+fn young_runs_are_limited_and_a_waiting_run_keeps_its_due_time() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 2, max_running: 8 });
+    for name in ["a", "b", "c"] {
+        plan.set(spec(name), Box::new(Steady(Duration::from_secs(60))), t0);
+    }
+    assert!(start(&mut plan, t0).is_some());
+    assert!(start(&mut plan, t0).is_some());
+    let Step::Sleep(Some(wake)) = plan.step(t0, true) else { panic!("a third run started") };
+    assert_eq!(wake, t0 + YOUNG);
+    assert_eq!(start(&mut plan, t0 + YOUNG).unwrap().due, t0);
+}
+
+#[test]
+fn plugins_that_time_out_hold_at_most_half() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 100, max_running: 4 });
+    for n in 0..8 {
+        plan.set(spec(&format!("hung{n}")), Box::new(Steady(1000 * MS)), t0);
+    }
+    // Everybody times out once.
+    for _ in 0..8 {
+        let run = start(&mut plan, t0).unwrap();
+        plan.ended(run.token, true, t0);
+    }
+    plan.set(spec("healthy"), Box::new(Steady(1000 * MS)), t0 + 1000 * MS);
+    let now = t0 + 1000 * MS;
+    let started: Vec<Start> = std::iter::from_fn(|| start(&mut plan, now)).collect();
+    assert_eq!(started.len(), 3);
+    assert_eq!(started.iter().filter(|s| s.spec.plugin.as_str() == "healthy").count(), 1);
+}
+
+#[test]
+fn a_hung_plugin_that_is_removed_gives_its_place_back() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 100, max_running: 2 });
+    for n in 0..4_u32 {
+        let name = format!("hung{n}");
+        plan.set(spec(&name), Box::new(Steady(1000 * MS)), t0 + n * 2000 * MS);
+        let first = start(&mut plan, t0 + n * 2000 * MS).unwrap();
+        plan.ended(first.token, true, t0);
+        // As a suspect it takes the one place that suspects have.
+        let second = start(&mut plan, t0 + n * 2000 * MS + 1000 * MS).unwrap();
+        assert_eq!(plan.remove(&name.parse().unwrap()), Some(second.token));
+        plan.ended(second.token, true, t0);
+    }
+}
+
+#[test]
+fn nothing_starts_while_its_output_could_not_be_kept() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 4, max_running: 4 });
+    plan.set(spec("a"), Box::new(Steady(100 * MS)), t0);
+    assert!(matches!(plan.step(t0, false), Step::Sleep(Some(_))));
+    assert_eq!(start(&mut plan, t0 + 100 * MS).unwrap().skipped, 1);
+}
+
+#[test]
+fn a_replaced_plugin_leaves_its_old_due_times_behind() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 4, max_running: 4 });
+    plan.set(spec("a"), Box::new(Steady(100 * MS)), t0);
+    let run = start(&mut plan, t0).unwrap();
+    let live = plan.set(spec("a"), Box::new(Steady(Duration::from_secs(60))), t0);
+    assert_eq!(live, Some(run.token));
+    plan.ended(run.token, false, t0);
+    assert!(start(&mut plan, t0).is_some());
+    assert!(start(&mut plan, t0 + 500 * MS).is_none());
+    assert_eq!(plan.remove(&"a".parse().unwrap()).map(|_| ()), Some(()));
+    assert!(matches!(plan.step(t0 + Duration::from_secs(100), true), Step::Sleep(None)));
+}

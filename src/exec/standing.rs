@@ -1,0 +1,33 @@
+use std::time::{Instant, SystemTime};
+
+use crate::model::Outcome;
+
+/// How a long-lived plugin fares.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Its process, while it lives.
+    pub pid: Option<u32>,
+    /// Since when it lives.
+    pub since: Option<SystemTime>,
+    /// How often it has been started.
+    pub starts: u64,
+    /// Ends in a row, without a minute of life between them.
+    pub failures: u32,
+    /// When it is started again, while it is down.
+    pub next_start: Option<Instant>,
+    /// How its last life ended.
+    pub last_end: Option<LastEnd>,
+    /// It has lived for long and printed nothing.
+    pub silent: bool,
+}
+
+/// How a life ended.
+#[derive(Debug, Clone)]
+pub struct LastEnd {
+    /// When.
+    pub at: SystemTime,
+    /// How.
+    pub outcome: Outcome,
+    /// The last of what it said on stderr, at most 4 KiB.
+    pub stderr: String,
+}
