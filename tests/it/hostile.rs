@@ -31,10 +31,14 @@ const GATHERED: Duration = Duration::from_secs(10);
 const OUTPUT: &str = "[hub]\nenabled = false\n[outputs.main]\ntype = 'file'\n\
                       path = 'out.ndjson'\nrotate = '8MiB'\nkeep = 1\nstart = 'oldest'\n";
 
-/// `talaia.toml` with room for so many young runs that a thousand get their turn within the time of
-/// a test, whatever the machine.
-fn configure(site: &Site, plugins: &str) {
-    site.configure(&format!("concurrency = 32\n{OUTPUT}{plugins}"));
+/// Room for so many young runs that a thousand get their turn within the time of a test.
+const HASTE: u32 = 32;
+
+/// The default of a small machine: four hung runs every 250 ms fill it.
+const USUAL: u32 = 4;
+
+fn configure(site: &Site, concurrency: u32, plugins: &str) {
+    site.configure(&format!("concurrency = {concurrency}\n{OUTPUT}{plugins}"));
 }
 
 /// A field of `/proc/PID/status`, in bytes.
@@ -62,7 +66,7 @@ fn memory_is_small_and_flat_while_all_of_them_are_at_it() {
         plugins += &healthy(nth, "1s");
     }
     plugins += "[plugins.types.metrics.declared]\ntype = 'integer'\n";
-    configure(&site, &plugins);
+    configure(&site, HASTE, &plugins);
     let pid = site.start_agent();
     until(&site, "run of everybody", LONG, |status| {
         let others = HOSTILE.iter().all(|(name, _)| all_ran(status, name, 3));
@@ -147,11 +151,14 @@ struct Lags {
 fn lags(others: &str) -> Lags {
     let mut site = Site::new();
     let healthy: String = (0..40).map(|nth| healthy(nth, "500ms")).collect();
-    configure(&site, &(healthy + others));
+    let plugins = healthy + others;
+    configure(&site, HASTE, &plugins);
     let pid = site.start_agent();
     until(&site, "run of everybody", LONG, |status| {
         (all_ran(status, "hung_", 1) && all_ran(status, "healthy_", 3)).then_some(())
     });
+    configure(&site, USUAL, &plugins);
+    site.talaia(&["reload", "--config", "talaia.toml"]).code(0);
     let begin = Instant::now();
     let mut seen: HashMap<(String, String), f64> = HashMap::new();
     while begin.elapsed() < GATHERED {
@@ -211,7 +218,7 @@ fn a_plugin_that_deletes_itself_is_missed_and_taken_back() {
         format!("[plugins.{name}]\ncommand = ['./{name}']\ninterval = '300ms'\ntimeout = '250ms'\n")
     };
     site.script("gone", "rm -- \"$0\"\necho '{\"a\":1}'");
-    configure(&site, &(plugin("gone") + &healthy(0, "300ms")));
+    configure(&site, USUAL, &(plugin("gone") + &healthy(0, "300ms")));
     let pid = site.start_agent();
     let last = comes_to(&site, "gone", "not_started");
     let error = last["outcome"]["error"].as_str().unwrap();
@@ -232,7 +239,11 @@ fn a_run_ends_with_the_program_that_it_began_with() {
         "plugin",
         "echo '{\"v\":1}'\n: > begun\nwhile [ ! -e replaced ]; do sleep 0.02; done\necho '{\"w\":1}'",
     );
-    configure(&site, "[plugins.p]\ncommand = ['./plugin']\ninterval = '1h'\ntimeout = '30s'\n");
+    configure(
+        &site,
+        USUAL,
+        "[plugins.p]\ncommand = ['./plugin']\ninterval = '1h'\ntimeout = '30s'\n",
+    );
     let pid = site.start_agent();
     site.until("run", |site| site.path("begun").exists().then_some(()));
     // Another owner's eyes would see nothing new: the trust in the file is looked at anew.
@@ -266,6 +277,7 @@ fn a_program_that_is_being_written_is_left_until_it_is_done() {
     fs::set_permissions(site.path("echo"), Permissions::from_mode(0o755)).unwrap();
     configure(
         &site,
+        USUAL,
         "[plugins.p]\ncommand = ['./echo', '{\"v\":1}']\ninterval = '300ms'\ntimeout = '250ms'\n",
     );
     let pid = site.start_agent();
@@ -298,11 +310,11 @@ fn types_that_change_are_warned_of_refused_where_declared_and_kept_by_the_hub() 
             assert_eq!(code, 200, "{body}");
             Some(serde_json::from_str(&body).unwrap())
         };
-        let points = ask("/api/v1/points?plugin=types&name=v&limit=1000")?;
+        let points = ask("/api/v1/points?plugin=types&name=v&host=test-host")?;
         let series = points["series"].as_array()?.clone();
         let kinds: Vec<&str> = series.iter().filter_map(|s| s["type"].as_str()).collect();
         let wanted = ["boolean", "float", "string"];
-        let declared = ask("/api/v1/points?plugin=types&name=declared&limit=1000")?;
+        let declared = ask("/api/v1/points?plugin=types&name=declared&host=test-host")?;
         wanted.iter().all(|kind| kinds.contains(kind)).then_some((series, declared))
     });
     let (series, declared) = found;
@@ -336,6 +348,7 @@ fn each_change_of_a_type_is_in_the_report_of_its_run() {
     site.script("types", crowd::TYPES);
     configure(
         &site,
+        USUAL,
         "[plugins.types]\ncommand = ['./types']\ninterval = '200ms'\ntimeout = '190ms'\n\
          [plugins.types.metrics.declared]\ntype = 'integer'\n",
     );
@@ -397,6 +410,7 @@ fn a_fork_bomb_is_held_and_the_others_run_on() {
     );
     configure(
         &site,
+        USUAL,
         &format!(
             "[plugins.bomb]\ncommand = ['./bomb']\nuser = '{BOMBER}'\ngroup = '{BOMBER}'\n\
              limits = {{ processes = 24 }}\ninterval = '1s'\ntimeout = '900ms'\ngrace = '100ms'\n{}",
@@ -464,7 +478,7 @@ fn an_executable_on_a_stalled_mount_holds_up_its_own_runs_and_nothing_else() {
     site.script("mnt/plugin", "echo '{\"v\":1}'");
     let stuck = "[plugins.stuck]\ncommand = ['mnt/plugin']\ninterval = '500ms'\n\
                  timeout = '400ms'\n";
-    configure(&site, &(stuck.to_owned() + &healthy(0, "100ms")));
+    configure(&site, USUAL, &(stuck.to_owned() + &healthy(0, "100ms")));
     let mut command = site.shell("exec unshare -m sh -c \"$STALLING\"");
     command.env("STALLING", STALLING);
     let shell = site.start(command, "shell.log");
