@@ -44,6 +44,7 @@ mod launcher;
 mod order;
 mod orphans;
 mod plan;
+mod queue;
 mod reaper;
 mod resident;
 mod room;

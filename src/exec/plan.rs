@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::PluginName;
 
+use super::queue::{Class, Queue};
 use super::spec::{Leftovers, Life, Next, Note, Run, Spec, Timetable};
 use super::standing::{LastEnd, Standing};
 use super::trust;
@@ -16,10 +17,11 @@ const YOUNG: Duration = Duration::from_millis(250);
 /// How much may run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Runs younger than 250 ms.
+    /// Runs younger than 250 ms. Plugins whose last run timed out may hold at most half of them:
+    /// theirs are always as old as that, while others are over in a few milliseconds.
     pub concurrency: usize,
-    /// Live runs. Plugins whose last run timed out may hold at most half of them, so that hung
-    /// plugins cannot starve the others.
+    /// Live runs. Plugins whose last run timed out, or of which none has ended yet, may hold at most
+    /// half of them, so that hung plugins cannot starve the others.
     pub max_running: usize,
 }
 
@@ -43,8 +45,7 @@ struct Entry {
     skipped: u64,
     /// Orphans of earlier runs that were killed since the last report.
     leftovers: u64,
-    /// The last run timed out.
-    suspect: bool,
+    class: Class,
     /// Of a long-lived plugin.
     standing: Standing,
     /// A tick that fell due while it was being started.
@@ -68,12 +69,12 @@ pub(super) struct Plan {
     limits: Limits,
     entries: HashMap<PluginName, Entry>,
     heap: BinaryHeap<Reverse<(Instant, u64, PluginName)>>,
-    waiting: VecDeque<PluginName>,
-    waiting_suspects: VecDeque<PluginName>,
+    waiting: Queue,
     young: BTreeMap<Token, Instant>,
-    /// Whose run it is, and whether it counts among the suspects'.
-    live: HashMap<Token, (PluginName, bool)>,
-    live_suspects: usize,
+    /// Whose run it is, and what that was when it started.
+    live: HashMap<Token, (PluginName, Class)>,
+    /// Live runs of plugins that are not prompt.
+    live_doubtful: usize,
     /// Long-lived plugins that live or are being started: they take no place of a run.
     homes: HashMap<Token, Home>,
     /// Long-lived plugins that are to be started.
@@ -134,11 +135,10 @@ impl Plan {
             limits,
             entries: HashMap::new(),
             heap: BinaryHeap::new(),
-            waiting: VecDeque::new(),
-            waiting_suspects: VecDeque::new(),
+            waiting: Queue::default(),
             young: BTreeMap::new(),
             live: HashMap::new(),
-            live_suspects: 0,
+            live_doubtful: 0,
             homes: HashMap::new(),
             starting: VecDeque::new(),
             ticks: VecDeque::new(),
@@ -182,7 +182,7 @@ impl Plan {
                     state: State::Idle,
                     skipped: 0,
                     leftovers: 0,
-                    suspect: false,
+                    class: Class::Untried,
                     standing: Standing::default(),
                     early_tick: None,
                 };
@@ -211,8 +211,7 @@ impl Plan {
     /// Forgets a plugin. Returns the run to be stopped, if one is live.
     pub(super) fn remove(&mut self, name: &PluginName) -> Option<Token> {
         let entry = self.entries.remove(name)?;
-        self.waiting.retain(|n| n != name);
-        self.waiting_suspects.retain(|n| n != name);
+        self.waiting.remove(name);
         self.starting.retain(|n| n != name);
         match entry.state {
             State::Running { token } => Some(token),
@@ -245,8 +244,7 @@ impl Plan {
         Some(match entry.state {
             State::Idle => {
                 entry.state = State::Waiting { due: now };
-                let suspect = entry.suspect;
-                self.queue(suspect).push_front(name.clone());
+                self.waiting.push_front(entry.class, name.clone());
                 Ok(())
             }
             State::Waiting { .. } | State::Running { .. } => Err(Untimely::Busy),
@@ -273,8 +271,9 @@ impl Plan {
             return self.start(&name, now);
         }
         let mut wake = self.heap.peek().map(|Reverse((at, ..))| *at);
-        let someone_waits = !self.waiting.is_empty() || !self.waiting_suspects.is_empty();
-        if someone_waits && let Some(oldest) = self.young.values().next() {
+        if !self.waiting.is_empty()
+            && let Some(oldest) = self.young.values().next()
+        {
             let grown = *oldest + YOUNG;
             wake = Some(wake.map_or(grown, |at| at.min(grown)));
         }
@@ -288,14 +287,14 @@ impl Plan {
             return self.moved_out(token, &home, now);
         }
         let mut replaced_by_resident = None;
-        if let Some((name, suspect)) = self.live.remove(&token) {
-            self.live_suspects -= usize::from(suspect);
+        if let Some((name, class)) = self.live.remove(&token) {
+            self.live_doubtful -= usize::from(class != Class::Prompt);
             if let Some(entry) = self.entries.get_mut(&name)
                 && let State::Running { token: running } = entry.state
                 && running == token
             {
                 entry.state = State::Idle;
-                entry.suspect = timed_out;
+                entry.class = if timed_out { Class::Suspect } else { Class::Prompt };
                 if entry.spec.life.is_resident() {
                     replaced_by_resident = Some(name);
                 }
@@ -441,10 +440,6 @@ impl Plan {
         self.live.len() + self.homes.len()
     }
 
-    fn queue(&mut self, suspect: bool) -> &mut VecDeque<PluginName> {
-        if suspect { &mut self.waiting_suspects } else { &mut self.waiting }
-    }
-
     fn schedule(&mut self, name: PluginName, generation: u64, next: Next) {
         match next {
             Next::Due { at, missed } => {
@@ -497,8 +492,7 @@ impl Plan {
                     }
                     State::Idle if open && !entry.spec.life.is_resident() => {
                         entry.state = State::Waiting { due: at };
-                        let suspect = entry.suspect;
-                        self.queue(suspect).push_back(name.clone());
+                        self.waiting.push_back(entry.class, name.clone());
                     }
                     State::Idle | State::Waiting { .. } | State::Running { .. } => {
                         entry.skipped += 1;
@@ -510,17 +504,24 @@ impl Plan {
     }
 
     fn admit(&mut self) -> Option<PluginName> {
-        if self.live.len() >= self.limits.max_running || self.young.len() >= self.limits.concurrency
-        {
+        let Limits { concurrency, max_running } = self.limits;
+        if self.live.len() >= max_running || self.young.len() >= concurrency {
             return None;
         }
-        if let Some(name) = self.waiting.pop_front() {
+        if let Some(name) = self.waiting.pop(Class::Prompt) {
             return Some(name);
         }
-        if self.live_suspects >= (self.limits.max_running / 2).max(1) {
+        if self.live_doubtful >= half(max_running) {
             return None;
         }
-        self.waiting_suspects.pop_front()
+        if let Some(name) = self.waiting.pop(Class::Untried) {
+            return Some(name);
+        }
+        let suspect = |token| matches!(self.live.get(token), Some((_, Class::Suspect)));
+        if self.young.keys().filter(|token| suspect(token)).count() >= half(concurrency) {
+            return None;
+        }
+        self.waiting.pop(Class::Suspect)
     }
 
     fn start(&mut self, name: &PluginName, now: Instant) -> Step {
@@ -549,9 +550,9 @@ impl Plan {
                 leftovers: 0,
             });
         }
-        self.live_suspects += usize::from(entry.suspect);
+        self.live_doubtful += usize::from(entry.class != Class::Prompt);
         self.young.insert(token, now);
-        self.live.insert(token, (name.clone(), entry.suspect));
+        self.live.insert(token, (name.clone(), entry.class));
         Step::Start(Start {
             token,
             spec: Arc::clone(&entry.spec),
@@ -561,6 +562,11 @@ impl Plan {
             leftovers: std::mem::take(&mut entry.leftovers),
         })
     }
+}
+
+/// What the doubtful may hold of so many places.
+fn half(places: usize) -> usize {
+    (places / 2).max(1)
 }
 
 /// Marks an entry of the heap as a question to the timetable rather than a due time.

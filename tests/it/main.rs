@@ -29,6 +29,8 @@ mod exec;
 mod fire;
 mod fuzz;
 #[cfg(feature = "hub")]
+mod hostile;
+#[cfg(feature = "hub")]
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]

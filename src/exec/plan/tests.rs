@@ -87,6 +87,49 @@ fn plugins_that_time_out_hold_at_most_half() {
 }
 
 #[test]
+fn who_has_never_ended_a_run_holds_at_most_half_and_goes_behind_the_prompt() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 100, max_running: 4 });
+    plan.set(spec("prompt"), Box::new(Steady(1000 * MS)), t0);
+    let run = start(&mut plan, t0).unwrap();
+    plan.ended(run.token, false, t0);
+    for n in 0..8 {
+        plan.set(spec(&format!("new{n}")), Box::new(Steady(1000 * MS)), t0 + 1000 * MS);
+    }
+    let now = t0 + 1000 * MS;
+    let started: Vec<Start> = std::iter::from_fn(|| start(&mut plan, now)).collect();
+    let names: Vec<&str> = started.iter().map(|s| s.spec.plugin.as_str()).collect();
+    assert_eq!((names.len(), names[0]), (3, "prompt"), "{names:?}");
+    // One that ends makes room for the next, and is no longer held back itself.
+    plan.ended(started[1].token, false, now);
+    assert!(start(&mut plan, now).unwrap().spec.plugin.as_str().starts_with("new"));
+    assert!(start(&mut plan, now).is_none());
+}
+
+#[test]
+fn plugins_that_time_out_hold_at_most_half_of_the_young_runs() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 4, max_running: 100 });
+    for n in 0..8 {
+        plan.set(spec(&format!("hung{n}")), Box::new(Steady(1000 * MS)), t0);
+    }
+    for _ in 0..8 {
+        let run = start(&mut plan, t0).unwrap();
+        plan.ended(run.token, true, t0);
+    }
+    let mut now = t0 + 1000 * MS;
+    let hung: Vec<Start> = std::iter::from_fn(|| start(&mut plan, now)).collect();
+    assert_eq!(hung.len(), 2);
+    // Whoever comes now does not wait until they are older.
+    plan.set(spec("healthy"), Box::new(Steady(1000 * MS)), now);
+    assert_eq!(start(&mut plan, now).unwrap().spec.plugin.as_str(), "healthy");
+    let Step::Sleep(Some(wake)) = plan.step(now, true) else { panic!("a third one started") };
+    assert_eq!(wake, now + YOUNG);
+    now = wake;
+    assert!(start(&mut plan, now).unwrap().spec.plugin.as_str().starts_with("hung"));
+}
+
+#[test]
 fn a_hung_plugin_that_is_removed_gives_its_place_back() {
     let t0 = Instant::now();
     let mut plan = Plan::new(Limits { concurrency: 100, max_running: 2 });
