@@ -58,7 +58,6 @@ fn median(samples: &[u64]) -> u64 {
 /// touched, sampled ten times a second: `VmRSS` has the program's own pages in it, too, which are
 /// five times as many without optimisation. With it, `VmRSS` is held to 32 MiB as well.
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are a result of this test")]
 fn memory_is_small_and_flat_while_all_of_them_are_at_it() {
     let mut site = Site::new();
     let mut plugins = hostile(&site) + &hung();
@@ -184,7 +183,6 @@ fn lags(others: &str) -> Lags {
 /// else it does may fall into one of them. Plugins that hold the healthy ones up would do so each
 /// time, by as much as a hundred times.
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are a result of this test")]
 fn a_thousand_that_hang_do_not_make_the_others_late() {
     for attempt in 1..=3 {
         let alone = lags("");
