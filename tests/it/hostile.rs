@@ -177,7 +177,8 @@ fn lags(others: &str) -> Lags {
     let mut seen = HashMap::new();
     while begin.elapsed() < GATHERED {
         runs(&mut seen);
-        std::thread::sleep(Duration::from_millis(200));
+        // Often enough to see every run.
+        std::thread::sleep(Duration::from_millis(400));
     }
     seen.retain(|run, _| !earlier.contains_key(run));
     assert!(site.stop(pid).success(), "{}", site.read("agent.log"));
