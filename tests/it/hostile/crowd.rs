@@ -65,6 +65,13 @@ pub(super) fn hung() -> String {
     text
 }
 
+/// The tables of as many that run once, at the start.
+pub(super) fn idle() -> String {
+    (0..HUNG)
+        .map(|nth| format!("[plugins.idle_{nth}]\ncommand = ['/bin/true']\ninterval = '24h'\n"))
+        .collect()
+}
+
 /// Writes the scripts of the hostile ones, and gives their tables.
 pub(super) fn hostile(site: &Site) -> String {
     let mut text = String::new();
