@@ -24,7 +24,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// judging what an ordinary plugin prints.
 const LINGER: Duration = Duration::from_millis(20);
 /// Output that may wait to be judged, in bytes. Nothing is started while more waits.
-const ROOM: usize = 8 << 20;
+const ROOM: usize = 2 << 20;
 
 /// How long a plugin that was removed is remembered for the runs of it that still end.
 const RETIREMENT: Duration = Duration::from_secs(3600);

@@ -13,6 +13,7 @@ mod exit;
 #[cfg(feature = "hub")]
 mod hub;
 mod load;
+mod memory;
 mod new;
 mod print;
 mod quarantine;
@@ -38,6 +39,9 @@ pub fn main() -> ExitCode {
         return launch();
     }
     let cli = Cli::parse();
+    if let Command::Run(_) = cli.command {
+        memory::settle();
+    }
     let stderr = match print::Background::start() {
         Ok(stderr) => stderr,
         Err(error) => {
