@@ -395,28 +395,6 @@ fn a_plugin_is_triggered_out_of_turn() {
 }
 
 #[test]
-fn what_cannot_be_made_ready_runs_once_it_can() {
-    let mut site = Site::new(&plugin("held", "interval = \"100ms\""));
-    site.script("held", "echo '{\"a\": 1}'");
-    // Somebody put a file where the plugin's folder belongs.
-    std::fs::create_dir_all(site.path("data/plugins/held")).unwrap();
-    for folder in ["data", "data/plugins", "data/plugins/held"] {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(site.path(folder), mode).unwrap();
-    }
-    let state = site.path("data/plugins/held/state");
-    std::fs::File::create(&state).unwrap();
-    let pid = site.start();
-    site.until("a broken plugin", |s| s["plugins"]["held"]["state"] == "broken");
-    std::fs::remove_file(&state).unwrap();
-    site.until("runs", |s| s["plugins"]["held"]["runs"].as_u64().unwrap_or(0) > 0);
-    let log = site.log();
-    assert_eq!(log.matches("does not run").count(), 1, "{log}");
-    send(pid, Signal::TERM);
-    assert!(site.wait().success(), "{}", site.log());
-}
-
-#[test]
 fn a_second_agent_on_the_same_data_is_refused_by_name() {
     let mut site = Site::new("[hub]\nenabled = false\n");
     let pid = site.start();

@@ -218,6 +218,8 @@ impl Chaos {
 
     fn stop_agent(&mut self) {
         let Some(pid) = self.agent.take() else { return };
+        // Before it listens, `TERM` ends it as it ends any process, and nothing of it is to be saved.
+        self.site.until("an agent that listens", |_| listens_for(pid, Signal::TERM).then_some(()));
         let begin = Instant::now();
         let status = self.site.stop(pid);
         assert!(status.success(), "{status}:\n{}", self.site.read("agent.log"));
@@ -232,7 +234,8 @@ impl Chaos {
         self.configure(part);
         // Also while it starts: from its first moments on, a signal to reload does not end it.
         if let Some(pid) = self.agent {
-            self.site.until("an agent that listens", |_| listens_for_hangups(pid).then_some(()));
+            self.site
+                .until("an agent that listens", |_| listens_for(pid, Signal::HUP).then_some(()));
             self.site.signal(pid, Signal::HUP);
             self.count("reload");
         }
@@ -282,12 +285,13 @@ impl Chaos {
     }
 }
 
-/// Whether a process has a handler for SIGHUP; also when it has ended, and nobody ever will know.
-fn listens_for_hangups(pid: u32) -> bool {
+/// Whether a process has a handler for a signal; also when it has ended, and nobody ever will know.
+fn listens_for(pid: u32, signal: Signal) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     // Signal number 1 is the lowest bit.
-    caught.is_none_or(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
+    let bit = 1 << (signal.as_raw() - 1);
+    caught.is_none_or(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & bit != 0))
 }
 
 /// Address and key of the hub as it wrote them.

@@ -191,6 +191,31 @@ fn a_state_folder_that_cannot_be_made() {
     works_again(site);
 }
 
+/// As after a start on a full disk: nobody has to reload for it.
+#[test]
+fn a_plugin_whose_folder_could_not_be_made_runs_once_it_can() {
+    let mut site = used_site();
+    site.script("other", "echo '{\"up\": 1}'");
+    let more = "[plugins.other]\ncommand = [\"./other\"]\ninterval = \"200ms\"\n";
+    let config = site.read("talaia.toml") + more;
+    site.write("talaia.toml", config, 0o644);
+    let plugins = site.path("data/plugins");
+    chmod(&plugins, 0o500);
+    let pid = site.start_agent();
+    let state =
+        |site: &Site| site.status()?["plugins"]["other"]["state"].as_str().map(str::to_owned);
+    site.until("word of it", |site| state(site).filter(|state| state == "broken"));
+    chmod(&plugins, 0o700);
+    site.until("its runs", |site| {
+        let runs = site.status()?["plugins"]["other"]["runs"].as_u64()?;
+        (runs > 0).then_some(())
+    });
+    assert_eq!(state(&site).as_deref(), Some("ready"));
+    let log = site.read("agent.log");
+    assert_eq!(log.matches("does not run: ").count(), 1, "said once: {log}");
+    assert!(site.stop(pid).success());
+}
+
 #[test]
 fn a_configuration_that_cannot_be_read() {
     let site = site();

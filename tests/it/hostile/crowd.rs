@@ -67,9 +67,12 @@ pub(super) fn hung() -> String {
 
 /// The tables of as many that run once, at the start.
 pub(super) fn idle() -> String {
-    (0..HUNG)
-        .map(|nth| format!("[plugins.idle_{nth}]\ncommand = ['/bin/true']\ninterval = '24h'\n"))
-        .collect()
+    let mut text = String::new();
+    for nth in 0..HUNG {
+        let _written =
+            write!(text, "[plugins.idle_{nth}]\ncommand = ['/bin/true']\ninterval = '24h'\n");
+    }
+    text
 }
 
 /// Writes the scripts of the hostile ones, and gives their tables.
