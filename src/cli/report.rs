@@ -79,6 +79,7 @@ fn verdict(report: &Report) -> (anstyle::Style, &'static str) {
     match report.status {
         Status::Critical => (BAD, "critical"),
         _ if matches!(report.outcome, Outcome::NotStarted { .. }) => (BAD, "no start"),
+        _ if matches!(report.outcome, Outcome::Stopped) => (FAINT, "stopped"),
         Status::Unknown | Status::Ok if failed => (BAD, "failed"),
         Status::Unknown => (ODD, "unknown"),
         Status::Warning => (ODD, "warning"),
