@@ -79,7 +79,7 @@ pub(super) fn start(
         while let Ok(first) = runs.recv() {
             let mut next = Some(first);
             while let Some(run) = next {
-                let size = run.stdout.len();
+                let size = size(&run);
                 let plugin = run.plugin.clone();
                 // A defect that one plugin's output brings to light must not silence the others.
                 if catch_unwind(AssertUnwindSafe(|| keeper.keep(run))).is_err() {
@@ -94,11 +94,17 @@ pub(super) fn start(
         }
     })?;
     let give = move |run: Run| {
-        room.take(run.stdout.len());
+        room.take(size(&run));
         // The keeper's thread lives as long as this.
         let _kept = send.send(run);
     };
     Ok((give, thread))
+}
+
+/// What a run takes of the room. A slice of a long-lived plugin has its share of another, where only
+/// that plugin waits.
+fn size(run: &Run) -> usize {
+    if run.part.is_some() { 0 } else { run.stdout.len() }
 }
 
 /// Bytes of output that wait to be judged.

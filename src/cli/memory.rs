@@ -24,6 +24,10 @@ pub(crate) fn settle() {
     }
     // By its path, not as `/proc/self/exe`: the process is known by the name of what it executes.
     let Ok(program) = std::env::current_exe() else { return };
+    // Started through the dynamic loader, that is the loader.
+    if program.file_name().is_none_or(|name| name != "talaia") {
+        return;
+    }
     let mut args = std::env::args_os();
     let mut command = Command::new(program);
     command.arg0(args.next().unwrap_or_else(|| "talaia".into())).args(args).envs(SETTINGS);

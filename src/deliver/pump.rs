@@ -186,7 +186,10 @@ impl<S: Sink> Pump<S> {
         let (position, stream) = (self.position, self.stream);
         if !failing && self.bounds.is_empty() && self.spool.id() == stream {
             // The sender lives as long as the spool that we hold.
-            self.durable.wait_for(|durable| *durable > position).await.ok();
+            let spool = self.spool.clone();
+            // Another file counts from the start again.
+            let there_is_more = |durable: &Seq| *durable > position || spool.id() != stream;
+            self.durable.wait_for(there_is_more).await.ok();
         }
     }
 

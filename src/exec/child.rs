@@ -396,8 +396,13 @@ impl Child {
 
     /// To the whole group. The leader is alive or a zombie, so the group's id is its own.
     fn signal(&self, signal: Signal) {
-        if !matches!(self.phase, Phase::Leaving { .. }) {
-            let _gone = rustix::process::kill_process_group(self.pid, signal);
+        if matches!(self.phase, Phase::Leaving { .. }) {
+            return;
+        }
+        let _gone = rustix::process::kill_process_group(self.pid, signal);
+        // It may have gone to another group of its session: the agent's, for one.
+        if rustix::process::getpgid(Some(self.pid)).is_ok_and(|group| group != self.pid) {
+            let _gone = rustix::process::pidfd_send_signal(&self.pidfd, signal);
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Swept {
     pub(super) leaks: u64,
     /// Whether any is left that is to live for now.
     pub(super) some_live: bool,
+    /// All that were there.
+    pub(super) there: HashSet<i32>,
 }
 
 /// Looks at every orphan this process has inherited: reaps the dead ones, and kills those that
@@ -54,7 +56,6 @@ pub(super) fn sweep(
     let Ok(list) = fs::read_to_string(format!("/proc/self/task/{me}/children")) else {
         return swept;
     };
-    let mut there = HashSet::new();
     for number in list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
         let Some(pid) = Pid::from_raw(number) else { continue };
         // Its own child, and of nobody else's concern: reaped when it is dead, so that until then
@@ -63,7 +64,7 @@ pub(super) fn sweep(
         if let Ok(Some(_)) = rustix::process::waitid(WaitId::Pid(pid), options) {
             continue;
         }
-        there.insert(number);
+        swept.there.insert(number);
         if condemned.contains(&number) {
             swept.leaks += 1;
             let _again = rustix::process::kill_process(pid, Signal::KILL);
@@ -81,7 +82,7 @@ pub(super) fn sweep(
             }
         }
     }
-    condemned.retain(|pid| there.contains(pid));
+    condemned.retain(|pid| swept.there.contains(pid));
     swept
 }
 

@@ -24,6 +24,8 @@ use super::spec::Run;
 const YOUTH: Duration = Duration::from_millis(20);
 /// How long after a run the orphans are looked for, so that many runs cost one look.
 const SWEEP_AFTER: Duration = Duration::from_secs(1);
+/// How often they are looked for while nothing ends.
+const SWEEP_LIVING: Duration = Duration::from_secs(10);
 /// The longest sleep of a worker that is to end.
 const IMPATIENCE: Duration = Duration::from_millis(20);
 
@@ -98,6 +100,7 @@ impl Reaper {
             self.young.push_back((child.opening.begun + YOUTH, token));
         }
         self.timers.extend(child.timer.map(|at| Reverse((at, token))));
+        self.sweep_at.get_or_insert(now + SWEEP_LIVING);
         self.children.insert(token, child);
     }
 
@@ -165,10 +168,12 @@ impl Reaper {
 
     /// Whether the last run has been reported. Nobody is told of one after that.
     pub(super) fn is_done(&mut self) -> bool {
+        // In this order: a spawn is in the inbox before it is no longer stuck.
+        let spawned = lock(&self.shared.spawning).is_empty();
         let inbox = self.shared.inbox();
         let empty = inbox.children.is_empty() && inbox.failed.is_empty();
         drop(inbox);
-        let done = empty && self.children.is_empty() && lock(&self.shared.spawning).is_empty();
+        let done = spawned && empty && self.children.is_empty();
         if done {
             self.sweep_escapees();
             self.on_run = Box::new(|_| {});
@@ -246,6 +251,7 @@ impl Reaper {
                 let Some(child) = self.children.get_mut(&token) else { return };
                 let left = child.leader_died(&mut self.scratch, now);
                 child.forget(&self.shared.epoll);
+                self.paused.remove(&token);
                 if child.resident.is_some() {
                     self.take_last_slices(token, now);
                 }
@@ -406,13 +412,16 @@ impl Reaper {
             plan.add_leftover(plugin);
         }
         drop(plan);
-        self.strangers.retain(|pid, _| !self.condemned.contains(pid) && swept.some_live);
+        self.strangers.retain(|pid, _| !self.condemned.contains(pid) && swept.there.contains(pid));
         self.shared.leaks.store(swept.leaks, Ordering::Relaxed);
         if !swept.killed.is_empty() || swept.leaks > 0 {
             // They die a moment later, and their own children are inherited then.
             self.sweep_at = Some(now + Duration::from_millis(10));
         } else if swept.some_live {
             self.sweep_at = Some(now + SWEEP_AFTER);
+        } else if !self.children.is_empty() {
+            // What those that live on leave behind is to be reaped, too.
+            self.sweep_at = Some(now + SWEEP_LIVING);
         }
     }
 }

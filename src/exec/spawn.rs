@@ -64,6 +64,8 @@ impl Spawned {
 fn kill_and_reap(pid: Pid) {
     // Not reaped yet, so the numbers of the process and its group are its own.
     let _gone = rustix::process::kill_process_group(pid, Signal::KILL);
+    // It may have gone to another group.
+    let _gone = rustix::process::kill_process(pid, Signal::KILL);
     let _reaped = rustix::process::waitpid(Some(pid), WaitOptions::empty());
 }
 

@@ -144,7 +144,7 @@ impl Worker {
             }
         }
         while self.children.load(Ordering::Relaxed) > 0 {
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_secs(1));
         }
     }
 
@@ -171,10 +171,9 @@ impl Worker {
                 Err(error) => Launched::NotStarted(opening.not_started(error)),
             };
         }
-        let opening = spawning.take_stuck(token);
-        drop(spawning);
-        match (opening, spawned) {
-            // Into the inbox before the set: when its end is seen, it must be found.
+        match (spawning.take_stuck(token), spawned) {
+            // Into the inbox before the set: when its end is seen, it must be found. And before it is
+            // no longer stuck: until then nobody thinks that all is done.
             (Some(opening), spawned) => {
                 let mut inbox = shared.inbox();
                 match spawned.and_then(|s| self.watch_exit(token, s)) {
@@ -184,6 +183,7 @@ impl Worker {
             }
             // The run has been given up and reported: what comes so late must only go.
             (None, spawned) => {
+                drop(spawning);
                 if let Ok(spawned) = spawned {
                     spawned.abandon();
                 }

@@ -155,6 +155,22 @@ fn a_deadline_is_met_by_term_where_that_is_enough() {
     assert!(run.took >= 200 * MS && run.took < 5000 * MS, "{:?}", run.took);
 }
 
+/// Nothing keeps a process from going to another group of its session.
+#[test]
+fn who_goes_to_the_agents_group_dies_at_its_deadline_all_the_same() {
+    if !Path::new("/usr/bin/perl").exists() {
+        println!("SKIPPED: there is no perl");
+        assert!(std::env::var_os("CI").is_none(), "with CI=true nothing may be skipped");
+        return;
+    }
+    let bench = Bench::new();
+    let text = "exec perl -e 'setpgrp(0, getpgrp(getppid())); $SIG{TERM} = \"IGNORE\"; \
+                $| = 1; print getpgrp(0) == $$ ? \"own\" : \"other\"; sleep 600'";
+    let run = bench.run(Spec { timeout: 500 * MS, ..bench.script("a", text) });
+    assert_eq!(run.outcome, Outcome::TimedOut { reached: Rung::Kill });
+    assert_eq!(run.stdout, b"other");
+}
+
 #[test]
 fn who_ignores_term_is_killed_after_the_grace() {
     let bench = Bench::new();
