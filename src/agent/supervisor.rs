@@ -460,20 +460,22 @@ impl Agent {
             () = signals.stop() => false,
             () = tokio::time::sleep_until(deadline) => false,
         };
+        let mut all_ended = in_time;
         if !in_time {
             self.exec.stop_now();
             // A process in uninterruptible sleep dies when it wakes, and that may be never.
-            if tokio::time::timeout(KILL_TAKES, joined).await.is_err() {
+            all_ended = tokio::time::timeout(KILL_TAKES, joined).await.is_ok();
+            if !all_ended {
                 tracing::error!("some processes do not die; the agent ends without them");
             }
         }
         self.machine.sweep(&[]);
         // What ran is with the keeper now, then in the spool's queue; once it is on disk the
         // outputs may have it.
-        let (keeper, spool, abandoned) = (self.keeper, self.spool, self.exec.live() > 0);
+        let (keeper, spool) = (self.keeper, self.spool);
         let flushed = tokio::task::spawn_blocking(move || {
             // The keeper would wait for a run that does not die; the others it has by now.
-            if !abandoned && keeper.join().is_err() {
+            if all_ended && keeper.join().is_err() {
                 tracing::error!("the last runs were not judged");
             }
             spool.flush().wait()

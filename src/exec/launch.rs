@@ -111,10 +111,10 @@ fn size(bytes: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn launch() -> Launch {
+    pub(in crate::exec) fn launch() -> Launch {
         Launch {
             launcher: PathBuf::from(OWN_PROGRAM),
             identity: Some(Identity {

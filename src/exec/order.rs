@@ -253,26 +253,10 @@ mod tests {
     use std::fs::File;
     use std::time::Duration;
 
-    use super::super::launch::{Identity, OWN_PROGRAM};
+    use super::super::launch::tests::launch;
     use super::super::spec::{Leftovers, Stdin};
     use super::super::trust::Trust;
     use super::*;
-
-    fn launch() -> Launch {
-        Launch {
-            launcher: PathBuf::from(OWN_PROGRAM),
-            identity: Some(Identity {
-                name: "ana".to_owned(),
-                uid: 1000,
-                gid: 100,
-                groups: vec![4, 6],
-            }),
-            nice: Some(-5),
-            privileges: Privileges::NoNew,
-            caps: Caps { memory: Some(1 << 30), cpu: Some(3), files: Some(64), ..Caps::default() },
-            cgroup: None,
-        }
-    }
 
     fn spec(args: Vec<OsString>) -> Spec {
         Spec {

@@ -98,15 +98,23 @@ fn shown(site: &Site) -> usize {
     log.lines().filter(|line| line.contains(" count ") && line.contains(" metrics")).count()
 }
 
+impl Bench {
+    /// Fills the disk and waits until the agent has seen it. Returns what fills it.
+    fn fill_until_it_is_seen(&mut self) -> std::path::PathBuf {
+        self.more_runs(3);
+        let path = self.fill();
+        self.site.until("the spool to notice", |site| {
+            site.read("agent.log").contains("the spool cannot be written").then_some(())
+        });
+        path
+    }
+}
+
 #[test]
 fn while_the_disk_is_full_runs_wait_in_memory_and_none_is_lost() {
     let Some(mut bench) = Bench::new(16) else { return };
     let pid = bench.site.start_agent();
-    bench.more_runs(3);
-    let path = bench.fill();
-    bench.site.until("the spool to notice", |site| {
-        site.read("agent.log").contains("the spool cannot be written").then_some(())
-    });
+    let path = bench.fill_until_it_is_seen();
     let before = shown(&bench.site);
     bench.site.until("runs all the same", |site| (shown(site) > before + 3).then_some(()));
     fs::remove_file(path).unwrap();
@@ -124,11 +132,7 @@ fn while_the_disk_is_full_runs_wait_in_memory_and_none_is_lost() {
 fn a_stop_just_after_there_is_space_again_saves_what_waited() {
     let Some(mut bench) = Bench::new(16) else { return };
     let pid = bench.site.start_agent();
-    bench.more_runs(3);
-    let path = bench.fill();
-    bench.site.until("the spool to notice", |site| {
-        site.read("agent.log").contains("the spool cannot be written").then_some(())
-    });
+    let path = bench.fill_until_it_is_seen();
     // By then its next attempt is seconds away.
     let before = shown(&bench.site);
     bench.site.until("runs all the same", |site| (shown(site) > before + 50).then_some(()));
