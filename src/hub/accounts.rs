@@ -94,8 +94,9 @@ fn ensure_key(
 
 fn insert_key(conn: &Connection, account: i64, key: &Secret, now: i64) -> rusqlite::Result<()> {
     conn.execute(
-        "INSERT INTO keys (account_id, hash, created_ms) VALUES (?1, ?2, ?3)",
-        params![account, credentials::hash(key.expose()), now],
+        "INSERT INTO keys (account_id, hash, created_ms, name, scopes, hint)
+         VALUES (?1, ?2, ?3, 'local-' || hex(randomblob(2)), 'ingest read review admin', ?4)",
+        params![account, credentials::hash(key.expose()), now, credentials::hint(key)],
     )?;
     Ok(())
 }

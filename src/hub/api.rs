@@ -1,8 +1,10 @@
 //! What programs read: `GET /api/v1/plugins`, `/series`, `/runs` and `/points`.
 
+use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use rusqlite::Connection;
 use serde::Serialize;
 
@@ -18,6 +20,14 @@ const ITEMS: usize = 100;
 const MOST_ITEMS: usize = 1000;
 const POINTS: usize = 10_000;
 const MOST_POINTS: usize = 100_000;
+
+pub(super) fn routes() -> Router<Hall> {
+    Router::new()
+        .route("/api/v1/plugins", get(plugins))
+        .route("/api/v1/series", get(series))
+        .route("/api/v1/runs", get(runs))
+        .route("/api/v1/points", get(points))
+}
 
 #[derive(Serialize)]
 struct Listing<T> {
@@ -44,7 +54,7 @@ struct SeriesPoints {
     points: Vec<(i64, Value)>,
 }
 
-pub(super) async fn plugins(
+async fn plugins(
     hall: State<Hall>,
     headers: HeaderMap,
     query: RawQuery,
@@ -52,7 +62,7 @@ pub(super) async fn plugins(
     listing(hall, headers, query, Names::None, store::plugins, |row| row.id).await
 }
 
-pub(super) async fn series(
+async fn series(
     hall: State<Hall>,
     headers: HeaderMap,
     query: RawQuery,
@@ -60,11 +70,7 @@ pub(super) async fn series(
     listing(hall, headers, query, Names::Given, store::series, |row| row.id).await
 }
 
-pub(super) async fn runs(
-    hall: State<Hall>,
-    headers: HeaderMap,
-    query: RawQuery,
-) -> Result<Response, Problem> {
+async fn runs(hall: State<Hall>, headers: HeaderMap, query: RawQuery) -> Result<Response, Problem> {
     listing(hall, headers, query, Names::None, store::runs, |row| row.id).await
 }
 
@@ -89,7 +95,7 @@ async fn listing<T: Serialize + Send + 'static>(
     Ok(as_json(json(&Listing { items, next })))
 }
 
-pub(super) async fn points(
+async fn points(
     State(hall): State<Hall>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,

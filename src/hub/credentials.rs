@@ -186,6 +186,12 @@ pub(crate) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
+/// What may be shown of a token to tell it from others: its end.
+pub(crate) fn hint(token: &Secret) -> String {
+    let token = token.expose();
+    format!("…{}", token.get(token.len().saturating_sub(4)..).unwrap_or_default())
+}
+
 /// Whether a stored hash is this one, in constant time.
 pub(crate) fn same_hash(stored: &[u8], given: &[u8; 32]) -> bool {
     stored.ct_eq(given).into()

@@ -19,13 +19,80 @@ const APPLICATION: i64 = 0x544c_4842;
 /// 1: the first.
 /// 2: streams know what was refused, and the run at their mark.
 /// 3: runs know which run they are a replay of.
-pub(crate) const VERSION: i64 = 3;
+/// 4: keys have names, scopes and an end; monitors may be of direct senders, and have names, tags
+///    and declared fields; what people and the old clients' interfaces need.
+pub(crate) const VERSION: i64 = 4;
+
+/// Where `host` and `plugin` are null it is a direct sender, which has a name of its own; an agent's
+/// plugin may be given one. `tags` is a JSON array, of which the first is the tag.
+macro_rules! monitors {
+    () => {
+        "CREATE TABLE monitors (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, account_id INTEGER NOT NULL, host TEXT, plugin TEXT,
+    created_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, last_run INTEGER, last_bad INTEGER,
+    reports INTEGER NOT NULL DEFAULT 0, metrics INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0,
+    name TEXT, tags TEXT, type TEXT NOT NULL DEFAULT 'custom',
+    multi_value INTEGER NOT NULL DEFAULT 0, suspended_ms INTEGER,
+    UNIQUE (account_id, host, plugin)
+) STRICT;
+"
+    };
+}
+
+/// What version 4 brought and is the same in a new database.
+///
+/// `fields`: what a monitor declares. `role` is `result`, `additional` or `parameter`; `fixed` a JSON
+/// array of the values that it may have; `value` a parameter's.
+/// `additional_results`: detail rows under a check time, as the JSON array that was posted.
+/// `tokens`: the Monitis interface's `authToken`, as SHA-256.
+/// `audit`: who changed which key or monitor.
+macro_rules! since_4 {
+    () => {
+        "CREATE UNIQUE INDEX keys_of_name ON keys (account_id, name) WHERE revoked_ms IS NULL;
+CREATE UNIQUE INDEX monitors_of_name ON monitors (account_id, name, type) WHERE name IS NOT NULL;
+CREATE TABLE fields (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, role TEXT NOT NULL,
+    position INTEGER NOT NULL, name TEXT NOT NULL, label TEXT, unit TEXT, kind TEXT NOT NULL,
+    fixed TEXT, aggregation TEXT, hidden INTEGER NOT NULL DEFAULT 0, value TEXT,
+    UNIQUE (monitor_id, role, name)
+) STRICT;
+CREATE TABLE additional_results (
+    monitor_id INTEGER NOT NULL, check_ms INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (monitor_id, check_ms)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tokens (
+    hash BLOB PRIMARY KEY, account_id INTEGER NOT NULL, expires_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, account_id INTEGER NOT NULL,
+    actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT
+) STRICT;
+"
+    };
+}
 
 /// What makes a database of version `n + 1` out of one of version `n`, from version 1 on.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "ALTER TABLE streams ADD COLUMN refused TEXT;
      ALTER TABLE streams ADD COLUMN run BLOB",
     "ALTER TABLE runs ADD COLUMN replay_of BLOB",
+    concat!(
+        "ALTER TABLE keys ADD COLUMN name TEXT NOT NULL DEFAULT '';
+         ALTER TABLE keys ADD COLUMN scopes TEXT NOT NULL DEFAULT 'ingest read review admin';
+         ALTER TABLE keys ADD COLUMN hint TEXT NOT NULL DEFAULT '';
+         ALTER TABLE keys ADD COLUMN expires_ms INTEGER;
+         ALTER TABLE keys ADD COLUMN last_used_ms INTEGER;
+         UPDATE keys SET name = 'key-' || id;
+         ALTER TABLE monitors RENAME TO monitors_3;",
+        monitors!(),
+        "INSERT INTO monitors (id, account_id, host, plugin, created_ms, received_ms, last_run,
+             last_bad, reports, metrics, rejected, skipped)
+         SELECT id, account_id, host, plugin, created_ms, received_ms, last_run, last_bad, reports,
+             metrics, rejected, skipped FROM monitors_3;
+         DROP TABLE monitors_3;",
+        since_4!()
+    ),
 ];
 
 const TABLES: &str = "
@@ -33,10 +100,12 @@ CREATE TABLE accounts (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, api_key TEXT NOT NULL UNIQUE,
     secret_key BLOB NOT NULL, created_ms INTEGER NOT NULL
 ) STRICT;
--- Tokens are kept as SHA-256 only.
+-- Tokens are kept as SHA-256 only; `hint` is what tells one from another. `scopes`: words of `ingest
+-- read review admin`.
 CREATE TABLE keys (
     id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL REFERENCES accounts, hash BLOB NOT NULL UNIQUE,
-    created_ms INTEGER NOT NULL, revoked_ms INTEGER
+    created_ms INTEGER NOT NULL, revoked_ms INTEGER, name TEXT NOT NULL, scopes TEXT NOT NULL,
+    hint TEXT NOT NULL, expires_ms INTEGER, last_used_ms INTEGER
 ) STRICT;
 CREATE TABLE plugin_keys (
     key TEXT PRIMARY KEY, account_id INTEGER NOT NULL REFERENCES accounts, plugin TEXT NOT NULL,
@@ -61,13 +130,6 @@ CREATE TABLE streams (
     through INTEGER NOT NULL, received_ms INTEGER NOT NULL, refused TEXT, run BLOB,
     PRIMARY KEY (account_id, spool, output)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE monitors (
-    id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, host TEXT NOT NULL, plugin TEXT NOT NULL,
-    created_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, last_run INTEGER, last_bad INTEGER,
-    reports INTEGER NOT NULL DEFAULT 0, metrics INTEGER NOT NULL DEFAULT 0,
-    rejected INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (account_id, host, plugin)
-) STRICT;
 -- `last_ms` and `last_value` are as of the last compaction; `raw` may know better.
 CREATE TABLE series (
     id INTEGER PRIMARY KEY, monitor_id INTEGER NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL,
@@ -182,8 +244,10 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     .map_err(said)?;
     if tables == 0 {
         conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES}
-             PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {TABLES} {} {}
+             PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;",
+            monitors!(),
+            since_4!()
         ))
         .map_err(said)?;
         return Ok(conn);

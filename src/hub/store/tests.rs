@@ -210,20 +210,32 @@ async fn a_panic_of_a_reader_is_not_in_the_way_of_the_next() {
     store.close().await;
 }
 
+/// The columns of all tables, and the indexes, in no particular order.
+fn layout(conn: &Connection) -> Vec<String> {
+    let mut statement = conn
+        .prepare(
+            "SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk
+             FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'
+             UNION SELECT name FROM sqlite_schema WHERE type = 'index' ORDER BY 1",
+        )
+        .unwrap();
+    statement.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
 #[test]
 fn a_database_of_the_first_version_is_brought_up_to_date() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = SpoolId::new();
-    {
-        let mut writer = writer(limits(folder.path()));
-        writer.append(1, &batch(spool, 1, 5, 1), NOW).unwrap();
-        let older = "ALTER TABLE streams DROP COLUMN refused;
-            ALTER TABLE streams DROP COLUMN run;
-            ALTER TABLE runs DROP COLUMN replay_of; PRAGMA user_version = 1";
-        writer.conn.execute_batch(older).unwrap();
-    }
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = include_str!("../../../tests/data/hub-v1.sql");
+    Connection::open(limits(folder.path()).path).unwrap().execute_batch(first).unwrap();
+    let fresh = writer(limits(other.path()));
     let mut writer = writer(limits(folder.path()));
-    let reply = writer.append(1, &batch(spool, 4, 4, 1), NOW).unwrap();
-    assert_eq!((reply.accepted, reply.duplicates), (2, 2));
-    assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 3);
+    assert_eq!(layout(&writer.conn), layout(&fresh.conn));
+    let reply = writer.append(1, &batch(SpoolId::new(), 1, 5, 1), NOW).unwrap();
+    assert_eq!(reply.accepted, 5);
+    assert_eq!(
+        count(&writer.conn, "SELECT count(*) FROM monitors WHERE id = 7 AND host = 'web-1'"),
+        1
+    );
+    assert_eq!(count(&writer.conn, "SELECT count(DISTINCT name) FROM keys"), 3);
+    assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 4);
 }

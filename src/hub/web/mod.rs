@@ -10,9 +10,11 @@ mod overview;
 mod plugin;
 mod rejections;
 
+use axum::Router;
 use axum::extract::{Form, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
 use maud::{Markup, html};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
@@ -28,6 +30,18 @@ use layout::Frame;
 /// Most plugins on the overview, and groups of rejections on their page.
 const PLUGINS: usize = 2000;
 const REJECTIONS: usize = 100;
+
+pub(super) fn routes() -> Router<Hall> {
+    Router::new()
+        .route("/", get(overview))
+        .route("/plugin", get(plugin))
+        .route("/rejections", get(rejections))
+        .route("/login/{token}", get(login_page).post(login))
+        .route("/logout", post(logout))
+        .route("/style.css", get(style))
+        .route("/app.js", get(script))
+        .route("/icon.svg", get(icon))
+}
 
 /// A page, or the page that says why not.
 type Page = Result<Response, Problem>;
@@ -83,7 +97,7 @@ fn door() -> Response {
     html_page(StatusCode::UNAUTHORIZED, layout::page(&Frame::stranger("Log in"), &body))
 }
 
-pub(super) async fn overview(State(hall): State<Hall>, headers: HeaderMap) -> Response {
+async fn overview(State(hall): State<Hall>, headers: HeaderMap) -> Response {
     let session = logged_in!(hall, headers);
     let now = hall.clock.now();
     let page = async {
@@ -106,7 +120,7 @@ pub(super) async fn overview(State(hall): State<Hall>, headers: HeaderMap) -> Re
     shown(page.await)
 }
 
-pub(super) async fn plugin(
+async fn plugin(
     State(hall): State<Hall>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
@@ -140,7 +154,7 @@ pub(super) async fn plugin(
     shown(page.await)
 }
 
-pub(super) async fn rejections(
+async fn rejections(
     State(hall): State<Hall>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
@@ -170,7 +184,7 @@ pub(super) async fn rejections(
 }
 
 /// The page that a login link opens. Only its button uses the link up.
-pub(super) async fn login_page(State(hall): State<Hall>, Path(token): Path<String>) -> Response {
+async fn login_page(State(hall): State<Hall>, Path(token): Path<String>) -> Response {
     let now = hall.clock.now();
     let page = async {
         let good = hall.store.read(move |conn| session::link_is_good(conn, &token, now)).await?;
@@ -202,7 +216,7 @@ fn spent_link() -> Response {
     html_page(StatusCode::GONE, layout::page(&Frame::stranger("Log in"), &body))
 }
 
-pub(super) async fn login(State(hall): State<Hall>, Path(token): Path<String>) -> Response {
+async fn login(State(hall): State<Hall>, Path(token): Path<String>) -> Response {
     let now = hall.clock.now();
     let page = async {
         let begun = hall.store.change(move |conn| session::begin(conn, &token, now)).await?;
@@ -218,7 +232,7 @@ pub(super) struct LogOut {
     form: String,
 }
 
-pub(super) async fn logout(
+async fn logout(
     State(hall): State<Hall>,
     headers: HeaderMap,
     Form(sent): Form<LogOut>,
@@ -255,14 +269,14 @@ fn file(kind: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-pub(super) async fn style() -> Response {
+async fn style() -> Response {
     file("text/css; charset=utf-8", include_str!("style.css"))
 }
 
-pub(super) async fn script() -> Response {
+async fn script() -> Response {
     file("text/javascript; charset=utf-8", include_str!("app.js"))
 }
 
-pub(super) async fn icon() -> Response {
+async fn icon() -> Response {
     file("image/svg+xml", include_str!("icon.svg"))
 }
