@@ -21,6 +21,7 @@ mod credentials;
 mod hall;
 mod ingest;
 mod json;
+mod monitors;
 mod parameters;
 mod problem;
 mod scalar;
