@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use rusqlite::{Connection, TransactionBehavior};
 use serde::Serialize;
 
+use crate::hub::audit;
+use crate::hub::hall::Caller;
 use crate::hub::store::Writer;
 
 use super::MonitorError;
@@ -47,8 +49,13 @@ pub(crate) fn held(conn: &Connection, monitor: i64) -> rusqlite::Result<Held> {
 impl Writer {
     /// Removes a monitor and all that it has, and says how much that was. Its id is never used
     /// again; if an agent goes on to send for it, that is a new monitor.
-    pub(crate) fn remove_monitor(&mut self, account: i64, id: i64) -> Result<Held, MonitorError> {
-        must_find(self.conn(), account, id)?;
+    pub(crate) fn remove_monitor(
+        &mut self,
+        caller: &Caller,
+        id: i64,
+        now: i64,
+    ) -> Result<Held, MonitorError> {
+        let found = must_find(self.conn(), caller.account, id)?;
         // What was learnt of its series and runs is not so any more, whatever happens below.
         self.forget();
         let transaction = self.conn().transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -57,6 +64,12 @@ impl Writer {
             transaction.execute(&format!("DELETE FROM {table} WHERE monitor_id = ?1"), [id])?;
         }
         transaction.execute("DELETE FROM monitors WHERE id = ?1", [id])?;
+        let detail = format!(
+            "{}: {} results, {} runs, {} refused records",
+            found.name, held.results, held.runs, held.rejections
+        );
+        let subject = id.to_string();
+        audit::write(&transaction, caller, now, "monitor.delete", &subject, Some(&detail))?;
         transaction.commit()?;
         Ok(held)
     }
