@@ -2,18 +2,17 @@
 //!
 //! Promises: what [`Store::append`] has acknowledged is on disk, with the stream's mark, in one
 //! transaction; a batch is taken whole or not at all; memory stays flat however much is stored.
-//! Points are raw blocks first and segments of a few series later ([`compact`]); readers see both, and
-//! cannot tell which is which. Does not know HTTP, tokens or pages.
+//! Points lie behind an interface of their own ([`points`]). Does not know HTTP, tokens or pages.
 //!
 //! Two threads own the two connections: one writes, one reads what is committed. Everything else
 //! asks them through a [`Store`], whose methods are the whole interface. A defect costs the request
 //! that met it, and no other ([`worker`]).
 
 mod append;
-mod codec;
-mod compact;
 mod error;
 mod known;
+mod maintain;
+mod points;
 mod query;
 mod rejections;
 mod schema;
@@ -33,9 +32,11 @@ use worker::Worker;
 pub(crate) use append::Writer;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
+pub(crate) use maintain::drop_series;
+pub(crate) use points::{Block, Scan, count, visit};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
-    runs_of, series, totals, visit,
+    runs_of, series, totals,
 };
 pub(crate) use rejections::{RejectionGroup, rejections};
 use schema::reopen;
@@ -86,6 +87,14 @@ impl Store {
                 writer.append(account, &body, now)
             })
             .await?
+    }
+
+    /// Does what needs the writing side.
+    pub(crate) async fn write<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.writer.call(job).await
     }
 
     /// Changes what is not about results: accounts, sessions, links.
