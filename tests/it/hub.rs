@@ -4,6 +4,8 @@ mod api;
 mod bodies;
 mod durability;
 mod fuzz;
+mod monitors;
+mod openapi;
 mod pages;
 mod schema;
 mod support;
