@@ -11,7 +11,7 @@ use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Statu
 
 use super::Limits;
 use super::error::{AppendError, StoreError};
-use super::known::{Known, Monitor};
+use super::known::{Known, Monitor, Place};
 use super::points::{self, Block, Waiting};
 
 /// Points after which the raw block is written, so that a large batch does not fill the memory.
@@ -148,25 +148,24 @@ impl Writer {
                 continue;
             }
             reply.accepted += 1;
-            let monitor = known.monitor(conn, account, report, now)?;
+            let (place, monitor) = known.monitor(conn, account, report, now)?;
             monitor.reports += 1;
             monitor.metrics += report.metrics.len() as i64;
             monitor.rejected =
                 monitor.rejected.saturating_add_unsigned(report.counts.rejected_total());
             monitor.skipped = monitor.skipped.saturating_add_unsigned(report.skipped);
             take_run(conn, &mut insert_run, monitor, report)?;
-            let monitor = monitor.id;
             let mut own_facts = false;
-            for metric in &report.metrics {
+            for (nth, metric) in report.metrics.iter().enumerate() {
                 own_facts |= metric.name.starts_with(RUN_FACTS);
                 let tags = report.tags.get(metric.tags.clone()).unwrap_or_default();
-                let series = known.series(conn, monitor, metric, tags)?;
+                let series = known.series(conn, place, nth, metric, tags)?;
                 let ms = metric.time.unwrap_or(report.started).millis();
                 block.push(series, ms, metric.value.scalar());
             }
             // A plugin that prints such names itself means something else by them.
             if !own_facts {
-                take_facts(conn, known, block, monitor, report)?;
+                take_facts(conn, known, block, place, report)?;
             }
             if block.points() >= BLOCK_POINTS {
                 waiting += points::append(conn, block)?;
@@ -339,7 +338,7 @@ fn take_facts(
     conn: &Connection,
     known: &mut Known,
     block: &mut Block,
-    monitor: i64,
+    place: Place,
     report: &Report<'_>,
 ) -> Result<(), AppendError> {
     if report.replay_of.is_some_and(|run| run != report.run) {
@@ -353,22 +352,11 @@ fn take_facts(
         skipped: report.skipped,
     };
     let ms = report.started.millis();
+    let mut next = 0;
     for fact in facts.metrics() {
-        let metric = wire::Metric {
-            name: fact.name.into(),
-            value: wire::Given::Plain((&fact.value).into()),
-            kind: fact.kind,
-            unit: fact.unit.map(Into::into),
-            label: Some(fact.label.into()),
-            tags: 0..0,
-            time: None,
-            warn: None,
-            crit: None,
-            min: None,
-            max: None,
-        };
-        let series = known.series(conn, monitor, &metric, &[])?;
-        block.push(series, ms, metric.value.scalar());
+        let (series, after) = known.fact(conn, place, next, &fact)?;
+        next = after;
+        block.push(series, ms, (&fact.value).into());
     }
     Ok(())
 }

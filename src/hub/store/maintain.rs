@@ -99,7 +99,7 @@ impl Writer {
                  WHERE id = ?1 AND (last_ms IS NULL OR last_ms <= ?2)",
             )?;
             points::compact(&transaction, |series, ms, value| {
-                update.execute(params![series, ms, super::json(value)]).map(drop)
+                update.execute(params![series, ms, super::json(&value.to_value())]).map(drop)
             })?;
         }
         transaction.commit()?;
