@@ -104,6 +104,7 @@ pub(crate) async fn embedded(
     let settings = Settings {
         hosts: config.hosts,
         max_size: config.quota,
+        retention: config.retention,
         ..Settings::new(config.listen, folder)
     };
     let mut said = None;

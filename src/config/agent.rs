@@ -79,6 +79,8 @@ pub struct HubConfig {
     pub hosts: Vec<String>,
     /// Most bytes of results.
     pub quota: u64,
+    /// How old results may become; `None` for any age.
+    pub retention: Option<Duration>,
 }
 
 const MIB: u64 = 1 << 20;
@@ -246,7 +248,27 @@ pub(super) fn hub(raw: Option<&RawHub>, outputs: usize, cx: &mut Cx<'_>) -> HubC
                 .help("keep it on 127.0.0.1 behind a proxy that speaks TLS, or on a network that you trust"),
         );
     }
-    HubConfig { enabled, listen, hosts, quota: size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx) }
+    HubConfig {
+        enabled,
+        listen,
+        hosts,
+        quota: size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx),
+        retention: retention(raw.retention.as_ref(), cx),
+    }
+}
+
+fn retention(raw: Option<&At<SpanOrOff>>, cx: &mut Cx<'_>) -> Option<Duration> {
+    let hours = Duration::from_hours;
+    let written = match raw {
+        None => None,
+        Some(At { value: SpanOrOff::Off, .. }) => return None,
+        Some(At { value: SpanOrOff::Every(span), place }) => {
+            Some(At { value: *span, place: place.clone() })
+        }
+    };
+    // A year, and some weeks to compare with. Beyond a century is a slip.
+    let (default, longest) = (hours(400 * 24), hours(100 * 366 * 24));
+    Some(cx.duration_within(written.as_ref(), hours(1)..=longest, default))
 }
 
 fn listen(at: &At<String>, cx: &mut Cx<'_>) -> Option<SocketAddr> {

@@ -37,6 +37,7 @@ use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -46,6 +47,9 @@ pub use store::StoreError;
 
 use credentials::Master;
 use store::{Limits, Store};
+
+/// How often the store looks after itself, besides after what it is given.
+const TEND: Duration = Duration::from_mins(1);
 
 /// What can go wrong with a hub.
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +178,7 @@ impl Hub {
         let store = Store::open(Limits {
             path: store::file_in(folder),
             max_size: settings.max_size,
+            retention: settings.retention,
             min_free: settings.min_free,
         })?;
         let (url, now) = (url(addr), settings.clock.now());
@@ -211,9 +216,24 @@ impl Hub {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), HubError> {
         let Self { listener, addr, settings, store, .. } = self;
-        let served = server::serve(listener, addr, settings, store.clone(), stop).await;
+        let clock = settings.clock.clone();
+        let served = tokio::select! {
+            served = server::serve(listener, addr, settings, store.clone(), stop) => served,
+            never = tend(&store, &clock) => match never {},
+        };
         store.close().await;
         served.map_err(HubError::Serve)
+    }
+}
+
+/// Has the store look after itself as time goes by.
+async fn tend(store: &Store, clock: &Clock) -> std::convert::Infallible {
+    let mut every = tokio::time::interval(TEND);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        // Where it is busy or recovers from a defect the next time will do.
+        let _tended = store.tend(clock.now()).await;
     }
 }
 
