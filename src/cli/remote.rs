@@ -36,8 +36,6 @@ pub(crate) struct Remote {
 /// An answer that says yes.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// The HTTP status.
-    pub(crate) status: u16,
     /// The body, whole.
     pub(crate) body: Vec<u8>,
 }
@@ -89,7 +87,7 @@ impl Remote {
         body: Option<&Value>,
     ) -> Result<Reply, Failure> {
         let mut answer = Vec::new();
-        let status = self.stream(method, path, body, &mut |bytes| {
+        self.stream(method, path, body, &mut |bytes| {
             if answer.len() + bytes.len() > ANSWER {
                 return Err("the answer is too large; ask for less at a time".to_owned());
             }
@@ -97,15 +95,14 @@ impl Remote {
             Ok(())
         })?;
         self.show_body('<', &answer);
-        Ok(Reply { status, body: answer })
+        Ok(Reply { body: answer })
     }
 
     /// Writes the answer to a `GET` as it comes.
     pub(crate) fn download(&self, path: &str, out: &mut dyn Write) -> Result<(), Failure> {
         self.stream(Method::GET, path, None, &mut |bytes| {
             out.write_all(bytes).map_err(|error| format!("cannot write: {error}"))
-        })?;
-        Ok(())
+        })
     }
 
     /// All items of a listing, page after page, up to `most`: `path` gives the first.
@@ -133,7 +130,7 @@ impl Remote {
         path: &str,
         body: Option<&Value>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<u16, Failure> {
+    ) -> Result<(), Failure> {
         let url = format!("{}{path}", self.url);
         self.show(format_args!("> {method} {url}"));
         let mut request =
@@ -185,7 +182,7 @@ impl Remote {
                 }
             }
             if status.is_success() {
-                return Ok(Ok(status.as_u16()));
+                return Ok(Ok(()));
             }
             self.show_body('<', &refusal);
             Ok(Err(self.refused(status.as_u16(), &refusal)))

@@ -22,10 +22,23 @@ pub struct Settings {
     pub min_free: u64,
     /// What time it is.
     pub clock: Clock,
+    /// The certificate to speak TLS with; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// A certificate and its private key, both in PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and after it those that vouch for it. Absolute: local agents and commands
+    /// are told where it is.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 impl Settings {
-    /// The defaults: 1 GiB of results, 256 MiB of the disk left alone, the system's clock.
+    /// The defaults: 1 GiB of results, 256 MiB of the disk left alone, the system's clock, plain
+    /// HTTP.
     pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             listen,
@@ -34,6 +47,7 @@ impl Settings {
             max_size: 1 << 30,
             min_free: 256 << 20,
             clock: Clock::system(),
+            tls: None,
         }
     }
 }
