@@ -154,6 +154,9 @@ pub(crate) enum Command {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
+    /// Only with the outputs of this profile of the config; `sandbox` is --sandbox
+    #[arg(long, value_name = "NAME", conflicts_with = "sandbox")]
+    pub(crate) profile: Option<String>,
     /// Where the embedded hub listens
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
