@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::{AgentConfig, Config, Loaded};
+use crate::exec::accounts::Account;
 use crate::exec::{self, Exec, ExecError, Limits};
 use crate::model::{PluginName, Report, Timestamp, chain};
 use crate::spool::{Health, Pressure, Spool, SpoolError};
@@ -96,6 +97,8 @@ pub struct Agent {
     outputs: Outputs,
     machine: Machine,
     owners: Vec<u32>,
+    /// The user that it runs as.
+    account: Account,
     origin: Instant,
     started: Timestamp,
 }
@@ -138,6 +141,7 @@ impl Agent {
             spool: spool.clone(),
             on_report,
             talk: std::collections::HashMap::new(),
+            told: std::collections::HashMap::new(),
             lags: Arc::clone(&lags),
         };
         let pressure = spool.clone();
@@ -162,6 +166,7 @@ impl Agent {
             outputs,
             machine,
             owners,
+            account: exec::accounts::own(),
             origin: Instant::now(),
             started: Timestamp::from(SystemTime::now()),
         })
@@ -228,7 +233,8 @@ impl Agent {
     fn set_plugin(&mut self, config: crate::config::PluginConfig, before: Option<&Plugin>) {
         let mut plugin = Plugin::new(config, &self.config.agent, before);
         let name = plugin.config.name.clone();
-        let common = Common { agent: self.spool.agent_id(), owners: &self.owners };
+        let common =
+            Common { agent: self.spool.agent_id(), owners: &self.owners, own: &self.account };
         let data_dir = &self.config.agent.data_dir;
         let spec = if plugin.runs() {
             let prepared = self
@@ -483,7 +489,9 @@ impl Agent {
         let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
         let saved = tokio::select! {
             outcome = flushed => outcome.unwrap_or(Err(SpoolError::Gone)),
-            () = signals.stop(), if !in_time => Ok(()),
+            () = signals.stop(), if !in_time => {
+                Err(SpoolError::Closed { why: "it was told again to stop at once".to_owned() })
+            }
             () = tokio::time::sleep_until(deadline) => {
                 Err(SpoolError::Closed { why: "it did not take them in time".to_owned() })
             }
