@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -26,6 +25,7 @@ use super::prepare::{self, Common};
 use super::reload::Changes;
 use super::reloading::{self, Asker, Askers, Reloads};
 use super::replay;
+use super::signals::{Asked, Hangups, Signals};
 use super::spooling::spool_options;
 use super::status::{AgentStatus, LifeStatus, PluginStatus, Status};
 
@@ -46,17 +46,6 @@ pub struct Surroundings {
     pub embedded: Option<Embedded>,
     /// Makes the writer of an output of type `stdout`.
     pub stdout: fn() -> Box<dyn std::io::Write + Send>,
-}
-
-/// SIGHUP, which ends a process that does not listen. One that comes before the agent runs has it
-/// reload then.
-pub struct Hangups(Signal);
-
-impl Hangups {
-    /// Listens from now on. To be called in the context of the runtime.
-    pub fn listen() -> std::io::Result<Self> {
-        signal(SignalKind::hangup()).map(Self)
-    }
 }
 
 /// Why an agent cannot run.
@@ -594,40 +583,4 @@ impl Sampler {
         self.next = (self.next + interval).max(tokio::time::Instant::now());
         interval
     }
-}
-
-struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    fn new(Hangups(hup): Hangups) -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.term.recv() => Asked::Stop,
-            _ = self.int.recv() => Asked::Stop,
-            _ = self.hup.recv() => Asked::Reload,
-        }
-    }
-
-    /// The next signal to stop; there is nothing to reload any more.
-    async fn stop(&mut self) {
-        while self.next().await != Asked::Stop {}
-    }
-}
-
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Stop,
-    Reload,
 }
