@@ -145,12 +145,9 @@ fn plugin_env(
     env.insert("PATH".to_owned(), Secret::new(around.agent.path.as_str()));
     env.insert("LANG".to_owned(), Secret::new("C.UTF-8"));
     env.insert("TMPDIR".to_owned(), Secret::new(cx.env.var("TMPDIR").unwrap_or("/tmp")));
-    // HOME and USER of a plugin with a `user` are that user's; who that is, is seen when it is run.
-    let own = if def.raw.user.is_some() { &["TZ"][..] } else { &["HOME", "USER", "TZ"] };
-    for &name in own {
-        if let Some(value) = cx.env.var(name) {
-            env.insert(name.to_owned(), Secret::new(value));
-        }
+    // HOME and USER are those of the user that it runs as; who that is, is seen when it is run.
+    if let Some(zone) = cx.env.var("TZ") {
+        env.insert("TZ".to_owned(), Secret::new(zone));
     }
     env.extend(around.agent.env.clone());
     for name in def.raw.pass_env.iter().flat_map(|at| &at.value) {
@@ -523,13 +520,13 @@ fn unmet(when: &RawWhen, path: &str, around: &Around<'_>, cx: &mut Cx<'_>) -> Op
 
 fn key(raw: &RawPlugin, cx: &mut Cx<'_>) -> Option<crate::model::PluginKey> {
     let At { value, place } = raw.key.as_ref()?;
-    let key = value.parse().ok();
-    if key.is_none() {
-        cx.found.push(
-            Diagnostic::error("this is not a plugin key")
-                .at(place)
-                .help("a plugin key is the UUID that the hub gave when the plugin was registered"),
-        );
+    match value.parse::<crate::model::PluginKey>() {
+        Ok(key) => Some(key),
+        Err(why) => {
+            cx.found.push(
+                Diagnostic::error("this is not a plugin key").at(place).help(why.to_string()),
+            );
+            None
+        }
     }
-    key
 }

@@ -16,18 +16,25 @@
 
 mod accounts;
 mod api;
+mod audit;
+mod body;
 mod connections;
 mod credentials;
 mod hall;
 mod ingest;
 mod json;
+mod keys;
+mod keys_api;
+mod local;
 mod parameters;
+mod plugin_keys;
 mod problem;
 mod scalar;
 mod server;
 mod session;
 mod settings;
 mod store;
+mod tls;
 mod web;
 mod wire;
 
@@ -37,16 +44,21 @@ use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 pub use credentials::Credentials;
-pub use settings::{Clock, Settings};
+pub use settings::{Clock, Settings, TlsFiles};
 pub use store::StoreError;
+pub use tls::TlsError;
 
 use credentials::Master;
+use local::Local;
 use store::{Limits, Store};
+use tls::Tls;
 
 /// How often the store looks after itself, besides after what it is given.
 const TEND: Duration = Duration::from_mins(1);
@@ -135,6 +147,9 @@ pub enum HubError {
         /// The folder.
         path: PathBuf,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -148,8 +163,10 @@ pub struct Hub {
     listener: TcpListener,
     addr: SocketAddr,
     settings: Settings,
+    tls: Option<Tls>,
     store: Store,
-    credentials: Credentials,
+    url: String,
+    local: Arc<Local>,
     /// Held for as long as the hub lives.
     _lock: File,
 }
@@ -164,6 +181,7 @@ impl Hub {
     /// Listens, opens the database, makes the account where there is none, and writes
     /// `credentials.json`, in this order: a hub that cannot listen changes nothing.
     pub async fn bind(settings: Settings) -> Result<Self, HubError> {
+        let tls = settings.tls.clone().map(Tls::open).transpose()?;
         let addr = settings.listen;
         let listener = TcpListener::bind(addr).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => HubError::PortInUse { addr },
@@ -181,12 +199,19 @@ impl Hub {
             retention: settings.retention,
             min_free: settings.min_free,
         })?;
-        let (url, now) = (url(addr), settings.clock.now());
-        let credentials = store
-            .change(move |conn| accounts::ensure_local(conn, &master, kept.as_ref(), url, now))
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (url, now) = (url(scheme, addr), settings.clock.now());
+        let said = url.clone();
+        let (master, mut credentials) = store
+            .change(move |conn| {
+                let credentials = accounts::ensure_local(conn, &master, kept.as_ref(), said, now)?;
+                Ok((master, credentials))
+            })
             .await?;
+        credentials.certificate = settings.tls.as_ref().map(|files| files.cert.clone());
         credentials.write(folder)?;
-        Ok(Self { listener, addr, settings, store, credentials, _lock: lock })
+        let local = Arc::new(Local::new(folder.clone(), master, credentials));
+        Ok(Self { listener, addr, settings, tls, store, url, local, _lock: lock })
     }
 
     /// Where it listens; the port is the real one.
@@ -194,14 +219,24 @@ impl Hub {
         self.addr
     }
 
-    /// `http://…` of [`Hub::addr`], as written in `credentials.json`.
+    /// `http://…` or `https://…` of [`Hub::addr`], as written in `credentials.json`.
     pub fn url(&self) -> &str {
-        &self.credentials.url
+        &self.url
+    }
+
+    /// Whether what is sent to it is encrypted.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// What the local agent needs to reach it.
-    pub fn credentials(&self) -> &Credentials {
-        &self.credentials
+    pub fn credentials(&self) -> Credentials {
+        self.local.credentials()
+    }
+
+    /// The same as it changes: the local key may be rotated while the hub serves.
+    pub fn watch_credentials(&self) -> watch::Receiver<Credentials> {
+        self.local.watch()
     }
 
     /// A new login link: works once, for ten minutes.
@@ -215,10 +250,11 @@ impl Hub {
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), HubError> {
-        let Self { listener, addr, settings, store, .. } = self;
+        let Self { listener, addr, settings, tls, store, local, .. } = self;
         let clock = settings.clock.clone();
+        let hall = hall::Shared::new(addr, settings, store.clone(), local);
         let served = tokio::select! {
-            served = server::serve(listener, addr, settings, store.clone(), stop) => served,
+            served = server::serve(listener, tls, hall, stop) => served,
             never = tend(&store, &clock) => match never {},
         };
         store.close().await;
@@ -253,11 +289,13 @@ pub fn make_login_link(data_dir: &Path, clock: &Clock) -> Result<String, HubErro
 }
 
 /// The address as a browser on this machine can call it.
-fn url(addr: SocketAddr) -> String {
+fn url(scheme: &str, addr: SocketAddr) -> String {
     match addr {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{}", v4.port()),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("http://[::1]:{}", v6.port()),
-        other => format!("http://{other}"),
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            format!("{scheme}://127.0.0.1:{}", v4.port())
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("{scheme}://[::1]:{}", v6.port()),
+        other => format!("{scheme}://{other}"),
     }
 }
 

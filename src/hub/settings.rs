@@ -24,13 +24,26 @@ pub struct Settings {
     pub min_free: u64,
     /// What time it is.
     pub clock: Clock,
+    /// The certificate to speak TLS with; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// A certificate and its private key, both in PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and after it those that vouch for it. Absolute: local agents and commands
+    /// are told where it is.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 impl Settings {
     /// How old results become by default: a year, and some weeks to compare with.
     pub const RETENTION: Duration = Duration::from_hours(400 * 24);
 
-    /// The defaults: 1 GiB of results of 400 days, 256 MiB of the disk left alone, the system's clock.
+    /// The defaults: 1 GiB of results of 400 days, 256 MiB of the disk left alone, the system's clock,
+    /// plain HTTP.
     pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             listen,
@@ -40,6 +53,7 @@ impl Settings {
             retention: Some(Self::RETENTION),
             min_free: 256 << 20,
             clock: Clock::system(),
+            tls: None,
         }
     }
 }
