@@ -26,6 +26,8 @@ mod json;
 mod keys;
 mod keys_api;
 mod local;
+mod monitors;
+mod monitors_api;
 mod parameters;
 mod plugin_keys;
 mod problem;

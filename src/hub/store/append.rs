@@ -17,14 +17,14 @@ use super::points::{self, Block, Waiting};
 use super::retention::{ClockWatch, Done};
 
 /// Points after which the raw block is written, so that a large batch does not fill the memory.
-const BLOCK_POINTS: usize = 16_384;
+pub(super) const BLOCK_POINTS: usize = 16_384;
 
 /// The side of the store that changes it. Lives on one thread.
 pub(crate) struct Writer {
     pub(super) conn: Connection,
     pub(super) limits: Limits,
-    known: Known,
-    block: Block,
+    pub(super) known: Known,
+    pub(super) block: Block,
     /// What waits for compaction.
     pub(super) waiting: Waiting,
     pub(super) clock: ClockWatch,
@@ -42,7 +42,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection, limits: Limits) -> Result<Self, StoreError> {
+    pub(crate) fn new(conn: Connection, limits: Limits) -> Result<Self, StoreError> {
         let said = |source| StoreError::Sqlite { action: "open", source };
         let waiting = points::waiting(&conn).map_err(said)?;
         let dropped = points::any_dropped(&conn).map_err(said)?;
@@ -64,14 +64,21 @@ impl Writer {
         })
     }
 
+    /// Makes segments of all that is raw, as happens by itself when there is much of it.
+    #[cfg(test)]
+    pub(crate) fn compact_now(&mut self) {
+        self.compact().unwrap();
+    }
+
     /// The connection, for what is not about results. Monitors and series are remembered: who
     /// removes or renames some must have the writer [`forget`](Self::forget).
     pub(crate) fn conn(&mut self) -> &mut Connection {
         &mut self.conn
     }
 
-    /// Forgets what was learnt in a transaction that did not come to pass.
-    pub(super) fn forget(&mut self) {
+    /// Forgets what was learnt, in a transaction that did not come to pass or before somebody else
+    /// changed monitors.
+    pub(crate) fn forget(&mut self) {
         self.known.forget();
         self.block = Block::default();
     }
@@ -156,8 +163,12 @@ impl Writer {
                 reply.refused.push(refused);
                 continue;
             }
-            reply.accepted += 1;
             let (place, monitor) = known.monitor(conn, account, report, now)?;
+            if monitor.suspended {
+                reply.refused.push(suspended(report, monitor.id));
+                continue;
+            }
+            reply.accepted += 1;
             monitor.reports += 1;
             monitor.metrics += report.metrics.len() as i64;
             monitor.rejected =
@@ -290,6 +301,18 @@ fn refuse(
         ),
     };
     Ok(Some(Refused { seq: report.seq, code: "plugin-key".to_owned(), message: why }))
+}
+
+/// Reports for a monitor that somebody suspended are not taken either.
+fn suspended(report: &Report<'_>, monitor: i64) -> Refused {
+    Refused {
+        seq: report.seq,
+        code: "monitor-suspended".to_owned(),
+        message: format!(
+            "the monitor of plugin `{}` on `{}` is suspended in the hub; activate it there: `talaia monitor activate {monitor}`",
+            report.plugin, report.host
+        ),
+    }
 }
 
 struct Appended {

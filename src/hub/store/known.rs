@@ -43,6 +43,8 @@ pub(super) struct Monitor {
     pub(super) metrics: i64,
     pub(super) rejected: i64,
     pub(super) skipped: i64,
+    /// Whether it takes no reports now.
+    pub(super) suspended: bool,
     touched: bool,
     /// The series of its runs' facts, in the order of [`RunFacts::NAMES`]; 0 where not known.
     facts: [i64; RunFacts::NAMES.len()],
@@ -162,14 +164,7 @@ impl Known {
         metric: &Metric<'_>,
         tags: &[(Text<'_>, Text<'_>)],
     ) -> Result<i64, AppendError> {
-        self.key.clear();
-        put(&mut self.key, &metric.name);
-        for (key, value) in tags {
-            put(&mut self.key, key);
-            put(&mut self.key, value);
-        }
-        let identity = self.key.len();
-        put_face(&mut self.key, metric);
+        let identity = self.write_key(metric, tags);
         let Some(monitor) = self.monitors.get(place.0) else { return Err(nowhere()) };
         if let Some(id) = monitor.told.nth(nth, &self.key) {
             return Ok(id);
@@ -179,6 +174,35 @@ impl Known {
             monitor.told.note(nth, &self.key, id);
         }
         Ok(id)
+    }
+
+    /// The id of the series of a metric of any monitor, made or changed where need be.
+    pub(super) fn series_of(
+        &mut self,
+        conn: &Connection,
+        monitor: i64,
+        metric: &Metric<'_>,
+        tags: &[(Text<'_>, Text<'_>)],
+    ) -> Result<i64, AppendError> {
+        let identity = self.write_key(metric, tags);
+        // Should it be an agent's plugin as well, its metrics may not be what they were.
+        if let Some(monitor) = self.monitors.iter_mut().find(|known| known.id == monitor) {
+            monitor.told = Told::default();
+        }
+        self.look_up(conn, monitor, identity, metric, tags)
+    }
+
+    /// Writes a metric's key, and behind it its face, into `self.key`. Gives where the key ends.
+    fn write_key(&mut self, metric: &Metric<'_>, tags: &[(Text<'_>, Text<'_>)]) -> usize {
+        self.key.clear();
+        put(&mut self.key, &metric.name);
+        for (key, value) in tags {
+            put(&mut self.key, key);
+            put(&mut self.key, value);
+        }
+        let identity = self.key.len();
+        put_face(&mut self.key, metric);
+        identity
     }
 
     /// The series whose key and face are in `self.key`, of which the key ends at `identity`.
@@ -300,7 +324,7 @@ fn upsert_monitor(
             "INSERT INTO monitors (account_id, host, plugin, created_ms, received_ms)
              VALUES (?1, ?2, ?3, ?4, ?4)
              ON CONFLICT DO UPDATE SET account_id = account_id
-             RETURNING id, last_run, last_bad, reports",
+             RETURNING id, last_run, last_bad, reports, suspended_ms IS NOT NULL",
         )?
         .query_row(params![account, &*report.host, &*report.plugin, now], |row| {
             Ok(Monitor {
@@ -308,6 +332,7 @@ fn upsert_monitor(
                 last_run: row.get(1)?,
                 last_bad: row.get(2)?,
                 reports: row.get(3)?,
+                suspended: row.get(4)?,
                 ..Monitor::default()
             })
         })?)

@@ -9,6 +9,7 @@
 //! that met it, and no other ([`worker`]).
 
 mod append;
+mod direct;
 mod error;
 mod known;
 mod maintain;
@@ -32,10 +33,11 @@ use super::wire::Fault;
 use worker::Worker;
 
 pub(crate) use append::Writer;
+pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
 pub(crate) use maintain::drop_series;
-pub(crate) use points::{Block, Scan, count, visit};
+pub(crate) use points::{Block, Scan, count, extent, visit};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
     runs_of, series, totals,

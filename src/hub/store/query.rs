@@ -217,7 +217,7 @@ pub(super) fn list<T>(
         Order::NewestFirst(id) => (format!("{id} < :after"), i64::MAX, format!("{id} DESC")),
     };
     let mut statement = conn.prepare_cached(&format!(
-        "{} WHERE m.account_id = :account AND {after}
+        "{} WHERE m.account_id = :account AND m.plugin IS NOT NULL AND {after}
          AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
          ORDER BY {order} LIMIT :limit",
         listed.select
@@ -390,7 +390,8 @@ pub(crate) fn totals(conn: &Connection, account: i64) -> rusqlite::Result<Totals
     )?;
     conn.query_row(
         "SELECT count(*), coalesce(sum(reports), 0), coalesce(sum(metrics), 0),
-         CAST(min(total(rejected), 9e18) AS INTEGER) FROM monitors WHERE account_id = ?1",
+         CAST(min(total(rejected), 9e18) AS INTEGER) FROM monitors
+         WHERE account_id = ?1 AND plugin IS NOT NULL",
         [account],
         |row| {
             Ok(Totals {

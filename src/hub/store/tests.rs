@@ -275,7 +275,8 @@ fn a_dropped_series_never_comes_back_and_its_space_is_freed() {
     let of_gone = |writer: &Writer| super::count(&writer.conn, &gone, i64::MIN..=i64::MAX).unwrap();
     assert!(of_gone(&writer) > 0, "their space is freed later");
     let points = "SELECT (SELECT total(points) FROM segments) + (SELECT total(points) FROM raw)";
-    let points = |writer: &Writer| -> f64 { writer.conn.query_row(points, (), |r| r.get(0)).unwrap() };
+    let points =
+        |writer: &Writer| -> f64 { writer.conn.query_row(points, (), |r| r.get(0)).unwrap() };
     // The series of the same names are new ones.
     writer.append(1, &batch(spool, 111, 1, 40), NOW).unwrap();
     let again = count(&writer.conn, &format!("SELECT count(*) FROM series WHERE id > {newest}"));

@@ -88,10 +88,14 @@ fn rewrite(conn: &Connection, bucket: i64, places: u16) -> rusqlite::Result<()> 
         let body: Vec<u8> = read.query_row([id], |row| row.get(0))?;
         segment.clear();
         let (mut points, mut from, mut to) = (0_i64, i64::MAX, i64::MIN);
-        let kept = codec::read_segment(&body, |place| !gone(place), |_, ms, _| {
-            points += 1;
-            (from, to) = (from.min(ms), to.max(ms));
-        })
+        let kept = codec::read_segment(
+            &body,
+            |place| !gone(place),
+            |_, ms, _| {
+                points += 1;
+                (from, to) = (from.min(ms), to.max(ms));
+            },
+        )
         .and_then(|()| segment.copy(&body, |place| !gone(place)));
         match kept {
             // What is damaged is not made worse; `verify` names it.

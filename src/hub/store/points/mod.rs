@@ -3,7 +3,7 @@
 //! | what | function |
 //! |---|---|
 //! | append a block of (series, ms, value) | [`append`] |
-//! | read series over a range of time, in order or as they lie | [`Scan`], [`visit`] |
+//! | read series over a range of time, in order or as they lie | [`Scan`], [`visit`], [`extent`] |
 //! | what is newer than the last values that are known | [`newest`] |
 //! | drop series, drop what is older, drop the oldest | [`drop_series`], [`drop_before`], [`drop_oldest`] |
 //! | sort what was appended; free what was dropped | [`compact`], [`free_dropped`] |
@@ -27,8 +27,8 @@ mod read;
 pub(crate) use codec::RawBlock as Block;
 pub(super) use compact::compact;
 pub(super) use drop::{any_dropped, drop_before, drop_oldest, drop_series, free_dropped};
-pub(crate) use read::{Scan, count, visit};
 pub(super) use read::newest;
+pub(crate) use read::{Scan, count, extent, visit};
 
 use rusqlite::{Connection, params};
 

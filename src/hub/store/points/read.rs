@@ -1,6 +1,6 @@
 //! Reading points: segments, and behind them what is not compacted yet.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::{ControlFlow, RangeInclusive};
 
 use foldhash::fast::RandomState;
@@ -59,7 +59,8 @@ pub(in crate::hub::store) fn newest(
 }
 
 /// Calls `each` with series, time and value of every point of `wanted` in `range`: those of one
-/// series in order of time, but for late points, and then what is not compacted yet, as it came.
+/// series in order of time, but for late points, and then what is not compacted yet, as it came. Of
+/// two at one time the later written always comes later.
 pub(crate) fn visit(
     conn: &Connection,
     wanted: &[i64],
@@ -68,7 +69,7 @@ pub(crate) fn visit(
 ) -> rusqlite::Result<()> {
     let mut statement = conn.prepare_cached(
         "SELECT id, body FROM segments WHERE bucket = ?1 AND from_ms <= ?3 AND to_ms >= ?2
-         ORDER BY from_ms, id",
+         ORDER BY id",
     )?;
     let mut by_bucket: BTreeMap<i64, [Option<i64>; 16]> = BTreeMap::new();
     for series in wanted {
@@ -99,6 +100,31 @@ pub(crate) fn visit(
             each(series, ms, value);
         }
     })
+}
+
+/// From when to when there may be points of these series.
+pub(crate) fn extent(conn: &Connection, wanted: &[i64]) -> rusqlite::Result<Option<(i64, i64)>> {
+    let mut extent: Option<(i64, i64)> = None;
+    let mut widen = |from: i64, to: i64| {
+        extent = Some(extent.map_or((from, to), |(first, last)| (first.min(from), last.max(to))));
+    };
+    let mut statement =
+        conn.prepare_cached("SELECT min(from_ms), max(to_ms) FROM segments WHERE bucket = ?1")?;
+    let buckets: BTreeSet<i64> = wanted.iter().map(|series| codec::bucket(*series).0).collect();
+    for bucket in buckets {
+        let of_bucket: (Option<i64>, Option<i64>) =
+            statement.query_row([bucket], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if let (Some(from), Some(to)) = of_bucket {
+            widen(from, to);
+        }
+    }
+    let wanted: HashSet<i64, RandomState> = wanted.iter().copied().collect();
+    each_raw(conn, |series, ms, _| {
+        if wanted.contains(&series) {
+            widen(ms, ms);
+        }
+    })?;
+    Ok(extent)
 }
 
 /// How many points these series have in `range`.
