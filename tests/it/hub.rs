@@ -4,6 +4,8 @@ mod api;
 mod bodies;
 mod durability;
 mod fuzz;
+mod keys;
 mod pages;
 mod schema;
 mod support;
+mod tls;
