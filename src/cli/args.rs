@@ -1,5 +1,7 @@
 //! What may be typed. Nothing here acts.
 
+mod monitor;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -7,6 +9,11 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{MetricType, RejectionCode, Timestamp};
+
+pub(crate) use monitor::{
+    AddResultArgs, CreateArgs, DeleteArgs, EditArgs, ListArgs, MonitorCommand, PruneArgs,
+    RangeArgs, Sender, Shape, Spec,
+};
 
 /// Runs any program as a metrics plugin, checks what it prints and loses none of it.
 #[derive(Debug, Parser)]
@@ -137,6 +144,9 @@ pub(crate) enum Command {
     /// The keys of a hub: who may send and read, and what registered plugins are known by
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The monitors of a hub: make them, send them results, read those back
+    #[command(subcommand)]
+    Monitor(MonitorCommand),
     /// Run the hub on its own
     #[cfg(feature = "hub")]
     Hub(HubArgs),

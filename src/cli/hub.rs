@@ -119,6 +119,7 @@ pub(crate) async fn embedded(
     let settings = Settings {
         hosts: config.hosts,
         max_size: config.quota,
+        retention: config.retention,
         tls: config.tls.map(|tls| TlsFiles { cert: tls.cert, key: tls.key }),
         ..Settings::new(config.listen, folder)
     };

@@ -5,6 +5,8 @@ mod bodies;
 mod durability;
 mod fuzz;
 mod keys;
+mod monitors;
+mod openapi;
 mod pages;
 mod schema;
 mod support;

@@ -1,7 +1,6 @@
 //! Taking a batch in: one transaction for its reports, their points and the stream's mark.
 //!
-//! Points are appended as they come, one raw block per batch. An index per point would cost twenty
-//! times as much; instead [`super::compact`] sorts many blocks into chunks, one entry per chunk.
+//! Points are appended as they come ([`points`]).
 
 use std::collections::HashMap;
 
@@ -12,22 +11,26 @@ use crate::hub::wire::{self, Report};
 use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Status};
 
 use super::Limits;
-use super::codec::RawBlock;
 use super::error::{AppendError, StoreError};
-use super::known::{Known, Monitor};
+use super::known::{Known, Monitor, Place};
+use super::points::{self, Block, Waiting};
+use super::retention::{ClockWatch, Done};
 
 /// Points after which the raw block is written, so that a large batch does not fill the memory.
-const BLOCK_POINTS: usize = 16_384;
+pub(super) const BLOCK_POINTS: usize = 16_384;
 
 /// The side of the store that changes it. Lives on one thread.
 pub(crate) struct Writer {
     pub(super) conn: Connection,
     pub(super) limits: Limits,
-    known: Known,
-    block: RawBlock,
+    pub(super) known: Known,
+    pub(super) block: Block,
     /// What waits for compaction.
-    pub(super) raw_points: u64,
-    pub(super) raw_rows: u64,
+    pub(super) waiting: Waiting,
+    pub(super) clock: ClockWatch,
+    pub(super) done: Done,
+    /// Whether space of dropped series is to be freed.
+    pub(super) dropped: bool,
     /// Batches with rejections of each monitor since those were last trimmed.
     pub(super) untrimmed: HashMap<i64, u32>,
     /// Runs since the last sweep, and where it ended.
@@ -39,19 +42,20 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection, limits: Limits) -> Result<Self, StoreError> {
-        let (raw_points, raw_rows) = conn
-            .query_row("SELECT coalesce(sum(points), 0), count(*) FROM raw", (), |row| {
-                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
-            })
-            .map_err(|source| StoreError::Sqlite { action: "open", source })?;
+    pub(crate) fn new(conn: Connection, limits: Limits) -> Result<Self, StoreError> {
+        let said = |source| StoreError::Sqlite { action: "open", source };
+        let waiting = points::waiting(&conn).map_err(said)?;
+        let dropped = points::any_dropped(&conn).map_err(said)?;
+        let clock = ClockWatch::load(&conn).map_err(said)?;
         Ok(Self {
             conn,
             limits,
             known: Known::default(),
-            block: RawBlock::default(),
-            raw_points,
-            raw_rows,
+            block: Block::default(),
+            waiting,
+            dropped,
+            clock,
+            done: Done::default(),
             untrimmed: HashMap::new(),
             unswept: 0,
             swept: 0,
@@ -60,16 +64,23 @@ impl Writer {
         })
     }
 
+    /// Makes segments of all that is raw, as happens by itself when there is much of it.
+    #[cfg(test)]
+    pub(crate) fn compact_now(&mut self) {
+        self.compact().unwrap();
+    }
+
     /// The connection, for what is not about results. Monitors and series are remembered: who
     /// removes or renames some must have the writer [`forget`](Self::forget).
     pub(crate) fn conn(&mut self) -> &mut Connection {
         &mut self.conn
     }
 
-    /// Forgets what was learnt in a transaction that did not come to pass.
-    pub(super) fn forget(&mut self) {
+    /// Forgets what was learnt, in a transaction that did not come to pass or before somebody else
+    /// changed monitors.
+    pub(crate) fn forget(&mut self) {
         self.known.forget();
-        self.block = RawBlock::default();
+        self.block = Block::default();
     }
 
     /// Stores what is new in `body`, durably, and moves the stream's mark, or changes nothing.
@@ -88,8 +99,7 @@ impl Writer {
         });
         match done {
             Ok(appended) => {
-                self.raw_points += appended.points;
-                self.raw_rows += appended.blocks;
+                self.waiting += appended.waiting;
                 self.unswept += appended.reply.accepted;
                 Ok(appended.reply)
             }
@@ -125,8 +135,9 @@ impl Writer {
         let mut last = marked;
         let mut reply =
             BatchReply { through: Seq(mark), accepted: 0, duplicates: 0, refused: Vec::new() };
-        let (mut points, mut blocks) = (0, 0);
+        let mut waiting = Waiting::default();
         let mut insert_run = conn.prepare_cached(INSERT_RUN)?;
+        let mut next_run: i64 = conn.prepare_cached(NEXT_RUN)?.query_row((), |row| row.get(0))?;
         known.begin();
         block.clear();
         while let Some(report) = reports.next().map_err(AppendError::Body)? {
@@ -151,41 +162,41 @@ impl Writer {
                 reply.refused.push(refused);
                 continue;
             }
+            let (place, monitor) = known.monitor(conn, account, report, now)?;
+            if monitor.suspended {
+                reply.refused.push(suspended(report, monitor.id));
+                continue;
+            }
             reply.accepted += 1;
-            let monitor = known.monitor(conn, account, report, now)?;
             monitor.reports += 1;
             monitor.metrics += report.metrics.len() as i64;
             monitor.rejected =
                 monitor.rejected.saturating_add_unsigned(report.counts.rejected_total());
             monitor.skipped = monitor.skipped.saturating_add_unsigned(report.skipped);
-            take_run(conn, &mut insert_run, monitor, report)?;
-            let monitor = monitor.id;
+            take_run(conn, &mut insert_run, next_run, monitor, report)?;
+            next_run += 1;
             let mut own_facts = false;
-            for metric in &report.metrics {
+            for (nth, metric) in report.metrics.iter().enumerate() {
                 own_facts |= metric.name.starts_with(RUN_FACTS);
                 let tags = report.tags.get(metric.tags.clone()).unwrap_or_default();
-                let series = known.series(conn, monitor, metric, tags)?;
+                let series = known.series(conn, place, nth, metric, tags)?;
                 let ms = metric.time.unwrap_or(report.started).millis();
                 block.push(series, ms, metric.value.scalar());
             }
             // A plugin that prints such names itself means something else by them.
             if !own_facts {
-                take_facts(conn, known, block, monitor, report)?;
+                take_facts(conn, known, block, place, report)?;
             }
             if block.points() >= BLOCK_POINTS {
-                points += write_block(conn, block)?;
-                blocks += 1;
+                waiting += points::append(conn, block)?;
             }
         }
-        if block.points() > 0 {
-            points += write_block(conn, block)?;
-            blocks += 1;
-        }
+        waiting += points::append(conn, block)?;
         block.shrink();
         write_monitors(conn, known, untrimmed, now)?;
         reply.through = Seq(through);
         remember(conn, account, batch, &reply, last, now)?;
-        Ok(Appended { reply, points, blocks })
+        Ok(Appended { reply, waiting })
     }
 }
 
@@ -270,14 +281,6 @@ fn write_monitors(
     Ok(())
 }
 
-fn write_block(conn: &Connection, block: &mut RawBlock) -> Result<u64, AppendError> {
-    let points = block.points() as u64;
-    conn.prepare_cached("INSERT INTO raw (points, body) VALUES (?1, ?2)")?
-        .execute(params![points as i64, block.bytes()])?;
-    block.clear();
-    Ok(points)
-}
-
 /// Reports with the key of a plugin that this hub does not know, or knows no more, are not taken.
 fn refuse(
     conn: &Connection,
@@ -299,10 +302,21 @@ fn refuse(
     Ok(Some(Refused { seq: report.seq, code: "plugin-key".to_owned(), message: why }))
 }
 
+/// Reports for a monitor that somebody suspended are not taken either.
+fn suspended(report: &Report<'_>, monitor: i64) -> Refused {
+    Refused {
+        seq: report.seq,
+        code: "monitor-suspended".to_owned(),
+        message: format!(
+            "the monitor of plugin `{}` on `{}` is suspended in the hub; activate it there: `talaia monitor activate {monitor}`",
+            report.plugin, report.host
+        ),
+    }
+}
+
 struct Appended {
     reply: BatchReply,
-    points: u64,
-    blocks: u64,
+    waiting: Waiting,
 }
 
 /// The run of the report at a mark.
@@ -341,19 +355,22 @@ fn stream(
     }))
 }
 
+/// Given by us, because AUTOINCREMENT writes its own table at every row.
+const NEXT_RUN: &str = "SELECT coalesce(max(id), 0) + 1 FROM runs";
+
 const INSERT_RUN: &str = "INSERT INTO runs (monitor_id, run, started_ms, duration, interval, good, \
     outcome, status, message, warnings, produced, accepted, rejected, skipped, leftovers, cpu, \
-    max_rss, stdout, stderr, tail, before, bad_before, nth, replay_of) \
+    max_rss, stdout, stderr, tail, before, bad_before, nth, replay_of, id) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-    ?20, ?21, ?22, ?23, ?24)";
+    ?20, ?21, ?22, ?23, ?24, ?25)";
 
 /// Makes points of what the report says of its run. No run belongs to records that were judged
 /// again; a whole report that comes again has that of its own.
 fn take_facts(
     conn: &Connection,
     known: &mut Known,
-    block: &mut RawBlock,
-    monitor: i64,
+    block: &mut Block,
+    place: Place,
     report: &Report<'_>,
 ) -> Result<(), AppendError> {
     if report.replay_of.is_some_and(|run| run != report.run) {
@@ -367,22 +384,11 @@ fn take_facts(
         skipped: report.skipped,
     };
     let ms = report.started.millis();
+    let mut next = 0;
     for fact in facts.metrics() {
-        let metric = wire::Metric {
-            name: fact.name.into(),
-            value: wire::Given::Plain((&fact.value).into()),
-            kind: fact.kind,
-            unit: fact.unit.map(Into::into),
-            label: Some(fact.label.into()),
-            tags: 0..0,
-            time: None,
-            warn: None,
-            crit: None,
-            min: None,
-            max: None,
-        };
-        let series = known.series(conn, monitor, &metric, &[])?;
-        block.push(series, ms, metric.value.scalar());
+        let (series, after) = known.fact(conn, place, next, &fact)?;
+        next = after;
+        block.push(series, ms, (&fact.value).into());
     }
     Ok(())
 }
@@ -391,6 +397,7 @@ fn take_facts(
 fn take_run(
     conn: &Connection,
     insert: &mut CachedStatement<'_>,
+    id: i64,
     monitor: &mut Monitor,
     report: &Report<'_>,
 ) -> Result<(), AppendError> {
@@ -425,8 +432,8 @@ fn take_run(
         monitor.last_bad,
         monitor.reports,
         report.replay_of.map(|run| *run.uuid().as_bytes()),
+        id,
     ])?;
-    let id = conn.last_insert_rowid();
     // What is replayed happened before: it says nothing of how the plugin is now.
     if report.replay_of.is_none() || monitor.last_run.is_none() {
         monitor.last_run = Some(id);

@@ -2,24 +2,26 @@
 //!
 //! Promises: what [`Store::append`] has acknowledged is on disk, with the stream's mark, in one
 //! transaction; a batch is taken whole or not at all; memory stays flat however much is stored.
-//! Points are raw blocks first and segments of a few series later ([`compact`]); readers see both, and
-//! cannot tell which is which. Does not know HTTP, tokens or pages.
+//! Points lie behind an interface of their own ([`points`]). Does not know HTTP, tokens or pages.
 //!
 //! Two threads own the two connections: one writes, one reads what is committed. Everything else
 //! asks them through a [`Store`], whose methods are the whole interface. A defect costs the request
 //! that met it, and no other ([`worker`]).
 
 mod append;
-mod codec;
-mod compact;
+mod direct;
 mod error;
 mod known;
+mod maintain;
+mod points;
 mod query;
 mod rejections;
+mod retention;
 mod schema;
 mod worker;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -31,11 +33,14 @@ use super::wire::Fault;
 use worker::Worker;
 
 pub(crate) use append::Writer;
+pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
+pub(crate) use maintain::drop_series;
+pub(crate) use points::{Block, Scan, count, extent, visit};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
-    runs_of, series, totals, visit,
+    runs_of, series, totals,
 };
 pub(crate) use rejections::{RejectionGroup, rejections};
 use schema::reopen;
@@ -47,6 +52,8 @@ pub(crate) struct Limits {
     pub(crate) path: PathBuf,
     /// Bytes of the database above which the oldest points go.
     pub(crate) max_size: u64,
+    /// How old points and what belongs to them may become.
+    pub(crate) retention: Option<Duration>,
     /// Free bytes on the disk below which nothing is taken.
     pub(crate) min_free: u64,
 }
@@ -86,6 +93,23 @@ impl Store {
                 writer.append(account, &body, now)
             })
             .await?
+    }
+
+    /// Does what needs the writing side.
+    pub(crate) async fn write<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.writer.call(job).await
+    }
+
+    /// Does what is due as time goes by: every minute or so, also while nothing comes in. `now` is
+    /// the wall clock in milliseconds since 1970.
+    pub(crate) async fn tend(&self, now: i64) -> Result<(), StoreError> {
+        // Goes on while the machine sleeps, as the wall clock does.
+        let running = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let running = running.tv_sec * 1000 + running.tv_nsec / 1_000_000;
+        self.writer.call(move |writer| writer.tend(now, running)).await
     }
 
     /// Changes what is not about results: accounts, sessions, links.

@@ -6,11 +6,9 @@ use foldhash::fast::RandomState;
 use rusqlite::{Connection, Row, ToSql, params};
 use serde::{Serialize, Serializer};
 
-use crate::hub::scalar::Scalar;
 use crate::model::{Outcome, RUN_FACTS, RunId, Status, Tags, Timestamp, Usage, Value};
 
-use super::codec;
-use super::compact::each_raw;
+use super::points::{self, Scan};
 
 /// Most series that one answer with points goes through.
 const SERIES_A_PAGE: usize = 500;
@@ -219,7 +217,7 @@ pub(super) fn list<T>(
         Order::NewestFirst(id) => (format!("{id} < :after"), i64::MAX, format!("{id} DESC")),
     };
     let mut statement = conn.prepare_cached(&format!(
-        "{} WHERE m.account_id = :account AND {after}
+        "{} WHERE m.account_id = :account AND m.plugin IS NOT NULL AND {after}
          AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
          ORDER BY {order} LIMIT :limit",
         listed.select
@@ -332,13 +330,7 @@ pub(crate) fn series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec
     let mut found = bare_series(conn, filter)?;
     let mut newest: HashMap<i64, (i64, Value), RandomState> =
         found.iter_mut().map(|s| (s.id, s.last.take().unwrap_or((i64::MIN, Value::Gap)))).collect();
-    each_raw(conn, |series, ms, value| {
-        if let Some(last) = newest.get_mut(&series)
-            && ms >= last.0
-        {
-            *last = (ms, value.to_value());
-        }
-    })?;
+    points::newest(conn, &mut newest)?;
     for series in &mut found {
         series.last = newest.remove(&series.id).filter(|(ms, _)| *ms > i64::MIN);
     }
@@ -357,15 +349,7 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
         (candidates.len() == SERIES_A_PAGE).then(|| candidates.last().map(|s| s.id)).flatten();
     candidates
         .retain(|s| query.tags.iter().all(|(key, value)| s.tags.get(key) == Some(value.as_str())));
-    let mut raw: HashMap<i64, Vec<(i64, Value)>, RandomState> =
-        candidates.iter().map(|s| (s.id, Vec::new())).collect();
-    each_raw(conn, |series, ms, value| {
-        if (query.from..=query.to).contains(&ms)
-            && let Some(points) = raw.get_mut(&series)
-        {
-            points.push((ms, value.to_value()));
-        }
-    })?;
+    let mut scan = Scan::new(conn, candidates.iter().map(|s| s.id), query.from..=query.to)?;
     let mut page = PointsPage { series: Vec::new(), next: None };
     for series in candidates {
         let id = series.id;
@@ -373,8 +357,7 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
         if let Some(position) = query.position.filter(|p| p.series == id) {
             (from, given) = (position.ms.max(query.from), position.given);
         }
-        let fresh = raw.remove(&id).unwrap_or_default();
-        let mut points = of_series(conn, id, from..=query.to, given + room + 1, fresh)?;
+        let mut points = scan.first(id, from..=query.to, given + room + 1)?;
         points.drain(..given.min(points.len()));
         if points.len() > room {
             points.truncate(room);
@@ -398,95 +381,6 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
     Ok(page)
 }
 
-/// The first `need` points of one series in `range`, by time. `points` are those from raw blocks.
-fn of_series(
-    conn: &Connection,
-    series: i64,
-    range: std::ops::RangeInclusive<i64>,
-    need: usize,
-    mut points: Vec<(i64, Value)>,
-) -> rusqlite::Result<Vec<(i64, Value)>> {
-    // What is raw came after what is in segments, and of two values at one time the later comes
-    // last: so segments first, and a stable sort.
-    let fresh = std::mem::take(&mut points);
-    let mut statement = conn.prepare_cached(
-        "SELECT id, from_ms, body FROM segments
-         WHERE bucket = ?1 AND from_ms <= ?3 AND to_ms >= ?2 ORDER BY from_ms, id",
-    )?;
-    let (bucket, place) = codec::bucket(series);
-    let mut rows = statement.query(params![bucket, range.start(), range.end()])?;
-    let mut checked = 0;
-    while let Some(row) = rows.next()? {
-        let from_ms: i64 = row.get(1)?;
-        // Segments of late points may overlap; all that start later than the last point needed are
-        // of no use any more.
-        if points.len() >= need && points.len() >= 2 * checked {
-            points.sort_by_key(|(ms, _)| *ms);
-            checked = points.len();
-            if points[need - 1].0 < from_ms {
-                break;
-            }
-        }
-        let body = row.get_ref(2)?.as_blob()?;
-        let mine = |at| at == place;
-        let read = codec::read_segment(body, mine, |_, ms, value| {
-            if range.contains(&ms) {
-                points.push((ms, value.to_value()));
-            }
-        });
-        if read.is_err() {
-            tracing::error!(segment = row.get::<_, i64>(0)?, "a segment of points is damaged");
-        }
-    }
-    points.extend(fresh.into_iter().filter(|(ms, _)| range.contains(ms)));
-    points.sort_by_key(|(ms, _)| *ms);
-    points.truncate(need);
-    Ok(points)
-}
-
-/// Calls `each` with series, time and value of every point of `wanted` in `range`: those of one
-/// series in order of time, but for late points, and then what is not compacted yet, as it came.
-pub(crate) fn visit(
-    conn: &Connection,
-    wanted: &[i64],
-    range: std::ops::RangeInclusive<i64>,
-    mut each: impl FnMut(i64, i64, Scalar<'_>),
-) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare_cached(
-        "SELECT id, body FROM segments WHERE bucket = ?1 AND from_ms <= ?3 AND to_ms >= ?2
-         ORDER BY from_ms, id",
-    )?;
-    let mut by_bucket: BTreeMap<i64, [Option<i64>; 16]> = BTreeMap::new();
-    for series in wanted {
-        let (bucket, place) = codec::bucket(*series);
-        by_bucket.entry(bucket).or_default()[place as usize] = Some(*series);
-    }
-    for (bucket, places) in by_bucket {
-        let series_at = |place: u64| places.get(place as usize).copied().flatten();
-        let mut rows = statement.query(params![bucket, range.start(), range.end()])?;
-        while let Some(row) = rows.next()? {
-            let body = row.get_ref(1)?.as_blob()?;
-            let is_wanted = |place| series_at(place).is_some();
-            let read = codec::read_segment(body, is_wanted, |place, ms, value| {
-                if let Some(series) = series_at(place)
-                    && range.contains(&ms)
-                {
-                    each(series, ms, value);
-                }
-            });
-            if read.is_err() {
-                tracing::error!(segment = row.get::<_, i64>(0)?, "a segment of points is damaged");
-            }
-        }
-    }
-    let wanted: std::collections::HashSet<i64, RandomState> = wanted.iter().copied().collect();
-    each_raw(conn, |series, ms, value| {
-        if range.contains(&ms) && wanted.contains(&series) {
-            each(series, ms, value);
-        }
-    })
-}
-
 /// What an account has, counted.
 pub(crate) fn totals(conn: &Connection, account: i64) -> rusqlite::Result<Totals> {
     let skew_ms = conn.query_row(
@@ -496,7 +390,8 @@ pub(crate) fn totals(conn: &Connection, account: i64) -> rusqlite::Result<Totals
     )?;
     conn.query_row(
         "SELECT count(*), coalesce(sum(reports), 0), coalesce(sum(metrics), 0),
-         CAST(min(total(rejected), 9e18) AS INTEGER) FROM monitors WHERE account_id = ?1",
+         CAST(min(total(rejected), 9e18) AS INTEGER) FROM monitors
+         WHERE account_id = ?1 AND plugin IS NOT NULL",
         [account],
         |row| {
             Ok(Totals {
