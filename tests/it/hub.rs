@@ -7,3 +7,4 @@ mod fuzz;
 mod pages;
 mod schema;
 mod support;
+mod upkeep;
