@@ -3,6 +3,7 @@
 //! Whoever may read sees all of it; results are posted with the scope `ingest`, and everything that
 //! makes, changes or removes a monitor needs `admin`.
 
+mod problem;
 mod query;
 mod results;
 
