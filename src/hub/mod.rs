@@ -11,7 +11,8 @@
 //! ```text
 //! server ─ routes, Host check, limits ─┬─ ingest ── wire ──▶ store ── append, compact
 //!                                      ├─ api ─────────────▶ store ── query
-//!                                      └─ web ── session ──▶ store ── query
+//!                                      ├─ web ── session ──▶ store ── query
+//!                                      └─ faces ───────────▶ monitors, store
 //! ```
 
 mod accounts;
@@ -20,6 +21,7 @@ mod audit;
 mod body;
 mod connections;
 mod credentials;
+mod faces;
 mod hall;
 mod ingest;
 mod json;

@@ -97,6 +97,14 @@ impl Store {
         done.map_err(|source| StoreError::Sqlite { action: "change", source })
     }
 
+    /// Changes monitors and their results: `job` makes the transactions itself.
+    pub(crate) async fn write<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.writer.call(job).await
+    }
+
     /// Reads what is committed.
     pub(crate) async fn read<R: Send + 'static>(
         &self,
