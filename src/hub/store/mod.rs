@@ -12,6 +12,7 @@
 mod append;
 mod codec;
 mod compact;
+mod direct;
 mod error;
 mod known;
 mod query;
@@ -31,11 +32,12 @@ use super::wire::Fault;
 use worker::Worker;
 
 pub(crate) use append::Writer;
+pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
 pub(crate) use query::{
-    Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
-    runs_of, series, totals, visit,
+    Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, extent, plugins, points,
+    runs, runs_of, series, totals, visit,
 };
 pub(crate) use rejections::{RejectionGroup, rejections};
 use schema::reopen;
