@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::config::HubConfig;
 use crate::deliver::Endpoint;
-use crate::hub::{Clock, Hub, HubError, Settings, make_login_link};
+use crate::hub::{Clock, Hub, HubError, MonitisReads, Settings, make_login_link};
 use crate::model::{Secret, chain};
 
 use super::args::{ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubServeArgs};
@@ -104,6 +104,11 @@ pub(crate) async fn embedded(
     let settings = Settings {
         hosts: config.hosts,
         max_size: config.quota,
+        monitis_reads: if config.monitis_reads {
+            MonitisReads::ByApiKey
+        } else {
+            MonitisReads::Signed
+        },
         ..Settings::new(config.listen, folder)
     };
     let mut said = None;

@@ -79,6 +79,8 @@ pub struct HubConfig {
     pub hosts: Vec<String>,
     /// Most bytes of results.
     pub quota: u64,
+    /// Whether old Monitis clients may read with the public `apikey` alone.
+    pub monitis_reads: bool,
 }
 
 const MIB: u64 = 1 << 20;
@@ -246,7 +248,13 @@ pub(super) fn hub(raw: Option<&RawHub>, outputs: usize, cx: &mut Cx<'_>) -> HubC
                 .help("keep it on 127.0.0.1 behind a proxy that speaks TLS, or on a network that you trust"),
         );
     }
-    HubConfig { enabled, listen, hosts, quota: size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx) }
+    HubConfig {
+        enabled,
+        listen,
+        hosts,
+        quota: size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx),
+        monitis_reads: raw.monitis_reads.as_ref().is_none_or(|at| at.value),
+    }
 }
 
 fn listen(at: &At<String>, cx: &mut Cx<'_>) -> Option<SocketAddr> {

@@ -11,7 +11,7 @@ use super::keys::{self, Scope, Scopes, Token};
 use super::local::Local;
 use super::problem::Problem;
 use super::session;
-use super::settings::{Clock, Settings};
+use super::settings::{Clock, MonitisReads, Settings};
 use super::store::Store;
 
 /// Bodies of uploads held at a time.
@@ -24,6 +24,7 @@ pub(super) struct Shared {
     /// The cookie's name. It has the port in it: browsers share cookies between ports.
     pub(super) cookie: String,
     pub(super) hosts: Hosts,
+    pub(super) monitis_reads: MonitisReads,
     /// What the hub keeps for this machine: its master key and `credentials.json`.
     pub(super) local: Arc<Local>,
 }
@@ -41,6 +42,7 @@ impl Shared {
             uploads: Semaphore::new(UPLOADS),
             cookie: format!("talaia_{}", addr.port()),
             hosts: Hosts { addr, names: settings.hosts },
+            monitis_reads: settings.monitis_reads,
             local,
         }
     }

@@ -52,7 +52,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use credentials::Credentials;
-pub use settings::{Clock, Settings};
+pub use settings::{Clock, MonitisReads, Settings};
 pub use store::StoreError;
 
 use credentials::Master;

@@ -20,8 +20,21 @@ pub struct Settings {
     pub max_size: u64,
     /// Free bytes on the disk below which the hub takes no more reports.
     pub min_free: u64,
+    /// Who may read by the Monitis interface.
+    pub monitis_reads: MonitisReads,
     /// What time it is.
     pub clock: Clock,
+}
+
+/// Who may read by the Monitis interface. Its clients send nothing with a read but the account's
+/// public `apikey`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MonitisReads {
+    /// Whoever knows the `apikey`.
+    #[default]
+    ByApiKey,
+    /// Who signs the request, or sends a token, as for a change.
+    Signed,
 }
 
 impl Settings {
@@ -33,6 +46,7 @@ impl Settings {
             hosts: Vec::new(),
             max_size: 1 << 30,
             min_free: 256 << 20,
+            monitis_reads: MonitisReads::default(),
             clock: Clock::system(),
         }
     }

@@ -26,7 +26,7 @@ use crate::model::RejectionCode;
 use super::store::StoreError;
 
 pub(crate) use additional::{Additional, additional, put_additional};
-pub(crate) use change::{Edit, NewMonitor, activate, create, edit, suspend};
+pub(crate) use change::{Distinct, Edit, NewMonitor, activate, create, edit, suspend};
 pub(crate) use field::{Aggregation, Field, NewField, Role, fields, parse};
 pub(crate) use list::{Monitor, MonitorFilter, Sender, find, list};
 pub(crate) use post::{Posted, ResultRow};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::hub::store::json;
@@ -88,11 +88,16 @@ impl Node {
 /// An answer, and the name that its root has in XML.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
-    pub(super) root: &'static str,
-    pub(super) node: Node,
+    root: &'static str,
+    node: Node,
 }
 
 impl Answer {
+    /// `root` is the outermost element's name in XML.
+    pub(super) fn of(root: &'static str, node: Node) -> Self {
+        Self { root, node }
+    }
+
     /// `{"status":"ok","data":…}`
     pub(super) fn done(data: Node) -> Self {
         let members = vec![("status".into(), Node::text("ok")), ("data".into(), data)];
@@ -108,14 +113,28 @@ impl Answer {
 /// words are short.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Refusal {
-    pub(super) status: StatusCode,
+    status: StatusCode,
     node: Node,
+    /// More than the old service said: goes into a header, because clients compare bodies.
+    reason: Option<&'static str>,
 }
 
+/// Where [`Refusal`] says more.
+const REASON: HeaderName = HeaderName::from_static("talaia-reason");
+/// Bytes of words in a refusal.
+const WORDS: usize = 160;
+
 impl Refusal {
+    fn new(status: StatusCode, members: Vec<(&'static str, Node)>) -> Self {
+        let members = members.into_iter().map(|(name, node)| (name.into(), node)).collect();
+        Self { status, node: Node::Object(members), reason: None }
+    }
+
     /// `{"status":words}`
     pub(super) fn status(status: StatusCode, words: impl Into<String>) -> Self {
-        Self { status, node: Node::Object(vec![("status".into(), Node::Text(words.into()))]) }
+        let mut words = words.into();
+        words.truncate(words.floor_char_boundary(WORDS));
+        Self::new(status, vec![("status", Node::Text(words))])
     }
 
     /// What is wrong with what was sent: `{"status":words}` with 400.
@@ -123,35 +142,41 @@ impl Refusal {
         Self::status(StatusCode::BAD_REQUEST, words)
     }
 
-    /// `{"error":words}` with 403. There is no challenge that a client could answer, so it is not 401.
-    pub(super) fn forbidden(words: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::FORBIDDEN,
-            node: Node::Object(vec![("error".into(), Node::Text(words.into()))]),
-        }
+    /// What the hub cannot do now: `{"error":words}`.
+    pub(super) fn failed(status: StatusCode, words: &str) -> Self {
+        Self::new(status, vec![("error", Node::text(words))])
+    }
+
+    /// Who calls is not known. There is no challenge that a client could answer, so it is not 401.
+    pub(super) fn stranger(reason: &'static str) -> Self {
+        let words = Node::text("Authentication failure");
+        let refusal = Self::new(StatusCode::FORBIDDEN, vec![("error", words)]);
+        Self { reason: Some(reason), ..refusal }
     }
 
     /// A token that is none any more, which clients renew: `errorCode` 4.
     pub(super) fn expired() -> Self {
         let words = "Authentication token is wrong or has expired; ask for a new one with authToken";
-        Self {
-            status: StatusCode::FORBIDDEN,
-            node: Node::Object(vec![
-                ("error".into(), Node::text(words)),
-                ("errorCode".into(), Node::Number(4)),
-            ]),
-        }
+        Self::new(
+            StatusCode::FORBIDDEN,
+            vec![("error", Node::text(words)), ("errorCode", Node::Number(4))],
+        )
     }
 
     /// One client compares the word, others look for "exists".
     pub(super) fn exists() -> Self {
-        Self {
-            status: StatusCode::CONFLICT,
-            node: Node::Object(vec![
-                ("status".into(), Node::text("monitorNameExists")),
-                ("error".into(), Node::text("Monitor with that name already exists")),
-            ]),
-        }
+        Self::new(
+            StatusCode::CONFLICT,
+            vec![
+                ("status", Node::text("monitorNameExists")),
+                ("error", Node::text("Monitor with that name already exists")),
+            ],
+        )
+    }
+
+    /// Why nobody was let in, where that is so.
+    pub(super) fn reason(&self) -> Option<&'static str> {
+        self.reason
     }
 
     pub(super) fn write(&self, output: Output) -> Response {
@@ -160,7 +185,11 @@ impl Refusal {
             Node::Object(members) if output == Output::Xml => members.first().map(|(_, node)| node),
             _ => None,
         };
-        respond(self.status, output, "error", words.unwrap_or(&self.node))
+        let mut response = respond(self.status, output, "error", words.unwrap_or(&self.node));
+        if let Some(reason) = self.reason {
+            response.headers_mut().insert(REASON, HeaderValue::from_static(reason));
+        }
+        response
     }
 }
 

@@ -9,7 +9,8 @@
 
 use std::borrow::Cow;
 
-use crate::model::MetricType;
+use crate::hub::monitors::{NewField, parse};
+use crate::model::{MetricType, is_name, nearest_name};
 
 use super::form::{Plus, decode};
 
@@ -46,36 +47,13 @@ impl Dialect {
     }
 }
 
-/// A declared result.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Param {
-    pub(super) name: String,
-    pub(super) label: Option<String>,
-    pub(super) unit: Option<String>,
-    pub(super) kind: MetricType,
-    /// The only values that it may have.
-    pub(super) fixed: Option<Vec<String>>,
-    /// `avg`, `sum`, `min`, `max` or `last`.
-    pub(super) aggregation: Option<String>,
-}
-
-/// A parameter of a monitor: something that is kept with it and shown.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct MonitorParam {
-    pub(super) name: String,
-    pub(super) label: Option<String>,
-    pub(super) value: String,
-    pub(super) kind: MetricType,
-    pub(super) hidden: bool,
-}
-
 /// What `results` holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Sent {
     /// Names and values, in the order in which they came.
     pub(super) values: Vec<(String, String)>,
-    /// Detail rows that one client puts in between: a JSON array.
-    pub(super) additional: Option<String>,
+    /// Detail rows that one client puts in between.
+    pub(super) additional: Option<serde_json::Value>,
 }
 
 /// Why such a text cannot be read.
@@ -98,7 +76,7 @@ pub(super) enum MiniError {
 }
 
 /// Reads `resultParams` or `additionalResultParams`.
-pub(super) fn params(text: &str) -> Result<Vec<Param>, MiniError> {
+pub(super) fn params(text: &str) -> Result<Vec<NewField>, MiniError> {
     let (text, plus) = whole(text);
     let mut params = Vec::new();
     for piece in pieces(&text) {
@@ -116,30 +94,26 @@ pub(super) fn params(text: &str) -> Result<Vec<Param>, MiniError> {
             Some((groups, word)) if !word.ends_with(']') => (groups, word),
             _ => (&*rest, ""),
         };
-        let fixed = has_fixed.eq_ignore_ascii_case("true").then(|| groups_of(&name, groups));
-        let aggregation = match aggregation.to_ascii_lowercase().as_str() {
-            "" => None,
-            word @ ("avg" | "sum" | "min" | "max" | "last") => Some(word.to_owned()),
-            word => {
-                let (name, word) = (short(&name), short(word));
-                return Err(MiniError::Aggregation { name, word });
-            }
+        let values = if has_fixed.eq_ignore_ascii_case("true") && !groups.trim().is_empty() {
+            groups_of(&name, groups)?.iter().map(|text| parse(kind, text)).collect()
+        } else {
+            Vec::new()
         };
-        params.push(Param {
-            label: some(&label),
-            unit: some(&unit),
-            kind,
-            fixed: fixed.transpose()?,
-            aggregation,
-            name: name.into_owned(),
-        });
+        let aggregation = match aggregation.trim() {
+            "" => None,
+            word => Some(word.to_ascii_lowercase().parse().map_err(|()| {
+                MiniError::Aggregation { name: short(&name), word: short(word) }
+            })?),
+        };
+        let (label, unit) = (some(&label), some(&unit));
+        params.push(NewField { label, unit, values, aggregation, ..NewField::new(own(&name), kind) });
         limit(params.len())?;
     }
     Ok(params)
 }
 
 /// Reads `monitorParams`: `name:label:value:type:isHidden`.
-pub(super) fn monitor_params(text: &str) -> Result<Vec<MonitorParam>, MiniError> {
+pub(super) fn monitor_params(text: &str) -> Result<Vec<NewField>, MiniError> {
     let (text, plus) = whole(text);
     let mut params = Vec::new();
     for piece in pieces(&text) {
@@ -157,12 +131,12 @@ pub(super) fn monitor_params(text: &str) -> Result<Vec<MonitorParam>, MiniError>
         if name.is_empty() {
             return Err(MiniError::NoName(short(&piece)));
         }
-        params.push(MonitorParam {
-            kind: data_type(&name, &unescaped(kind.trim(), plus), "")?,
+        let kind = data_type(&name, &unescaped(kind.trim(), plus), "")?;
+        params.push(NewField {
             label: some(&unescaped(label.trim(), plus)),
-            value: unescaped(&value, plus).into_owned(),
+            value: Some(unescaped(&value, plus).into_owned()),
             hidden: unescaped(hidden.trim(), plus).eq_ignore_ascii_case("true"),
-            name: name.into_owned(),
+            ..NewField::new(own(&name), kind)
         });
         limit(params.len())?;
     }
@@ -203,7 +177,7 @@ pub(super) fn results(text: &str, dialect: Dialect) -> Result<Sent, MiniError> {
         if name.trim().is_empty() {
             return Err(MiniError::NoValue(short(&piece)));
         }
-        sent.values.push((name.trim().to_owned(), value.into_owned()));
+        sent.values.push((own(name.trim()), value.into_owned()));
         limit(sent.values.len())?;
     }
     Ok(sent)
@@ -215,24 +189,17 @@ pub(super) fn several(value: &str) -> Option<Vec<&str>> {
     Some(inside.split(',').map(str::trim).collect())
 }
 
-/// A JSON array of objects, without the white space between its tokens. Numbers and the order of keys
-/// stay as they are.
-pub(super) fn additional(text: &str) -> Result<String, MiniError> {
-    let objects: Result<Vec<serde_json::Map<String, serde_json::Value>>, _> =
-        serde_json::from_str(text);
-    if objects.is_err() {
-        return Err(MiniError::Additional);
-    }
-    let (mut quoted, mut escaped) = (false, false);
-    Ok(text
-        .chars()
-        .filter(|c| {
-            let inside = quoted;
-            quoted ^= *c == '"' && !escaped;
-            escaped = inside && *c == '\\' && !escaped;
-            inside || !c.is_ascii_whitespace()
-        })
-        .collect())
+/// A JSON array of objects.
+pub(super) fn additional(text: &str) -> Result<serde_json::Value, MiniError> {
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|_| MiniError::Additional)?;
+    let objects = value.as_array().is_some_and(|rows| rows.iter().all(serde_json::Value::is_object));
+    if objects { Ok(value) } else { Err(MiniError::Additional) }
+}
+
+/// The name under which it is kept. The old service took any; here what is no name becomes the one
+/// next to it, in declarations and results alike.
+fn own(name: &str) -> String {
+    if is_name(name) { name.to_owned() } else { nearest_name(name) }
 }
 
 /// The word of a type on the wire.
@@ -317,6 +284,8 @@ fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::monitors::Aggregation;
+    use crate::model::Value;
 
     fn read(text: &str) -> Vec<(String, String)> {
         results(text, Dialect::Unknown).unwrap().values
@@ -326,15 +295,8 @@ mod tests {
         given.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
     }
 
-    fn param(name: &str, label: &str, unit: &str, kind: MetricType) -> Param {
-        Param {
-            name: name.to_owned(),
-            label: some(label),
-            unit: some(unit),
-            kind,
-            fixed: None,
-            aggregation: None,
-        }
+    fn param(name: &str, label: &str, unit: &str, kind: MetricType) -> NewField {
+        NewField { label: some(label), unit: some(unit), ..NewField::new(name, kind) }
     }
 
     #[test]
@@ -406,16 +368,14 @@ mod tests {
         )
         .unwrap();
         assert_eq!(sent.values, pairs(&[("status", "NOK"), ("test", "815")]));
-        let details = r#"[{"details":"a; b: c"},{"n":1.50}]"#;
-        assert_eq!(sent.additional.as_deref(), Some(details));
+        let details = serde_json::json!([{"details": "a; b: c"}, {"n": 1.5}]);
+        assert_eq!(sent.additional, Some(details));
     }
 
     #[test]
-    fn details_are_compact_and_otherwise_as_posted() {
-        let text = "[ {\"b\" : 9007199254740993,\n \"a\": \"x \\\" { y\"} , {} ]";
-        let compact = r#"[{"b":9007199254740993,"a":"x \" { y"},{}]"#;
-        assert_eq!(additional(text).unwrap(), compact);
-        assert_eq!(additional("[{}]").unwrap(), "[{}]");
+    fn details_keep_their_types() {
+        let read = additional("[ {\"b\" : 18446744073709551615,\n \"a\": \"1\"} , {} ]").unwrap();
+        assert_eq!(read.to_string(), r#"[{"a":"1","b":18446744073709551615},{}]"#);
         for wrong in ["", "{}", "[1]", "[{foo:1}]", "[{}"] {
             assert_eq!(additional(wrong), Err(MiniError::Additional), "{wrong}");
         }
@@ -427,23 +387,31 @@ mod tests {
             "state:State::3:true:[\"up\",\"a:b\"]:last;n:N:%:4:false::avg;m:M::2:true:[1,2]",
         )
         .unwrap();
-        assert_eq!(read[0].fixed, Some(vec!["up".to_owned(), "a:b".to_owned()]));
-        assert_eq!(read[0].aggregation.as_deref(), Some("last"));
-        assert_eq!((read[1].kind, read[1].fixed.clone()), (MetricType::Percent, None));
-        assert_eq!(read[1].aggregation.as_deref(), Some("avg"));
-        assert_eq!(read[2].fixed, Some(vec!["1".to_owned(), "2".to_owned()]));
+        assert_eq!(read[0].values, ["up", "a:b"].map(|text| Value::Text(text.into())));
+        assert_eq!(read[0].aggregation, Some(Aggregation::Last));
+        assert_eq!((read[1].kind, read[1].values.len()), (MetricType::Percent, 0));
+        assert_eq!(read[1].aggregation, Some(Aggregation::Avg));
+        assert_eq!(read[2].values, [1, 2].map(Value::Signed));
+        let bare = params("pid:pid::2:true;x:x::3").unwrap();
+        assert!(bare[0].values.is_empty(), "said to be limited, and not to what");
+    }
+
+    #[test]
+    fn what_is_no_name_here_becomes_one() {
+        assert_eq!(params("1m: 1 Min. Average: :4").unwrap()[0].name, "_1m");
+        assert_eq!(read("1m:0.5;a-b:1"), pairs(&[("_1m", "0.5"), ("a_b", "1")]));
     }
 
     #[test]
     fn parameters_of_monitors_are_read() {
         let one = &monitor_params("bar::5:2:false").unwrap()[0];
-        assert_eq!((one.name.as_str(), one.value.as_str(), one.hidden), ("bar", "5", false));
+        assert_eq!((one.name.as_str(), one.value.as_deref(), one.hidden), ("bar", Some("5"), false));
         let url = "engine:Search Engine:http://g:8080/:3:True;";
         let one = &monitor_params(url).unwrap()[0];
-        assert_eq!((one.value.as_str(), one.hidden), ("http://g:8080/", true));
+        assert_eq!((one.value.as_deref(), one.hidden), (Some("http://g:8080/"), true));
         assert_eq!(one.label.as_deref(), Some("Search Engine"));
         let four = &monitor_params("a:A:5:2").unwrap()[0];
-        assert_eq!((four.value.as_str(), four.kind), ("5", MetricType::Integer));
+        assert_eq!((four.value.as_deref(), four.kind), (Some("5"), MetricType::Integer));
     }
 
     #[test]
