@@ -181,9 +181,15 @@ struct Judgements {
 
 fn read(text: &str, now: i64) -> Result<Sent, Refusal> {
     let wrong = |words: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, words);
-    let upload: Upload<'_> = serde_json::from_str(text).map_err(|error| {
-        Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not a Sentinella upload: {error}"))
-    })?;
+    let malformed = |why: &str| {
+        Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not a Sentinella upload: {why}"))
+    };
+    // An array would be read as the members in their order.
+    if !text.trim_start().starts_with('{') {
+        return Err(malformed("it is not a JSON object"));
+    }
+    let upload: Upload<'_> =
+        serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?;
     let version = upload.version();
     let account_key = upload.account_key.map(std::borrow::Cow::into_owned).filter(|k| !k.is_empty());
     let Some(account_key) = account_key else {
