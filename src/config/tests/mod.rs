@@ -119,7 +119,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(plugin.command.dir, place.dir.path());
     assert_eq!(plugin.settings.to_json(), "{}");
     let env: Vec<&str> = plugin.env.keys().map(String::as_str).collect();
-    assert_eq!(env, ["HOME", "LANG", "PATH", "TMPDIR"]);
+    assert_eq!(env, ["LANG", "PATH", "TMPDIR"]);
     assert_eq!(plugin.env["PATH"].expose(), DEFAULT_PATH);
 
     let root = Env { user: User::Root, ..place.env.clone() };
