@@ -24,6 +24,18 @@ pub struct Settings {
     pub monitis_reads: MonitisReads,
     /// What time it is.
     pub clock: Clock,
+    /// The certificate to speak TLS with; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// A certificate and its private key, both in PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and after it those that vouch for it. Absolute: local agents and commands
+    /// are told where it is.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// Who may read by the Monitis interface. Its clients send nothing with a read but the account's
@@ -38,7 +50,8 @@ pub enum MonitisReads {
 }
 
 impl Settings {
-    /// The defaults: 1 GiB of results, 256 MiB of the disk left alone, the system's clock.
+    /// The defaults: 1 GiB of results, 256 MiB of the disk left alone, the system's clock, plain
+    /// HTTP.
     pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             listen,
@@ -48,6 +61,7 @@ impl Settings {
             min_free: 256 << 20,
             monitis_reads: MonitisReads::default(),
             clock: Clock::system(),
+            tls: None,
         }
     }
 }

@@ -231,7 +231,7 @@ fn every_key_arrives() {
     let loaded = place.load(EVERYTHING).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.problems, []);
     assert_eq!(loaded.warnings, []);
-    let Config { agent, plugins, outputs, hub } = &loaded.config;
+    let Config { agent, plugins, outputs, profiles, hub } = &loaded.config;
     assert_eq!(agent.data_dir, place.path("data"));
     assert_eq!(agent.spool.max_age, Some(Duration::from_hours(168)));
     assert_eq!(agent.spool.commit_interval, Duration::ZERO);
