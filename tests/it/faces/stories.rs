@@ -229,6 +229,7 @@ async fn recorded_requests_are_answered() {
     let java = play("java update", "Jakarta Commons-HttpClient/3.1").await;
     assert_eq!(java.with(200), r#"{"status":"ok","data":null}"#);
     let day = hub.day(2267).await;
+    assert_eq!(day.len(), 1, "what was deleted is gone: {day:?}");
     assert_eq!((&day[0]["response"], &day[0]["status"]), (&json!("25"), &json!("ok")), "{day:?}");
     // Its token was another hub's.
     let bash = play("bash create", "curl/7.88.1").await;
