@@ -64,6 +64,7 @@ pub(super) fn write_credentials(data: &Path) {
     fs::create_dir_all(data).unwrap();
     let kept = Credentials {
         url: String::new(),
+        certificate: None,
         key: KEY.to_owned(),
         api_key: API_KEY.to_owned(),
         secret_key: SECRET.to_owned(),
