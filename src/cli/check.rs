@@ -70,7 +70,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         }
     }
     if config.hub.enabled {
-        say(true, "hub", &format!(" on {}", config.hub.listen));
+        let age = config.hub.retention.map_or_else(
+            || "of any age".to_owned(),
+            |kept| format!("of {} days", (kept.as_secs_f64() / 864.0).round() / 100.0),
+        );
+        let kept = format!("keeps at most {} of results {age}", print::bytes(config.hub.quota));
+        say(true, "hub", &format!(" on {}, {kept}", config.hub.listen));
     }
     print::talk(if findings == 0 {
         format!("{}, nothing wrong", print::count(config.plugins.len() as u64, "plugin"))

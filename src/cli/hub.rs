@@ -125,6 +125,7 @@ pub(crate) async fn embedded(
         hosts: config.hosts,
         max_size: config.quota,
         monitis_reads: monitis_reads(config.monitis_reads),
+        retention: config.retention,
         tls: config.tls.map(|tls| TlsFiles { cert: tls.cert, key: tls.key }),
         ..Settings::new(config.listen, folder)
     };

@@ -108,8 +108,8 @@ impl Remote {
     pub(crate) fn download(&self, path: &str, out: &mut dyn Write) -> Result<(), Failure> {
         self.stream(Method::GET, path, None, &mut |bytes| {
             out.write_all(bytes).map_err(|error| format!("cannot write: {error}"))
-        })?;
-        Ok(())
+        })
+        .map(drop)
     }
 
     /// All items of a listing, page after page, up to `most`: `path` gives the first.

@@ -418,6 +418,10 @@ section! {
         /// Without it their reads must be signed as their changes are. Default: true.
         #[schemars(title = "Monitis reads", example = false)]
         monitis_reads: bool,
+        /// Results older than this are dropped; `false` keeps them until the quota is reached.
+        /// Default: 400d.
+        #[schemars(title = "Retention", example = &"400d")]
+        retention: SpanOrOff,
         /// Speak HTTPS with this certificate. Default: plain HTTP, for this machine alone.
         #[schemars(title = "TLS", example = serde_json::json!({"cert": "/etc/talaia/hub.pem", "key": "/etc/talaia/hub.key"}))]
         tls: RawHubTls,

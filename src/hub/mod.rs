@@ -49,6 +49,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -62,6 +63,9 @@ use credentials::Master;
 use local::Local;
 use store::{Limits, Store};
 use tls::Tls;
+
+/// How often the store looks after itself, besides after what it is given.
+const TEND: Duration = Duration::from_mins(1);
 
 /// What can go wrong with a hub.
 #[derive(Debug, thiserror::Error)]
@@ -196,6 +200,7 @@ impl Hub {
         let store = Store::open(Limits {
             path: store::file_in(folder),
             max_size: settings.max_size,
+            retention: settings.retention,
             min_free: settings.min_free,
         })?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -250,10 +255,25 @@ impl Hub {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), HubError> {
         let Self { listener, addr, settings, tls, store, local, .. } = self;
+        let clock = settings.clock.clone();
         let hall = hall::Shared::new(addr, settings, store.clone(), local);
-        let served = server::serve(listener, tls, hall, stop).await;
+        let served = tokio::select! {
+            served = server::serve(listener, tls, hall, stop) => served,
+            never = tend(&store, &clock) => match never {},
+        };
         store.close().await;
         served.map_err(HubError::Serve)
+    }
+}
+
+/// Has the store look after itself as time goes by.
+async fn tend(store: &Store, clock: &Clock) -> std::convert::Infallible {
+    let mut every = tokio::time::interval(TEND);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        // Where it is busy or recovers from a defect the next time will do.
+        let _tended = store.tend(clock.now()).await;
     }
 }
 
