@@ -1,7 +1,7 @@
 //! What resolving a setting may look at, and the small rules that several tables share.
 
-use std::path::PathBuf;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Sources};

@@ -137,8 +137,7 @@ impl Writer {
             BatchReply { through: Seq(mark), accepted: 0, duplicates: 0, refused: Vec::new() };
         let mut waiting = Waiting::default();
         let mut insert_run = conn.prepare_cached(INSERT_RUN)?;
-        let mut next_run: i64 =
-            conn.prepare_cached(NEXT_RUN)?.query_row((), |row| row.get(0))?;
+        let mut next_run: i64 = conn.prepare_cached(NEXT_RUN)?.query_row((), |row| row.get(0))?;
         known.begin();
         block.clear();
         while let Some(report) = reports.next().map_err(AppendError::Body)? {

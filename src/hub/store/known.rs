@@ -69,7 +69,9 @@ impl Told {
     }
 
     fn start(&self, nth: usize) -> usize {
-        nth.checked_sub(1).and_then(|before| self.ids.get(before)).map_or(0, |(end, _)| *end as usize)
+        nth.checked_sub(1)
+            .and_then(|before| self.ids.get(before))
+            .map_or(0, |(end, _)| *end as usize)
     }
 
     /// Takes down what stands at this place now; what stood behind it is forgotten.

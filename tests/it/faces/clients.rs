@@ -35,7 +35,8 @@ async fn the_log_has_no_query_and_few_lines_for_many_strangers() {
     for n in 0..200 {
         let wrong = form(&[("apikey", &format!("WRONG{n}")), ("action", "addMonitor")]);
         assert_eq!(send(&addr, request("POST", "/customMonitorApi", &wrong)).await.status, 403);
-        let body = format!("{{\"account_key\":\"WRONG{n}\",\"server_name\":\"s\",\"plugins\":{{}}}}");
+        let body =
+            format!("{{\"account_key\":\"WRONG{n}\",\"server_name\":\"s\",\"plugins\":{{}}}}");
         assert_eq!(send(&addr, request("POST", "/metrics", &body)).await.status, 401);
     }
     assert!(site.stop(pid).success(), "{}", site.read("hub.log"));

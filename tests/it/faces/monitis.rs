@@ -76,10 +76,12 @@ async fn changes_need_a_proof_of_the_secret() {
     ] {
         let reply = hub.call("POST", CUSTOM, body).await;
         assert_eq!(reply.with(403), FAILURE, "{body}");
-        assert!(reply.head.contains(&format!("talaia-reason: {reason}")) || {
-            let at = reply.head.find("talaia-reason: ").unwrap();
-            reply.head[at..].contains(reason)
-        });
+        assert!(
+            reply.head.contains(&format!("talaia-reason: {reason}")) || {
+                let at = reply.head.find("talaia-reason: ").unwrap();
+                reply.head[at..].contains(reason)
+            }
+        );
     }
     // A session or a Bearer key is nothing here.
     let bearer = hub
@@ -286,7 +288,11 @@ async fn errors_have_the_words_that_clients_know() {
         (post(&id, "1795377642000", "response:1.5"), 400, "value-type"),
         (post(&id, "1795377642000", "other:1"), 400, "undeclared"),
         (post(&id, "1795377642000", "response"), 400, "has no value"),
-        (signed("addMonitor", &[("tag", "t"), ("resultParams", RESPONSE)]), 400, "name is required"),
+        (
+            signed("addMonitor", &[("tag", "t"), ("resultParams", RESPONSE)]),
+            400,
+            "name is required",
+        ),
         (signed("addMonitor", &[("name", "n"), ("tag", "t")]), 400, "resultParams is required"),
         (
             signed("addMonitor", &[("name", "n"), ("tag", "t"), ("resultParams", "a:A:ms:9")]),
@@ -308,9 +314,11 @@ async fn times_are_read_as_clients_write_them() {
     let hub = start().await;
     let id = hub.add("m", "position:Position:N/A:2").await;
     let text = id.to_string();
-    for (time, value) in
-        [("1795377642", "position:1"), ("1795377643000", "position:2"), ("1795305600", "position:0")]
-    {
+    for (time, value) in [
+        ("1795377642", "position:1"),
+        ("1795377643000", "position:2"),
+        ("1795305600", "position:0"),
+    ] {
         let post = [("monitorId", &*text), ("checktime", time), ("results", value)];
         assert_eq!(hub.post("addResult", &post).await.json()["status"], "ok");
     }
@@ -336,7 +344,13 @@ async fn times_are_read_as_clients_write_them() {
     let shifted = hub
         .get(
             "getMonitorResults",
-            &[("monitorId", &text), ("year", "2026"), ("month", "11"), ("day", "22"), ("timezone", "-300")],
+            &[
+                ("monitorId", &text),
+                ("year", "2026"),
+                ("month", "11"),
+                ("day", "22"),
+                ("timezone", "-300"),
+            ],
         )
         .await;
     assert_eq!(shifted.json()[1]["checkTime"], "15:00");
@@ -359,8 +373,7 @@ async fn times_are_read_as_clients_write_them() {
 async fn a_name_is_taken_once_for_each_tag_and_type() {
     let hub = start().await;
     let add = async |name: &str, tag: &str, kind: &str| {
-        let made =
-            [("name", name), ("tag", tag), ("type", kind), ("resultParams", "a:A::2")];
+        let made = [("name", name), ("tag", tag), ("type", kind), ("resultParams", "a:A::2")];
         hub.post("addMonitor", &made).await
     };
     assert_eq!(add("cpu", "web", "custom").await.status, 200);
@@ -386,9 +399,8 @@ async fn old_http_and_closed_connections_work() {
     let target = format!("/api?action=getMonitors&apikey={API_KEY}");
     let old = hub.send(format!("GET {target} HTTP/1.0\r\n\r\n")).await;
     assert_eq!(old.with(200), "[]");
-    let absolute = hub
-        .send(format!("GET http://monitis.com{target} HTTP/1.0\r\nUser-Agent: x\r\n\r\n"))
-        .await;
+    let absolute =
+        hub.send(format!("GET http://monitis.com{target} HTTP/1.0\r\nUser-Agent: x\r\n\r\n")).await;
     assert_eq!(absolute.with(200), "[]");
     let closed = hub.call("GET", &target, "").await;
     assert!(closed.head.contains("connection: close"), "{closed:?}");
@@ -445,8 +457,7 @@ async fn reports_draw_results_together() {
     assert_eq!(rows, wanted);
     drawn[4] = ("intervalType", "week");
     assert_eq!(hub.get("getReport", &drawn).await.status, 400);
-    let details =
-        [("monitorId", &*id), ("checktime", "1795377642000"), ("results", "[{\"x\":1}]")];
+    let details = [("monitorId", &*id), ("checktime", "1795377642000"), ("results", "[{\"x\":1}]")];
     assert_eq!(hub.post("addAdditionalResults", &details).await.status, 200);
     let all = hub.get("getAdditionalDataReport", &range).await.json();
     assert_eq!(all[0]["results"], json!([{"x": 1}]));
@@ -493,7 +504,8 @@ async fn xml_is_for_reads_that_ask_for_it() {
         ("output", "XML"),
     ];
     assert_eq!(hub.post("addResult", &post).await.with(200), r#"{"status":"ok","data":null}"#);
-    let day = [("monitorId", "1"), ("year", "2026"), ("month", "11"), ("day", "22"), ("output", "Xml")];
+    let day =
+        [("monitorId", "1"), ("year", "2026"), ("month", "11"), ("day", "22"), ("output", "Xml")];
     let rows = hub.get("getMonitorResults", &day).await;
     let wanted = "<results><result><response>1</response><status>a&amp;b</status><checkTime>20:00</checkTime><checkTimeInGMT>1795377642000</checkTimeInGMT></result></results>";
     assert!(rows.with(200).ends_with(wanted), "{rows:?}");

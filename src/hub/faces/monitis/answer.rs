@@ -156,7 +156,8 @@ impl Refusal {
 
     /// A token that is none any more, which clients renew: `errorCode` 4.
     pub(super) fn expired() -> Self {
-        let words = "Authentication token is wrong or has expired; ask for a new one with authToken";
+        let words =
+            "Authentication token is wrong or has expired; ask for a new one with authToken";
         Self::new(
             StatusCode::FORBIDDEN,
             vec![("error", Node::text(words)), ("errorCode", Node::Number(4))],

@@ -61,7 +61,9 @@ pub(super) async fn admit(
         return Err(Refusal::stranger("neither checksum nor authToken"));
     }
     if !sign::is_signed(form, &secret) {
-        return Err(Refusal::stranger("the checksum is not that of this request by the secret key"));
+        return Err(Refusal::stranger(
+            "the checksum is not that of this request by the secret key",
+        ));
     }
     Ok(caller)
 }

@@ -61,7 +61,9 @@ pub(super) struct Sent {
 pub(super) enum MiniError {
     #[error("{0} has no name; write name:displayName:uom:dataType")]
     NoName(String),
-    #[error("dataType of {name} is {kind}; write 1 (boolean), 2 (integer), 3 (string) or 4 (float)")]
+    #[error(
+        "dataType of {name} is {kind}; write 1 (boolean), 2 (integer), 3 (string) or 4 (float)"
+    )]
     Kind { name: String, kind: String },
     #[error("groups of {0} is not a JSON array of values")]
     Groups(String),
@@ -99,14 +101,21 @@ pub(super) fn params(text: &str) -> Result<Vec<NewField>, MiniError> {
         } else {
             Vec::new()
         };
-        let aggregation = match aggregation.trim() {
-            "" => None,
-            word => Some(word.to_ascii_lowercase().parse().map_err(|()| {
-                MiniError::Aggregation { name: short(&name), word: short(word) }
-            })?),
-        };
+        let aggregation =
+            match aggregation.trim() {
+                "" => None,
+                word => Some(word.to_ascii_lowercase().parse().map_err(|()| {
+                    MiniError::Aggregation { name: short(&name), word: short(word) }
+                })?),
+            };
         let (label, unit) = (some(&label), some(&unit));
-        params.push(NewField { label, unit, values, aggregation, ..NewField::new(own(&name), kind) });
+        params.push(NewField {
+            label,
+            unit,
+            values,
+            aggregation,
+            ..NewField::new(own(&name), kind)
+        });
         limit(params.len())?;
     }
     Ok(params)
@@ -192,7 +201,8 @@ pub(super) fn several(value: &str) -> Option<Vec<&str>> {
 /// A JSON array of objects.
 pub(super) fn additional(text: &str) -> Result<serde_json::Value, MiniError> {
     let value: serde_json::Value = serde_json::from_str(text).map_err(|_| MiniError::Additional)?;
-    let objects = value.as_array().is_some_and(|rows| rows.iter().all(serde_json::Value::is_object));
+    let objects =
+        value.as_array().is_some_and(|rows| rows.iter().all(serde_json::Value::is_object));
     if objects { Ok(value) } else { Err(MiniError::Additional) }
 }
 
@@ -405,7 +415,10 @@ mod tests {
     #[test]
     fn parameters_of_monitors_are_read() {
         let one = &monitor_params("bar::5:2:false").unwrap()[0];
-        assert_eq!((one.name.as_str(), one.value.as_deref(), one.hidden), ("bar", Some("5"), false));
+        assert_eq!(
+            (one.name.as_str(), one.value.as_deref(), one.hidden),
+            ("bar", Some("5"), false)
+        );
         let url = "engine:Search Engine:http://g:8080/:3:True;";
         let one = &monitor_params(url).unwrap()[0];
         assert_eq!((one.value.as_deref(), one.hidden), (Some("http://g:8080/"), true));

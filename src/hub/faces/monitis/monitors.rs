@@ -110,13 +110,12 @@ pub(super) async fn set_suspended(call: Call<'_>, wanted: Suspended) -> Result<A
     call.hall
         .store
         .write(move |writer| {
-            let ids = match ids {
-                Some(ids) => ids,
-                None => {
-                    let filter = MonitorFilter { tag, ..MonitorFilter::default() };
-                    let found = monitors::list(writer.conn(), caller.account, &filter)?;
-                    found.into_iter().map(|monitor| monitor.id).collect()
-                }
+            let ids = if let Some(ids) = ids {
+                ids
+            } else {
+                let filter = MonitorFilter { tag, ..MonitorFilter::default() };
+                let found = monitors::list(writer.conn(), caller.account, &filter)?;
+                found.into_iter().map(|monitor| monitor.id).collect()
             };
             for id in &ids {
                 monitors::find(writer.conn(), caller.account, &id.to_string())?;
@@ -144,8 +143,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Answer, Refusal> {
         ..MonitorFilter::default()
     };
     let account = call.caller.account;
-    let found =
-        call.hall.store.read(move |conn| monitors::list(conn, account, &filter)).await;
+    let found = call.hall.store.read(move |conn| monitors::list(conn, account, &filter)).await;
     let items = found.map_err(failed)?.iter().map(|monitor| Node::Object(head(monitor))).collect();
     Ok(Answer::of("monitors", Node::List("monitor", items)))
 }
@@ -173,9 +171,7 @@ pub(super) async fn info(call: Call<'_>) -> Result<Answer, Refusal> {
         .await
         .map_err(failed)??;
     let mut members = head(&monitor);
-    let declared = |fields: &[Field]| {
-        Node::List("param", fields.iter().map(|field| described(field)).collect())
-    };
+    let declared = |fields: &[Field]| Node::List("param", fields.iter().map(described).collect());
     members.push(("resultParams".into(), declared(&results)));
     members.push(("additionalResultParams".into(), declared(&additional)));
     let shown = parameters.iter().filter(|field| all || !field.hidden).map(parameter).collect();
@@ -249,12 +245,8 @@ fn multi_value(call: &Call<'_>) -> Option<bool> {
 }
 
 fn ids(text: &str) -> Result<Vec<i64>, Refusal> {
-    let ids: Result<Vec<i64>, _> = text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(str::parse)
-        .collect();
+    let ids: Result<Vec<i64>, _> =
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse).collect();
     let mut ids = ids.map_err(|_| Refusal::bad("monitor ids are numbers with commas between"))?;
     ids.sort_unstable();
     ids.dedup();

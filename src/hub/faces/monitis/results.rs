@@ -34,7 +34,8 @@ pub(super) async fn add(call: Call<'_>) -> Result<Answer, Refusal> {
             let monitor = monitors::find(writer.conn(), account, &id.to_string())?;
             let declared = monitors::fields(writer.conn(), id, Role::Result)?;
             let several = monitor.multi_value;
-            let values = values.iter().flat_map(|(name, text)| read(&declared, name, text, several));
+            let values =
+                values.iter().flat_map(|(name, text)| read(&declared, name, text, several));
             let row = ResultRow { ms, values: values.collect(), additional };
             writer.post_results(account, id, &[row], now)
         })
@@ -44,12 +45,7 @@ pub(super) async fn add(call: Call<'_>) -> Result<Answer, Refusal> {
 }
 
 /// The values that a text stands for: several where the monitor has such.
-fn read(
-    declared: &[Field],
-    name: &str,
-    text: &str,
-    several: bool,
-) -> Vec<(String, Value, Tags)> {
+fn read(declared: &[Field], name: &str, text: &str, several: bool) -> Vec<(String, Value, Tags)> {
     let kind = declared.iter().find(|field| field.name == name).map(|field| field.kind);
     let value = |text: &str| match kind {
         // Who has nothing to say for a number sends nothing.
@@ -95,9 +91,10 @@ pub(super) async fn report(call: Call<'_>) -> Result<Answer, Refusal> {
         None => None,
         Some(text) => {
             let span: Option<Span> = call.form.get("intervalType").unwrap_or("min").parse().ok();
-            let interval = text.trim().parse().ok().zip(span).and_then(|(count, span)| {
-                Interval::new(count, span, i32::try_from(offset).ok()?)
-            });
+            let interval =
+                text.trim().parse().ok().zip(span).and_then(|(count, span)| {
+                    Interval::new(count, span, i32::try_from(offset).ok()?)
+                });
             let words = "interval is a number, intervalType one of min, hour, day and month";
             Some(interval.ok_or_else(|| Refusal::bad(words))?)
         }
@@ -209,8 +206,9 @@ fn offset(call: &Call<'_>) -> Result<i64, Refusal> {
 
 fn range(call: &Call<'_>) -> Result<(i64, i64), Refusal> {
     let time = |name: &str| {
-        times::check_time(call.required(name)?)
-            .ok_or_else(|| Refusal::bad(format!("{name} is not a number of milliseconds since 1970")))
+        times::check_time(call.required(name)?).ok_or_else(|| {
+            Refusal::bad(format!("{name} is not a number of milliseconds since 1970"))
+        })
     };
     Ok((time("dateFrom")?, time("dateTo")?))
 }

@@ -43,10 +43,8 @@ fn message(form: &Form) -> String {
 mod tests {
     use super::*;
 
-    const RECORDED: &str = include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/data/monitis/recorded.txt"
-    ));
+    const RECORDED: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/monitis/recorded.txt"));
 
     fn checksum(secret: &str, text: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
@@ -59,11 +57,11 @@ mod tests {
 
     #[test]
     fn the_published_vectors_hold() {
-        assert_eq!(
-            checksum("notReallyASecret", "key1barkey2foo"),
-            "ML1TdJ/wQc06CdIREtddB19wsKM="
-        );
-        assert!(signed("key2=foo&checksum=ML1TdJ%2FwQc06CdIREtddB19wsKM%3D&key1=bar", "notReallyASecret"));
+        assert_eq!(checksum("notReallyASecret", "key1barkey2foo"), "ML1TdJ/wQc06CdIREtddB19wsKM=");
+        assert!(signed(
+            "key2=foo&checksum=ML1TdJ%2FwQc06CdIREtddB19wsKM%3D&key1=bar",
+            "notReallyASecret"
+        ));
         let secret = "3MLLPEP6KB4F4NH0OCR0VN9RIV";
         assert_eq!(checksum(secret, "Hello World"), "MvtCt7HhnJWR6P0GmvZb6uB25rk=");
         assert!(signed(

@@ -24,13 +24,13 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::contract::Judged;
+use crate::hub::body;
 use crate::hub::hall::Hall;
 use crate::hub::keys::{self, Known, Scope, Token};
 use crate::hub::plugin_keys::{self, Lookup};
 use crate::hub::problem::Problem;
 use crate::hub::store::{AppendError, StoreError, Writer, json as to_json};
 use crate::hub::wire::{self, Packing};
-use crate::hub::body;
 use crate::model::{
     AgentId, Outcome, PluginKey, PluginName, Rejection, Report, RunId, SpoolId, Status, Timestamp,
     Usage,
@@ -191,14 +191,16 @@ fn read(text: &str, now: i64) -> Result<Sent, Refusal> {
     let upload: Upload<'_> =
         serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?;
     let version = upload.version();
-    let account_key = upload.account_key.map(std::borrow::Cow::into_owned).filter(|k| !k.is_empty());
+    let account_key =
+        upload.account_key.map(std::borrow::Cow::into_owned).filter(|k| !k.is_empty());
     let Some(account_key) = account_key else {
         let words = "`account_key` is missing: a key of this hub with the scope `ingest`";
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, words));
     };
     let host = upload.server_name.unwrap_or_default().into_owned();
     if host.is_empty() || host.len() > 255 || host.chars().any(char::is_control) {
-        let words = "`server_name` must be the host's name: 1 to 255 bytes, without control characters";
+        let words =
+            "`server_name` must be the host's name: 1 to 255 bytes, without control characters";
         return Err(wrong(words.to_owned()));
     }
     let Some(plugins) = upload.plugins else {
@@ -224,7 +226,10 @@ fn admit(token: Token) -> Result<Known, Refusal> {
     let problem = match token {
         Token::Good(known) if known.scopes.has(Scope::Ingest) => return Ok(known),
         Token::Good(known) => {
-            let words = format!("`account_key` is the key `{}`, which lacks the scope `ingest`", known.name);
+            let words = format!(
+                "`account_key` is the key `{}`, which lacks the scope `ingest`",
+                known.name
+            );
             return Err(Refusal::new(StatusCode::FORBIDDEN, words));
         }
         Token::Unknown => Problem::unknown_key(),
@@ -299,7 +304,9 @@ fn take(
     let listed: Vec<String> = reports
         .iter()
         // A report as it is, with its place in the stream.
-        .map(|(seq, _, report)| format!("{{\"seq\":{seq},{}", to_json(report).get(1..).unwrap_or_default()))
+        .map(|(seq, _, report)| {
+            format!("{{\"seq\":{seq},{}", to_json(report).get(1..).unwrap_or_default())
+        })
         .collect();
     let batch = format!(
         "{{\"agent\":{agent},\"output\":\"{OUTPUT}\",\"sent\":\"{sent}\",\"reports\":[{}]}}",

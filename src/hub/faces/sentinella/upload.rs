@@ -113,13 +113,7 @@ impl Records for Names {
         }
     }
 
-    fn refuse(
-        &mut self,
-        _: &Source<'_>,
-        _: RejectionCode,
-        _: Range<usize>,
-        _: &dyn Fn() -> Words,
-    ) {
+    fn refuse(&mut self, _: &Source<'_>, _: RejectionCode, _: Range<usize>, _: &dyn Fn() -> Words) {
     }
 }
 
@@ -156,7 +150,12 @@ impl Records for Lenient<'_> {
             if record.tags.field.is_none() {
                 record.tags.field = Some(Field { raw: Raw::Object, key: "tags", start, end });
             }
-            record.tags.tags.push(Tag { key: "row".into(), value: Raw::Text(row.into()), start, end });
+            record.tags.tags.push(Tag {
+                key: "row".into(),
+                value: Raw::Text(row.into()),
+                start,
+                end,
+            });
         }
         self.inner.record(source, &record);
     }
