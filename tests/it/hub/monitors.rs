@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::support::*;
 
 impl Running {
-    async fn send(&self, method: &str, path: &str, body: Value) -> Answer {
-        self.send_as(&self.credentials.key, method, path, body).await
+    async fn tell(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.tell_as(&self.credentials.key, method, path, body).await
     }
 
-    async fn send_as(&self, key: &str, method: &str, path: &str, body: Value) -> Answer {
+    async fn tell_as(&self, key: &str, method: &str, path: &str, body: Value) -> Answer {
         let request = self.request(method, path).bearer_auth(key);
         let request = match body {
             Value::Null => request,
@@ -19,9 +19,9 @@ impl Running {
     }
 
     /// A key with one scope.
-    async fn key(&self, scope: &str) -> String {
+    async fn key_with(&self, scope: &str) -> String {
         let made =
-            self.send("POST", "/api/v1/keys", json!({"name": scope, "scopes": [scope]})).await;
+            self.tell("POST", "/api/v1/keys", json!({"name": scope, "scopes": [scope]})).await;
         made.json()["key"].as_str().unwrap().to_owned()
     }
 }
@@ -37,7 +37,7 @@ async fn an_agents_plugin_is_a_monitor_without_anyone_creating_it() {
         {"name": "disks", "value": 2, "type": "integer"},
     ]);
     hub.take(&stream.batch(vec![report(1, NOW, metrics)])).await;
-    let made = hub.send("POST", "/api/v1/monitors", json!({"name": "direct"})).await;
+    let made = hub.tell("POST", "/api/v1/monitors", json!({"name": "direct"})).await;
     assert_eq!(made.status, 201, "{}", made.body);
     let all = hub.get("/api/v1/monitors").await.json();
     assert_eq!(all["items"].as_array().unwrap().len(), 2);
@@ -64,15 +64,15 @@ async fn an_agents_plugin_is_a_monitor_without_anyone_creating_it() {
     );
     assert!(csv.header("content-type").starts_with("text/csv"));
     // The lists of plugins have nothing of direct senders.
-    hub.send("POST", "/api/v1/monitors/direct/results", json!({"values": {"n": 1}})).await;
+    hub.tell("POST", "/api/v1/monitors/direct/results", json!({"values": {"n": 1}})).await;
     assert_eq!(hub.get("/api/v1/plugins").await.json()["items"].as_array().unwrap().len(), 1);
     let series = hub.get("/api/v1/series").await.json();
     assert!(series["items"].as_array().unwrap().iter().all(|s| s["plugin"] == "disk"), "{series}");
 
     // It takes a name and tags, and keeps them when its agent goes on.
     let named = json!({"name": "root disk", "tags": ["a", "b"]});
-    assert_eq!(hub.send("PATCH", "/api/v1/monitors/1", named).await.status, 200);
-    let refused = hub.send("PATCH", "/api/v1/monitors/1", json!({"metrics": []})).await;
+    assert_eq!(hub.tell("PATCH", "/api/v1/monitors/1", named).await.status, 200);
+    let refused = hub.tell("PATCH", "/api/v1/monitors/1", json!({"metrics": []})).await;
     assert_eq!(refused.json()["code"], "monitor-invalid");
     hub.take(&stream.batch(vec![report(2, NOW + 1000, used(1.0))])).await;
     let shown = hub.get("/api/v1/monitors/root%20disk?counts=true").await.json();
@@ -83,7 +83,7 @@ async fn an_agents_plugin_is_a_monitor_without_anyone_creating_it() {
     );
 
     // When it goes, all of it goes; what its agent sends next is a new monitor's.
-    let gone = hub.send("DELETE", "/api/v1/monitors/1", Value::Null).await;
+    let gone = hub.tell("DELETE", "/api/v1/monitors/1", Value::Null).await;
     assert_eq!(gone.json()["removed"], shown["held"], "{}", gone.body);
     for path in ["plugins", "series", "runs"] {
         let left = hub.get(&format!("/api/v1/{path}")).await.json();
@@ -105,7 +105,7 @@ async fn a_suspended_plugin_is_refused_and_counted_by_its_agent() {
     let hub = start(folder.path()).await;
     let stream = Stream::new();
     hub.take(&stream.batch(vec![report(1, NOW, used(1.0))])).await;
-    hub.send("POST", "/api/v1/monitors/1/suspend", Value::Null).await;
+    hub.tell("POST", "/api/v1/monitors/1/suspend", Value::Null).await;
     hub.time.store(NOW + 50_000, std::sync::atomic::Ordering::Relaxed);
     let mut other = report(3, NOW + 1, used(3.0));
     other["plugin"] = json!("other");
@@ -120,7 +120,7 @@ async fn a_suspended_plugin_is_refused_and_counted_by_its_agent() {
     let shown = hub.get("/api/v1/monitors/1").await.json();
     assert_eq!(shown["received"], stamp(NOW + 50_000), "it is heard of, and so not silent");
     assert_eq!(shown["reports"], 1);
-    hub.send("POST", "/api/v1/monitors/1/activate", Value::Null).await;
+    hub.tell("POST", "/api/v1/monitors/1/activate", Value::Null).await;
     assert_eq!(hub.take(&stream.batch(vec![report(4, NOW + 2, used(4.0))])).await.accepted, 1);
     assert_eq!(hub.held("web-1", "disk").await.0, 2);
     hub.stop().await;
@@ -130,7 +130,7 @@ async fn a_suspended_plugin_is_refused_and_counted_by_its_agent() {
 async fn what_a_key_may_do_is_what_its_scope_says() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
-    hub.send("POST", "/api/v1/monitors", json!({"name": "m"})).await;
+    hub.tell("POST", "/api/v1/monitors", json!({"name": "m"})).await;
     let result = || json!({"values": {"n": 1}});
     let asked = [
         ("GET", "/api/v1/monitors", Value::Null, "read"),
@@ -147,9 +147,9 @@ async fn what_a_key_may_do_is_what_its_scope_says() {
         ("DELETE", "/api/v1/monitors/other", Value::Null, "admin"),
     ];
     for scope in ["read", "ingest", "review", "admin"] {
-        let key = hub.key(scope).await;
+        let key = hub.key_with(scope).await;
         for (method, path, body, needs) in &asked {
-            let answer = hub.send_as(&key, method, path, body.clone()).await;
+            let answer = hub.tell_as(&key, method, path, body.clone()).await;
             if scope == *needs {
                 assert!(answer.status < 300, "{scope}: {method} {path}: {}", answer.body);
             } else {
@@ -160,7 +160,7 @@ async fn what_a_key_may_do_is_what_its_scope_says() {
     }
     for (method, path, body, _) in &asked {
         assert_eq!(
-            hub.send_as("talaia_no", method, path, body.clone()).await.status,
+            hub.tell_as("talaia_no", method, path, body.clone()).await.status,
             401,
             "{method} {path}"
         );
@@ -175,7 +175,7 @@ async fn what_a_key_may_do_is_what_its_scope_says() {
 async fn results_page_without_loss_or_repetition() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
-    hub.send(
+    hub.tell(
         "POST",
         "/api/v1/monitors",
         json!({"name": "m", "metrics": [{"name": "n", "type": "counter"}]}),
@@ -186,7 +186,7 @@ async fn results_page_without_loss_or_repetition() {
     for part in sent.chunks(77) {
         let rows: Vec<Value> =
             part.iter().map(|ms| json!({"time": ms, "values": {"n": NOW - ms}})).collect();
-        let posted = hub.send("POST", "/api/v1/monitors/m/results", json!({"results": rows})).await;
+        let posted = hub.tell("POST", "/api/v1/monitors/m/results", json!({"results": rows})).await;
         assert_eq!(posted.json()["results"], part.len(), "{}", posted.body);
     }
     sent.sort_unstable();
@@ -232,7 +232,7 @@ async fn results_page_without_loss_or_repetition() {
 async fn bodies_that_are_none_are_refused_with_reasons() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
-    hub.send("POST", "/api/v1/monitors", json!({"name": "m"})).await;
+    hub.tell("POST", "/api/v1/monitors", json!({"name": "m"})).await;
     let path = "/api/v1/monitors/m/results";
     let post = |body: &str, kind: &'static str| {
         let request = hub.request("POST", path).bearer_auth(&hub.credentials.key);

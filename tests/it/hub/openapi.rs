@@ -341,6 +341,7 @@ async fn every_answer_is_as_described() {
 
     let key = json!({"name": "web-1", "scopes": ["read"], "expires": null});
     let made = c.yes("post", "/api/v1/keys", &[], Some(key)).await;
+    c.yes("get", "/api/v1/key", &[], None).await;
     c.yes("get", "/api/v1/keys", &[], None).await;
     c.yes("post", "/api/v1/keys/{name}/rotate", &["web-1"], Some(json!({"grace": 60}))).await;
     c.yes("delete", "/api/v1/keys/{name}?force=false", &["web-1"], None).await;
