@@ -186,6 +186,11 @@ async fn four_encodings_mean_the_same() {
         assert_eq!(info["resultParams"][1]["uom"], "n/a", "{agent}");
         let twice = agent.starts_with("Jakarta");
         assert_eq!(info["tag"], if twice { "log parser" } else { "log+parser" }, "{agent}");
+        // Such clients encode what they look for twice as well.
+        let query = "action=getMonitors&tag=log%2Bparser&apikey=APIKEYAPIKEYAPIKEYAPIKEY01";
+        let found = hub.call_as(agent, "GET", &format!("{CUSTOM}?{query}"), "").await.json();
+        let found = found.as_array().unwrap();
+        assert!(found.iter().any(|m| m["name"] == name.as_str()), "{agent}: {found:?}");
     }
     let details = hub
         .get("getAdditionalResults", &[("monitorId", "4"), ("checktime", "1795377642000")])

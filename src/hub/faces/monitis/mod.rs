@@ -140,7 +140,8 @@ async fn answer(
     if wish == Wish::Change && method != Method::POST {
         return Err(Refusal::bad(format!("{action} must be sent by POST")));
     }
-    let dialect = Dialect::of(user_agent, form.get("resultParams"));
+    let declaration = form.get("resultParams").or_else(|| form.get("monitorParams"));
+    let dialect = Dialect::of(user_agent, declaration);
     let call = Call { hall, form, caller, dialect, now: hall.clock.now() };
     match action {
         "addMonitor" => monitors::add(call).await,

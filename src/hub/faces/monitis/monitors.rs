@@ -11,6 +11,7 @@ use crate::model::{MetricType, RUN_FACTS};
 
 use super::answer::{Answer, Node, Refusal};
 use super::auth::failed;
+use super::mini::Dialect;
 use super::{Call, mini};
 
 /// Monitors in one list, and in one request to change some.
@@ -134,17 +135,26 @@ pub(super) async fn set_suspended(call: Call<'_>, wanted: Suspended) -> Result<A
 }
 
 pub(super) async fn list(call: Call<'_>) -> Result<Answer, Refusal> {
-    let given = |name| call.form.get(name).map(str::to_owned);
-    let filter = MonitorFilter {
-        tag: given("tag"),
-        kind: given("type"),
-        name: given("name"),
-        limit: Some(LISTED),
-        ..MonitorFilter::default()
+    let filter = |plain: &dyn Fn(&str) -> String| {
+        let given = |name| call.form.get(name).map(plain);
+        MonitorFilter {
+            tag: given("tag"),
+            kind: given("type"),
+            name: given("name"),
+            limit: Some(LISTED),
+            ..MonitorFilter::default()
+        }
     };
+    let as_sent = filter(&|text| call.dialect.plain(text).into_owned());
+    // A client that encodes twice and does not say which it is looks for what it made.
+    let unpacked = filter(&|text| Dialect::Twice.plain(text).into_owned());
     let account = call.caller.account;
-    let found = call.hall.store.read(move |conn| monitors::list(conn, account, &filter)).await;
-    let items = found.map_err(failed)?.iter().map(|monitor| Node::Object(head(monitor))).collect();
+    let found = call.hall.store.read(move |conn| {
+        let found = monitors::list(conn, account, &as_sent)?;
+        if found.is_empty() { monitors::list(conn, account, &unpacked) } else { Ok(found) }
+    });
+    let found = found.await.map_err(failed)?;
+    let items = found.iter().map(|monitor| Node::Object(head(monitor))).collect();
     Ok(Answer::of("monitors", Node::List("monitor", items)))
 }
 

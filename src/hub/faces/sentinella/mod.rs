@@ -40,7 +40,7 @@ use super::strangers::Strangers;
 use upload::Upload;
 
 /// Most bytes of a body, packed and unpacked.
-const BODY: usize = 16 << 20;
+const BODY: usize = 4 << 20;
 /// Plugins in one upload.
 const PLUGINS: usize = 1000;
 /// How long an upload may wait for its turn.
@@ -136,24 +136,14 @@ async fn metrics(
         .map_err(|_| Problem::busy())?
         .map_err(|_| Problem::busy())?;
     let packed = body::read(sent, BODY).await?;
-    let text = wire::unpack(&packed, packing, BODY)
-        .map_err(|fault| Refusal::new(StatusCode::BAD_REQUEST, fault.message))?;
     let now = hall.clock.now();
-    let Sent { account_key, upload } = read(&text, now)?;
-    let known = hall.store.change(move |conn| keys::verify(conn, &account_key, now)).await?;
-    let known = admit(known).inspect_err(|_| strangers.turned_away("sentinella", "account key"))?;
-    if known.stale {
-        let id = known.id;
-        // Whether it can be noted is nothing to who calls.
-        if let Err(error) = hall.store.change(move |conn| keys::touch(conn, id, now)).await {
-            tracing::debug!(%error, "the use of a key was not noted");
+    // As with native uploads, one body at a time is all that is unpacked and read.
+    let taken = hall.store.write(move |writer| receive(writer, &packed, packing, now)).await?;
+    let taken = taken.inspect_err(|refusal| {
+        if refusal.status == StatusCode::UNAUTHORIZED {
+            strangers.turned_away("sentinella", "account key");
         }
-    }
-    let taken = hall
-        .store
-        .write(move |writer| take(writer, known.account, upload, now))
-        .await?
-        .map_err(Problem::from)?;
+    })?;
     let accepted: u64 = taken.iter().map(|(_, taken)| taken.accepted).sum();
     let rejected: u64 = taken.iter().map(|(_, taken)| taken.rejected).sum();
     // A client that looks at nothing else sees by the status that it talks to nobody.
@@ -167,20 +157,16 @@ async fn metrics(
     Ok(answer(code, &body))
 }
 
-/// An upload that was read, without the text it was in.
-struct Sent {
-    account_key: String,
-    upload: Judgements,
-}
-
-struct Judgements {
-    host: String,
-    version: String,
-    plugins: Vec<(String, Judged)>,
-}
-
-fn read(text: &str, now: i64) -> Result<Sent, Refusal> {
-    let wrong = |words: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, words);
+/// Reads an upload, asks whose it is, and stores what is good of it. Whose it is comes before
+/// anything that takes time.
+fn receive(
+    writer: &mut Writer,
+    packed: &[u8],
+    packing: Packing,
+    now: i64,
+) -> Result<Vec<(String, Taken)>, Refusal> {
+    let text = wire::unpack(packed, packing, BODY)
+        .map_err(|fault| Refusal::new(StatusCode::BAD_REQUEST, fault.message))?;
     let malformed = |why: &str| {
         Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not a Sentinella upload: {why}"))
     };
@@ -189,14 +175,33 @@ fn read(text: &str, now: i64) -> Result<Sent, Refusal> {
         return Err(malformed("it is not a JSON object"));
     }
     let upload: Upload<'_> =
-        serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?;
-    let version = upload.version();
-    let account_key =
-        upload.account_key.map(std::borrow::Cow::into_owned).filter(|k| !k.is_empty());
-    let Some(account_key) = account_key else {
+        serde_json::from_str(&text).map_err(|error| malformed(&error.to_string()))?;
+    let Some(account_key) = upload.account_key.as_deref().filter(|key| !key.is_empty()) else {
         let words = "`account_key` is missing: a key of this hub with the scope `ingest`";
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, words));
     };
+    let known = admit(keys::verify(writer.conn(), account_key, now).map_err(failed)?)?;
+    if known.stale {
+        keys::touch(writer.conn(), known.id, now).map_err(failed)?;
+    }
+    let judged = judge(upload, now)?;
+    take(writer, known.account, judged, now).map_err(|error| Problem::from(error).into())
+}
+
+fn failed(source: rusqlite::Error) -> Refusal {
+    StoreError::Sqlite { action: "read", source }.into()
+}
+
+/// An upload whose records were judged.
+struct Judgements {
+    host: String,
+    version: String,
+    plugins: Vec<(String, Judged)>,
+}
+
+fn judge(upload: Upload<'_>, now: i64) -> Result<Judgements, Refusal> {
+    let wrong = |words: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, words);
+    let version = upload.version();
     let host = upload.server_name.unwrap_or_default().into_owned();
     if host.is_empty() || host.len() > 255 || host.chars().any(char::is_control) {
         let words =
@@ -218,7 +223,7 @@ fn read(text: &str, now: i64) -> Result<Sent, Refusal> {
         Ok((key, judged))
     };
     let plugins = plugins.0.into_iter().map(judge).collect::<Result<_, Refusal>>()?;
-    Ok(Sent { account_key, upload: Judgements { host, version, plugins } })
+    Ok(Judgements { host, version, plugins })
 }
 
 /// The key, if it may send.
@@ -251,8 +256,8 @@ fn packing(headers: &HeaderMap) -> Result<Packing, Refusal> {
     }
 }
 
-/// Stores what was judged, as a native upload of a stream that is the server's. Runs on the writing
-/// thread as a whole, so that no other upload takes the same place in the stream.
+/// Stores what was judged, as a native upload of a stream that is the server's. All of it is one job
+/// of the writing thread, so that no other upload takes the same place in the stream.
 fn take(
     writer: &mut Writer,
     account: i64,
