@@ -17,7 +17,7 @@ use super::keys::{self, Scope, Scopes, Token};
 use super::local::Local;
 use super::problem::Problem;
 use super::session;
-use super::settings::{Clock, Settings};
+use super::settings::{Clock, MonitisReads, Settings};
 use super::store::Store;
 
 /// Bodies of uploads held at a time.
@@ -32,6 +32,7 @@ pub(super) struct Shared {
     /// Whether browsers are to send the cookie over TLS alone.
     pub(super) secure: bool,
     pub(super) hosts: Hosts,
+    pub(super) monitis_reads: MonitisReads,
     /// What the hub keeps for this machine: its master key and `credentials.json`.
     pub(super) local: Arc<Local>,
 }
@@ -50,6 +51,7 @@ impl Shared {
             cookie: format!("talaia_{}", addr.port()),
             secure: settings.tls.is_some(),
             hosts: Hosts { addr, names: settings.hosts },
+            monitis_reads: settings.monitis_reads,
             local,
         }
     }
