@@ -270,7 +270,7 @@ fn a_dropped_series_never_comes_back_and_its_space_is_freed() {
     let before = held(&writer.conn);
     let newest = count(&writer.conn, "SELECT max(id) FROM series");
     let gone: Vec<i64> = (3..=30).chain([newest]).collect();
-    writer.drop_series(&gone).unwrap();
+    writer.change(|conn| drop_series(conn, &gone)).unwrap();
     let kept: Vec<_> = before.into_iter().filter(|(id, ..)| !gone.contains(id)).collect();
     assert_eq!(held(&writer.conn), kept);
     let of_gone = |writer: &Writer| {
@@ -298,7 +298,7 @@ fn a_dropped_series_never_comes_back_and_its_space_is_freed() {
     assert_eq!(count(&writer.conn, "SELECT count(*) FROM dropped"), 0);
     // Whole buckets that are gone leave no row behind.
     let all: Vec<i64> = now.iter().map(|(id, ..)| *id).collect();
-    writer.drop_series(&all).unwrap();
+    writer.change(|conn| drop_series(conn, &all)).unwrap();
     writer.maintain();
     assert_eq!(count(&writer.conn, "SELECT count(*) FROM segments"), 0);
     assert!(held(&writer.conn).is_empty());
