@@ -38,7 +38,7 @@ pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
 pub(crate) use maintain::drop_series;
-pub(crate) use points::{Block, Scan, count, extent, visit};
+pub(crate) use points::{Scan, extent, total as total_points, visit};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
     runs_of, series, totals,
