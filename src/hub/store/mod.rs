@@ -14,6 +14,7 @@ mod codec;
 mod compact;
 mod error;
 mod known;
+mod pages;
 mod query;
 mod rejections;
 mod schema;
@@ -33,6 +34,9 @@ use worker::Worker;
 pub(crate) use append::Writer;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
+pub(crate) use pages::{
+    Card, CardRun, Health, Kept, cards, health, longest_gap, series_of, tagged,
+};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
     runs_of, series, totals, visit,
