@@ -129,13 +129,28 @@ pub(crate) async fn embedded(
         }
     };
     announce(&hub);
-    let key = Secret::new(hub.credentials().key.as_str());
-    endpoint.send_replace(Endpoint::Ready { url: hub.url().to_owned(), key });
+    let mut credentials = hub.watch_credentials();
+    let told = async move {
+        loop {
+            let ready = {
+                let now = credentials.borrow_and_update();
+                Endpoint::Ready { url: now.url.clone(), key: Secret::new(now.key.as_str()) }
+            };
+            endpoint.send_replace(ready);
+            if credentials.changed().await.is_err() {
+                // The hub is gone; the output keeps what it knew.
+                return std::future::pending::<()>().await;
+            }
+        }
+    };
     let stopped = async move {
         // The sender that is gone says the same.
         let _gone = stop.wait_for(|stop| *stop).await;
     };
-    if let Err(error) = hub.serve(stopped).await {
-        print::talk(format!("{} {}", paint(BAD, "hub"), chain(&error)));
+    tokio::select! {
+        served = hub.serve(stopped) => if let Err(error) = served {
+            print::talk(format!("{} {}", paint(BAD, "hub"), chain(&error)));
+        },
+        () = told => {}
     }
 }

@@ -523,13 +523,13 @@ fn unmet(when: &RawWhen, path: &str, around: &Around<'_>, cx: &mut Cx<'_>) -> Op
 
 fn key(raw: &RawPlugin, cx: &mut Cx<'_>) -> Option<crate::model::PluginKey> {
     let At { value, place } = raw.key.as_ref()?;
-    let key = value.parse().ok();
-    if key.is_none() {
-        cx.found.push(
-            Diagnostic::error("this is not a plugin key")
-                .at(place)
-                .help("a plugin key is the UUID that the hub gave when the plugin was registered"),
-        );
+    match value.parse::<crate::model::PluginKey>() {
+        Ok(key) => Some(key),
+        Err(why) => {
+            cx.found.push(
+                Diagnostic::error("this is not a plugin key").at(place).help(why.to_string()),
+            );
+            None
+        }
     }
-    key
 }

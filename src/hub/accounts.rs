@@ -4,7 +4,10 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::model::Secret;
 
+use super::audit;
 use super::credentials::{self, Credentials, Master};
+use super::hall::Caller;
+use super::keys::{self, Scopes, Token};
 
 /// The account of the machine that the hub runs on.
 pub(crate) const LOCAL: &str = "local";
@@ -69,22 +72,15 @@ fn ensure_key(
     now: i64,
 ) -> rusqlite::Result<Secret> {
     if let Some(kept) = kept.filter(|kept| kept.key.len() >= 64) {
-        let revoked: Option<Option<i64>> = conn
-            .query_row(
-                "SELECT revoked_ms FROM keys WHERE hash = ?1",
-                [credentials::hash(&kept.key)],
-                |row| row.get(0),
-            )
-            .optional()?;
         let key = Secret::new(kept.key.as_str());
-        match revoked {
-            Some(None) => return Ok(key),
+        match keys::verify(conn, key.expose(), now)? {
+            Token::Good(_) => return Ok(key),
             // The database was begun anew: agents elsewhere hold this key still.
-            None => {
+            Token::Unknown => {
                 insert_key(conn, account, &key, now)?;
                 return Ok(key);
             }
-            Some(Some(_)) => {}
+            Token::Revoked { .. } | Token::Expired { .. } => {}
         }
     }
     let key = credentials::new_token("talaia_");
@@ -95,19 +91,57 @@ fn ensure_key(
 fn insert_key(conn: &Connection, account: i64, key: &Secret, now: i64) -> rusqlite::Result<()> {
     conn.execute(
         "INSERT INTO keys (account_id, hash, created_ms, name, scopes, hint)
-         VALUES (?1, ?2, ?3, 'local-' || hex(randomblob(2)), 'ingest read review admin', ?4)",
-        params![account, credentials::hash(key.expose()), now, credentials::hint(key)],
+         VALUES (?1, ?2, ?3, CASE WHEN EXISTS
+             (SELECT 1 FROM keys WHERE account_id = ?1 AND name = 'local' AND revoked_ms IS NULL)
+             THEN 'local-' || lower(hex(randomblob(6))) ELSE 'local' END, ?5, ?4)",
+        params![
+            account,
+            credentials::hash(key.expose()),
+            now,
+            credentials::hint(key),
+            Scopes::ALL.to_string()
+        ],
     )?;
     Ok(())
 }
 
-/// The account that a Bearer token belongs to.
-pub(crate) fn by_key(conn: &Connection, token: &str) -> rusqlite::Result<Option<i64>> {
-    let hash = credentials::hash(token);
-    // Looking up a hash leaks nothing of the token; the comparison is in constant time all the same.
+/// The account that `api_key` names, and what its requests are signed with; `None` where there is
+/// none, or its secret was sealed under another master key.
+pub(crate) fn by_api_key(
+    conn: &Connection,
+    master: &Master,
+    api_key: &str,
+) -> rusqlite::Result<Option<(i64, Secret)>> {
     let found: Option<(i64, Vec<u8>)> = conn
-        .prepare_cached("SELECT account_id, hash FROM keys WHERE hash = ?1 AND revoked_ms IS NULL")?
-        .query_row([hash], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT id, secret_key FROM accounts WHERE api_key = ?1")?
+        .query_row([api_key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(found.filter(|(_, stored)| credentials::same_hash(stored, &hash)).map(|(id, _)| id))
+    Ok(found.and_then(|(id, sealed)| Some((id, master.open_sealed(api_key, &sealed)?))))
+}
+
+/// The account's public identifier.
+pub(crate) fn api_key(conn: &Connection, account: i64) -> rusqlite::Result<String> {
+    conn.query_row("SELECT api_key FROM accounts WHERE id = ?1", [account], |row| row.get(0))
+}
+
+/// Gives the account another secret key. Signatures by the old one and tokens that it led to are
+/// worth nothing from now on.
+pub(crate) fn rotate_secret(
+    conn: &mut Connection,
+    master: &Master,
+    caller: &Caller,
+    now: i64,
+) -> rusqlite::Result<Option<Secret>> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let api_key = api_key(&transaction, caller.account)?;
+    let secret = credentials::new_token("");
+    let Some(sealed) = master.seal(&api_key, &secret) else { return Ok(None) };
+    transaction.execute(
+        "UPDATE accounts SET secret_key = ?2 WHERE id = ?1",
+        params![caller.account, sealed],
+    )?;
+    transaction.execute("DELETE FROM tokens WHERE account_id = ?1", [caller.account])?;
+    audit::write(&transaction, caller, now, "secret-key.rotate", &api_key, None)?;
+    transaction.commit()?;
+    Ok(Some(secret))
 }

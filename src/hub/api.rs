@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::model::{Tags, Value};
 
 use super::hall::{self, Hall};
+use super::keys::Scope;
 use super::parameters::{count, instant, not_a_next, pairs, unknown};
 use super::problem::Problem;
 use super::store::{self, Filter, PointsQuery, Position, SeriesRow, json};
@@ -84,7 +85,7 @@ async fn listing<T: Serialize + Send + 'static>(
     read: fn(&Connection, &Filter) -> rusqlite::Result<Vec<T>>,
     id: fn(&T) -> i64,
 ) -> Result<Response, Problem> {
-    let account = hall::reader_account(&hall, &headers).await?;
+    let account = hall::caller(&hall, &headers, Scope::Read).await?.account;
     let mut filter = filter(account, query.as_deref().unwrap_or_default(), names)?;
     let limit = filter.limit;
     filter.limit += 1;
@@ -100,7 +101,7 @@ async fn points(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let account = hall::reader_account(&hall, &headers).await?;
+    let account = hall::caller(&hall, &headers, Scope::Read).await?.account;
     let now = hall.clock.now();
     let query = points_query(account, query.as_deref().unwrap_or_default(), now)?;
     // Written on the reading thread as well: a long answer must not hold up what else is served.

@@ -4,12 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
+use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use super::keys::{self, Scope, Scopes, Token};
+use super::local::Local;
 use super::problem::Problem;
+use super::session;
 use super::settings::{Clock, Settings};
 use super::store::Store;
-use super::{accounts, session};
 
 /// Bodies of uploads held at a time.
 const UPLOADS: usize = 4;
@@ -21,16 +24,24 @@ pub(super) struct Shared {
     /// The cookie's name. It has the port in it: browsers share cookies between ports.
     pub(super) cookie: String,
     pub(super) hosts: Hosts,
+    /// What the hub keeps for this machine: its master key and `credentials.json`.
+    pub(super) local: Arc<Local>,
 }
 
 impl Shared {
-    pub(super) fn new(addr: SocketAddr, settings: Settings, store: Store) -> Self {
+    pub(super) fn new(
+        addr: SocketAddr,
+        settings: Settings,
+        store: Store,
+        local: Arc<Local>,
+    ) -> Self {
         Self {
             store,
             clock: settings.clock,
             uploads: Semaphore::new(UPLOADS),
             cookie: format!("talaia_{}", addr.port()),
             hosts: Hosts { addr, names: settings.hosts },
+            local,
         }
     }
 }
@@ -66,8 +77,67 @@ impl Hosts {
     }
 }
 
-/// The account of a Bearer token.
-pub(super) async fn key_account(hall: &Shared, headers: &HeaderMap) -> Result<i64, Problem> {
+/// Who calls, and what they may do.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) account: i64,
+    pub(crate) scopes: Scopes,
+    /// For the audit log: `key web-1`, `session`, or the name of an interface.
+    pub(crate) actor: String,
+}
+
+impl Caller {
+    /// A person who is logged in may do everything.
+    pub(crate) fn of_session(session: &session::Session) -> Self {
+        Self { account: session.account, scopes: Scopes::ALL, actor: "session".to_owned() }
+    }
+
+    /// Refuses, where the caller may not do this, with the name of the scope that is missing.
+    pub(crate) fn need(&self, scope: Scope) -> Result<(), Problem> {
+        if self.scopes.has(scope) {
+            return Ok(());
+        }
+        let has = self.scopes.to_string();
+        Err(Problem::forbidden(format!(
+            "this needs the scope `{}`, and {} has {}; take another key, or make one with `talaia keys create NAME --scope {}`",
+            scope.as_str(),
+            self.actor,
+            if has.is_empty() { "none" } else { &has },
+            scope.as_str()
+        )))
+    }
+}
+
+/// Who calls, by the key where one is sent, else by the session; refused where nobody is known, or
+/// the key does not have the scope. That a form of a session comes from our own pages is the
+/// guard's business.
+pub(super) async fn caller(
+    hall: &Shared,
+    headers: &HeaderMap,
+    scope: Scope,
+) -> Result<Caller, Problem> {
+    let caller = if headers.contains_key(header::AUTHORIZATION) {
+        by_key(hall, headers, scope).await?
+    } else {
+        let session = session_of(hall, headers).await?.ok_or_else(Problem::unauthorized)?;
+        Caller::of_session(&session)
+    };
+    caller.need(scope)?;
+    Ok(caller)
+}
+
+/// Who calls with a key; no session counts.
+pub(super) async fn key_caller(
+    hall: &Shared,
+    headers: &HeaderMap,
+    scope: Scope,
+) -> Result<Caller, Problem> {
+    let caller = by_key(hall, headers, scope).await?;
+    caller.need(scope)?;
+    Ok(caller)
+}
+
+async fn by_key(hall: &Shared, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
     let token = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -75,9 +145,31 @@ pub(super) async fn key_account(hall: &Shared, headers: &HeaderMap) -> Result<i6
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim().to_owned())
         .ok_or_else(Problem::unauthorized)?;
-    // On the writing side: uploads do not wait for somebody's long chart.
-    let account = hall.store.change(move |conn| accounts::by_key(conn, &token)).await?;
-    account.ok_or_else(Problem::unauthorized)
+    let now = hall.clock.now();
+    let verify = move |conn: &Connection| keys::verify(conn, &token, now);
+    let token = match scope {
+        // On the writing side: uploads do not wait for somebody's long chart.
+        Scope::Ingest => hall.store.change(move |conn| verify(conn)).await?,
+        _ => hall.store.read(verify).await?,
+    };
+    let known = match token {
+        Token::Good(known) => known,
+        Token::Unknown => return Err(Problem::unknown_key()),
+        Token::Revoked { name, at_ms } => return Err(Problem::revoked_key(&name, at_ms)),
+        Token::Expired { name, at_ms } => return Err(Problem::expired_key(&name, at_ms)),
+    };
+    if known.stale {
+        let id = known.id;
+        // Whether it can be noted is nothing to who calls.
+        if let Err(error) = hall.store.change(move |conn| keys::touch(conn, id, now)).await {
+            tracing::debug!(%error, "the use of a key was not noted");
+        }
+    }
+    Ok(Caller {
+        account: known.account,
+        scopes: known.scopes,
+        actor: format!("key {}", known.name),
+    })
 }
 
 /// Who is logged in, by the cookie.
@@ -100,15 +192,6 @@ pub(super) fn session_cookie(hall: &Shared, headers: &HeaderMap) -> Option<Strin
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(name, _)| *name == hall.cookie)
         .map(|(_, token)| token.to_owned())
-}
-
-/// The account that a reader of the API has: by key where one is sent, else by session.
-pub(super) async fn reader_account(hall: &Shared, headers: &HeaderMap) -> Result<i64, Problem> {
-    if headers.contains_key(header::AUTHORIZATION) {
-        return key_account(hall, headers).await;
-    }
-    let session = session_of(hall, headers).await?;
-    session.map(|session| session.account).ok_or_else(Problem::unauthorized)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
+use super::body;
 use super::hall::{self, Hall};
+use super::keys::Scope;
 use super::problem::Problem;
 use super::wire::{self, Packing};
 
@@ -21,13 +23,13 @@ pub(super) async fn ingest(
     State(hall): State<Hall>,
     Path(version): Path<String>,
     headers: HeaderMap,
-    body: Body,
+    sent: Body,
 ) -> Result<Response, Problem> {
     if version != "v1" {
         return Err(Problem::protocol(&version.chars().take(20).collect::<String>()));
     }
     // Who it is comes first: a stranger's body is not even read.
-    let account = hall::key_account(&hall, &headers).await?;
+    let account = hall::key_caller(&hall, &headers, Scope::Ingest).await?.account;
     let packing = packing(&headers)?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > BODY as u64) {
@@ -37,32 +39,15 @@ pub(super) async fn ingest(
         .await
         .map_err(|_| Problem::busy())?
         .map_err(|_| Problem::busy())?;
-    let packed = tokio::time::timeout(SLOW, to_bytes(body, BODY))
+    let packed = tokio::time::timeout(SLOW, to_bytes(sent, BODY))
         .await
         .map_err(|_| Problem::busy())?
-        .map_err(|error| unread(&error))?;
+        .map_err(|error| body::unread(&error, BODY))?;
     let now = hall.clock.now();
     let reply =
         hall.store.append(account, move || wire::unpack(&packed, packing, BODY), now).await?;
     let json = [(header::CONTENT_TYPE, "application/json")];
     Ok((json, super::store::json(&reply)).into_response())
-}
-
-/// Over the limit, or cut off; of the second nobody hears.
-fn unread(error: &axum::Error) -> Problem {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.to_string().contains("length limit") {
-            return Problem::too_large(format!("over {BODY} bytes; send fewer reports at a time"));
-        }
-        cause = error.source();
-    }
-    Problem::new(
-        axum::http::StatusCode::BAD_REQUEST,
-        "cut-short",
-        "the body ended early",
-        "the connection ended before the body did",
-    )
 }
 
 fn packing(headers: &HeaderMap) -> Result<Packing, Problem> {

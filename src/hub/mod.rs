@@ -16,12 +16,18 @@
 
 mod accounts;
 mod api;
+mod audit;
+mod body;
 mod connections;
 mod credentials;
 mod hall;
 mod ingest;
 mod json;
+mod keys;
+mod keys_api;
+mod local;
 mod parameters;
+mod plugin_keys;
 mod problem;
 mod scalar;
 mod server;
@@ -37,14 +43,17 @@ use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 pub use credentials::Credentials;
 pub use settings::{Clock, Settings};
 pub use store::StoreError;
 
 use credentials::Master;
+use local::Local;
 use store::{Limits, Store};
 
 /// What can go wrong with a hub.
@@ -145,7 +154,8 @@ pub struct Hub {
     addr: SocketAddr,
     settings: Settings,
     store: Store,
-    credentials: Credentials,
+    url: String,
+    local: Arc<Local>,
     /// Held for as long as the hub lives.
     _lock: File,
 }
@@ -177,11 +187,16 @@ impl Hub {
             min_free: settings.min_free,
         })?;
         let (url, now) = (url(addr), settings.clock.now());
-        let credentials = store
-            .change(move |conn| accounts::ensure_local(conn, &master, kept.as_ref(), url, now))
+        let said = url.clone();
+        let (master, credentials) = store
+            .change(move |conn| {
+                let credentials = accounts::ensure_local(conn, &master, kept.as_ref(), said, now)?;
+                Ok((master, credentials))
+            })
             .await?;
         credentials.write(folder)?;
-        Ok(Self { listener, addr, settings, store, credentials, _lock: lock })
+        let local = Arc::new(Local::new(folder.clone(), master, credentials));
+        Ok(Self { listener, addr, settings, store, url, local, _lock: lock })
     }
 
     /// Where it listens; the port is the real one.
@@ -191,12 +206,17 @@ impl Hub {
 
     /// `http://…` of [`Hub::addr`], as written in `credentials.json`.
     pub fn url(&self) -> &str {
-        &self.credentials.url
+        &self.url
     }
 
     /// What the local agent needs to reach it.
-    pub fn credentials(&self) -> &Credentials {
-        &self.credentials
+    pub fn credentials(&self) -> Credentials {
+        self.local.credentials()
+    }
+
+    /// The same as it changes: the local key may be rotated while the hub serves.
+    pub fn watch_credentials(&self) -> watch::Receiver<Credentials> {
+        self.local.watch()
     }
 
     /// A new login link: works once, for ten minutes.
@@ -210,8 +230,8 @@ impl Hub {
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), HubError> {
-        let Self { listener, addr, settings, store, .. } = self;
-        let served = server::serve(listener, addr, settings, store.clone(), stop).await;
+        let Self { listener, addr, settings, store, local, .. } = self;
+        let served = server::serve(listener, addr, settings, store.clone(), local, stop).await;
         store.close().await;
         served.map_err(HubError::Serve)
     }

@@ -4,6 +4,10 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::model::Timestamp;
+
+use super::keys::KeyError;
+use super::plugin_keys::PluginKeyError;
 use super::store::{AppendError, StoreError};
 use super::wire::{Fault, FaultKind};
 
@@ -69,14 +73,49 @@ impl Problem {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        let mut problem = Self::new(
-            StatusCode::UNAUTHORIZED,
+        Self::no_key(
             "unauthorized",
             "a key is needed",
             "send `Authorization: Bearer KEY` with a key of this hub; the local one is in the hub's credentials.json",
+        )
+    }
+
+    /// A key that this hub never gave.
+    pub(crate) fn unknown_key() -> Self {
+        Self::no_key(
+            "key-unknown",
+            "the key is unknown",
+            "this hub does not know the key: is it another hub's, or cut short? `talaia keys create` makes one",
+        )
+    }
+
+    /// A key that was ended.
+    pub(crate) fn revoked_key(name: &str, at_ms: i64) -> Self {
+        let detail = format!(
+            "the key `{name}` was revoked{}; `talaia keys create` makes another",
+            on(at_ms)
         );
+        Self::no_key("key-revoked", "the key was revoked", detail)
+    }
+
+    /// A key whose time is over.
+    pub(crate) fn expired_key(name: &str, at_ms: i64) -> Self {
+        let detail = format!(
+            "the key `{name}` expired{}; `talaia keys rotate {name}` makes another in its place",
+            on(at_ms)
+        );
+        Self::no_key("key-expired", "the key has expired", detail)
+    }
+
+    fn no_key(code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(StatusCode::UNAUTHORIZED, code, title, detail);
         problem.0.header = Some((header::WWW_AUTHENTICATE, "Bearer"));
         problem
+    }
+
+    /// A key that is good, and not for this.
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "scope", "the key may not do this", detail)
     }
 
     pub(crate) fn not_found() -> Self {
@@ -177,6 +216,11 @@ impl Problem {
     }
 }
 
+/// ` on …`, where the time can be written.
+fn on(ms: i64) -> String {
+    Timestamp::from_millis(ms).map_or_else(String::new, |at| format!(" on {at}"))
+}
+
 /// Compares versions by their first three numbers.
 fn compare(a: &str, b: &str) -> Option<std::cmp::Ordering> {
     let numbers = |text: &str| -> Option<Vec<u64>> {
@@ -219,6 +263,46 @@ impl From<StoreError> for Problem {
         };
         problem.0.retry_after = Some(5);
         problem
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            KeyError::Missing { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "no-key", "no such key", detail)
+            }
+            KeyError::Exists { .. } | KeyError::LastAdmin { .. } | KeyError::TooMany => {
+                Self::new(StatusCode::CONFLICT, "key", "the keys do not allow it", detail)
+            }
+            KeyError::Name { .. } | KeyError::Scope { .. } | KeyError::NoScope | KeyError::Past => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key", "no such key can be", detail)
+            }
+            KeyError::Sqlite(source) => StoreError::Sqlite { action: "change", source }.into(),
+        }
+    }
+}
+
+impl From<PluginKeyError> for Problem {
+    fn from(error: PluginKeyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PluginKeyError::Missing { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "no-key", "no such key", detail)
+            }
+            PluginKeyError::Registered { .. }
+            | PluginKeyError::Taken { .. }
+            | PluginKeyError::TooMany => {
+                Self::new(StatusCode::CONFLICT, "key", "the keys do not allow it", detail)
+            }
+            PluginKeyError::Key(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key", "no such key can be", detail)
+            }
+            PluginKeyError::Sqlite(source) => {
+                StoreError::Sqlite { action: "change", source }.into()
+            }
+        }
     }
 }
 

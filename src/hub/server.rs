@@ -14,10 +14,11 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 use super::hall::{Hall, Shared};
+use super::local::Local;
 use super::problem::Problem;
 use super::settings::Settings;
 use super::store::Store;
-use super::{api, connections, ingest, web};
+use super::{api, connections, ingest, keys_api, web};
 
 /// How long answering may take, the request's body included. An upload's body has a shorter time.
 const PAGE: Duration = Duration::from_secs(30);
@@ -28,9 +29,10 @@ pub(super) async fn serve(
     addr: SocketAddr,
     settings: Settings,
     store: Store,
+    local: Arc<Local>,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let hall = Arc::new(Shared::new(addr, settings, store));
+    let hall = Arc::new(Shared::new(addr, settings, store, local));
     connections::serve(listener, routes(hall), connections::Limits::default(), stop).await
 }
 
@@ -38,6 +40,7 @@ fn routes(hall: Hall) -> Router {
     Router::new()
         .route("/api/{version}/ingest", post(ingest::ingest))
         .merge(api::routes())
+        .merge(keys_api::routes())
         .merge(web::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)

@@ -116,6 +116,11 @@ macro_rules! uuid_id {
             }
         }
 
+    };
+}
+
+macro_rules! uuid_from_str {
+    ($($name:ident)*) => {$(
         impl FromStr for $name {
             type Err = uuid::Error;
 
@@ -123,8 +128,10 @@ macro_rules! uuid_id {
                 Uuid::parse_str(text).map(Self)
             }
         }
-    };
+    )*};
 }
+
+uuid_from_str! { RunId AgentId SpoolId }
 
 uuid_id! {
     /// One run of one plugin; ordered by time (UUID version 7).
@@ -139,8 +146,32 @@ uuid_id! {
     SpoolId, new_v4
 }
 uuid_id! {
-    /// What a hub gave a registered plugin.
+    /// What a hub gave a registered plugin: a UUID. Read in either case, written in lower case.
     PluginKey, new_v4
+}
+
+/// Why a text is not a plugin's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// As it comes from a page that broke the line.
+    #[error("a plugin key has no white space in it: take it out, also between the parts")]
+    WhiteSpace,
+    /// Anything else.
+    #[error(
+        "a plugin key is the UUID that the hub gave when the plugin was registered: 32 hexadecimal digits, as in 904605aa-e577-4f66-8d2c-3d1f6a2b9c70"
+    )]
+    NoUuid,
+}
+
+impl FromStr for PluginKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        if text.contains(char::is_whitespace) {
+            return Err(InvalidKey::WhiteSpace);
+        }
+        Uuid::parse_str(text).map(Self).map_err(|_| InvalidKey::NoUuid)
+    }
 }
 
 /// A report's place in the spool: rises by at least one with each report, never reused within one

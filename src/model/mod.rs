@@ -25,7 +25,8 @@ pub use delivery::{BatchReply, Receipt, Refused, Verdict};
 pub use facts::{RUN_FACTS, RunFact, RunFacts};
 pub use format::{Format, FormatError};
 pub use ids::{
-    AgentId, InvalidName, PluginKey, PluginName, RunId, Seq, SpoolId, is_name, nearest_name,
+    AgentId, InvalidKey, InvalidName, PluginKey, PluginName, RunId, Seq, SpoolId, is_name,
+    nearest_name,
 };
 pub use metric::{Metric, MetricType, Threshold};
 pub use outcome::{Outcome, Rung, Status, Stream};

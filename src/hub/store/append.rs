@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
+use crate::hub::plugin_keys::{self, Lookup};
 use crate::hub::wire::{self, Report};
 use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Status};
 
@@ -277,28 +278,25 @@ fn write_block(conn: &Connection, block: &mut RawBlock) -> Result<u64, AppendErr
     Ok(points)
 }
 
-/// Reports with the key of a plugin that this hub does not know are not taken.
+/// Reports with the key of a plugin that this hub does not know, or knows no more, are not taken.
 fn refuse(
     conn: &Connection,
     account: i64,
     report: &Report<'_>,
 ) -> Result<Option<Refused>, AppendError> {
     let Some(key) = report.key else { return Ok(None) };
-    let known: Option<String> = conn
-        .prepare_cached(
-            "SELECT plugin FROM plugin_keys
-             WHERE key = ?1 AND account_id = ?2 AND revoked_ms IS NULL",
-        )?
-        .query_row(params![key.to_string(), account], |row| row.get(0))
-        .optional()?;
-    Ok(known.is_none().then(|| Refused {
-        seq: report.seq,
-        code: "plugin-key".to_owned(),
-        message: format!(
-            "the key of plugin `{}` is not registered here, or was revoked; register the plugin with this hub, or remove `key` from its config",
+    let why = match plugin_keys::lookup(conn, account, key)? {
+        Lookup::Known { .. } => return Ok(None),
+        Lookup::Revoked { plugin } => format!(
+            "the key of plugin `{}` (registered as `{plugin}`) was revoked; register the plugin with this hub again, or remove `key` from its config",
             report.plugin
         ),
-    }))
+        Lookup::Unknown => format!(
+            "the key of plugin `{}` is not registered with this hub; register the plugin, or remove `key` from its config",
+            report.plugin
+        ),
+    };
+    Ok(Some(Refused { seq: report.seq, code: "plugin-key".to_owned(), message: why }))
 }
 
 struct Appended {

@@ -1,0 +1,166 @@
+//! Keys of registered plugins. A plugin's key says which plugin a report is of, on all hosts; it lets
+//! nobody in by itself.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use serde::Serialize;
+
+use crate::model::{InvalidKey, PluginKey, PluginName};
+
+use super::audit;
+use super::hall::Caller;
+use super::keys::{maybe_time, time};
+
+/// Most plugins of one account that are registered at a time.
+const MOST: i64 = 10_000;
+
+/// One plugin's key. Times are milliseconds since 1970; as JSON, RFC 3339.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PluginKeyRow {
+    pub(crate) key: PluginKey,
+    pub(crate) plugin: String,
+    #[serde(rename = "created", serialize_with = "time")]
+    pub(crate) created_ms: i64,
+    #[serde(rename = "revoked", serialize_with = "maybe_time")]
+    pub(crate) revoked_ms: Option<i64>,
+}
+
+/// What a key is to this account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// That of this plugin.
+    Known {
+        plugin: String,
+    },
+    /// It was that of this plugin.
+    Revoked {
+        plugin: String,
+    },
+    Unknown,
+}
+
+/// Why a plugin was not registered, or its key not revoked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PluginKeyError {
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    #[error("the plugin `{plugin}` is registered already, with the key {key}; revoke that first")]
+    Registered { plugin: String, key: PluginKey },
+    #[error("the key {key} was given out already; let the hub make one")]
+    Taken { key: PluginKey },
+    #[error("no plugin is registered with the key {key}, or it was revoked")]
+    Missing { key: PluginKey },
+    #[error("the account has {MOST} registered plugins; revoke the keys of some")]
+    TooMany,
+    #[error("the hub's database failed")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Registers `plugin`, with a key of its own where it brings one (from another hub), else a new one.
+pub(crate) fn register(
+    conn: &mut Connection,
+    caller: &Caller,
+    plugin: &PluginName,
+    own: Option<PluginKey>,
+    now: i64,
+) -> Result<PluginKey, PluginKeyError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let registered: Option<String> = transaction
+        .query_row(
+            "SELECT key FROM plugin_keys
+             WHERE account_id = ?1 AND plugin = ?2 AND revoked_ms IS NULL",
+            params![caller.account, plugin.as_str()],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(key) = registered {
+        return Err(PluginKeyError::Registered { plugin: plugin.to_string(), key: parse(&key)? });
+    }
+    let count: i64 = transaction.query_row(
+        "SELECT count(*) FROM plugin_keys WHERE account_id = ?1 AND revoked_ms IS NULL",
+        [caller.account],
+        |row| row.get(0),
+    )?;
+    if count >= MOST {
+        return Err(PluginKeyError::TooMany);
+    }
+    let key = own.unwrap_or_else(PluginKey::new);
+    let inserted = transaction.execute(
+        "INSERT INTO plugin_keys (key, account_id, plugin, created_ms) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+        params![key.to_string(), caller.account, plugin.as_str(), now],
+    )?;
+    if inserted == 0 {
+        return Err(PluginKeyError::Taken { key });
+    }
+    let detail = key.to_string();
+    audit::write(&transaction, caller, now, "plugin-key.create", plugin.as_str(), Some(&detail))?;
+    transaction.commit()?;
+    Ok(key)
+}
+
+/// The account's plugin keys by plugin; those that work first.
+pub(crate) fn list(conn: &Connection, account: i64) -> rusqlite::Result<Vec<PluginKeyRow>> {
+    conn.prepare_cached(
+        "SELECT key, plugin, created_ms, revoked_ms FROM plugin_keys WHERE account_id = ?1
+         ORDER BY revoked_ms IS NOT NULL, plugin, created_ms, key LIMIT 20000",
+    )?
+    .query_map([account], |row| {
+        let key: String = row.get(0)?;
+        Ok(PluginKeyRow {
+            key: key.parse().map_err(|error| {
+                rusqlite::Error::FromSqlConversionFailure(
+                    0,
+                    rusqlite::types::Type::Text,
+                    Box::new(error),
+                )
+            })?,
+            plugin: row.get(1)?,
+            created_ms: row.get(2)?,
+            revoked_ms: row.get(3)?,
+        })
+    })?
+    .collect()
+}
+
+/// Ends a key; gives the plugin's name.
+pub(crate) fn revoke(
+    conn: &mut Connection,
+    caller: &Caller,
+    key: PluginKey,
+    now: i64,
+) -> Result<String, PluginKeyError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let plugin: Option<String> = transaction
+        .query_row(
+            "UPDATE plugin_keys SET revoked_ms = ?3
+             WHERE key = ?1 AND account_id = ?2 AND revoked_ms IS NULL RETURNING plugin",
+            params![key.to_string(), caller.account, now],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(plugin) = plugin else { return Err(PluginKeyError::Missing { key }) };
+    let detail = key.to_string();
+    audit::write(&transaction, caller, now, "plugin-key.revoke", &plugin, Some(&detail))?;
+    transaction.commit()?;
+    Ok(plugin)
+}
+
+/// What `key` is to `account`. Another account's key is unknown.
+pub(crate) fn lookup(conn: &Connection, account: i64, key: PluginKey) -> rusqlite::Result<Lookup> {
+    let found: Option<(String, Option<i64>)> = conn
+        .prepare_cached(
+            "SELECT plugin, revoked_ms FROM plugin_keys WHERE key = ?1 AND account_id = ?2",
+        )?
+        .query_row(params![key.to_string(), account], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(match found {
+        None => Lookup::Unknown,
+        Some((plugin, None)) => Lookup::Known { plugin },
+        Some((plugin, Some(_))) => Lookup::Revoked { plugin },
+    })
+}
+
+/// Reads a key as people write it; see [`PluginKey`].
+pub(crate) fn parse(text: &str) -> Result<PluginKey, InvalidKey> {
+    text.parse()
+}
