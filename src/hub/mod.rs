@@ -26,6 +26,7 @@ mod json;
 mod keys;
 mod keys_api;
 mod local;
+mod monitors;
 mod parameters;
 mod plugin_keys;
 mod problem;

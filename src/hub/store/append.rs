@@ -17,14 +17,14 @@ use super::error::{AppendError, StoreError};
 use super::known::{Known, Monitor};
 
 /// Points after which the raw block is written, so that a large batch does not fill the memory.
-const BLOCK_POINTS: usize = 16_384;
+pub(super) const BLOCK_POINTS: usize = 16_384;
 
 /// The side of the store that changes it. Lives on one thread.
 pub(crate) struct Writer {
     pub(super) conn: Connection,
     pub(super) limits: Limits,
-    known: Known,
-    block: RawBlock,
+    pub(super) known: Known,
+    pub(super) block: RawBlock,
     /// What waits for compaction.
     pub(super) raw_points: u64,
     pub(super) raw_rows: u64,
@@ -39,7 +39,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection, limits: Limits) -> Result<Self, StoreError> {
+    pub(crate) fn new(conn: Connection, limits: Limits) -> Result<Self, StoreError> {
         let (raw_points, raw_rows) = conn
             .query_row("SELECT coalesce(sum(points), 0), count(*) FROM raw", (), |row| {
                 Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
@@ -60,14 +60,21 @@ impl Writer {
         })
     }
 
+    /// Makes segments of all that is raw, as happens by itself when there is much of it.
+    #[cfg(test)]
+    pub(crate) fn compact_now(&mut self) {
+        self.compact().unwrap();
+    }
+
     /// The connection, for what is not about results. Monitors and series are remembered: who
     /// removes or renames some must have the writer [`forget`](Self::forget).
     pub(crate) fn conn(&mut self) -> &mut Connection {
         &mut self.conn
     }
 
-    /// Forgets what was learnt in a transaction that did not come to pass.
-    pub(super) fn forget(&mut self) {
+    /// Forgets what was learnt, in a transaction that did not come to pass or before somebody else
+    /// changed monitors.
+    pub(crate) fn forget(&mut self) {
         self.known.forget();
         self.block = RawBlock::default();
     }
@@ -151,8 +158,12 @@ impl Writer {
                 reply.refused.push(refused);
                 continue;
             }
-            reply.accepted += 1;
             let monitor = known.monitor(conn, account, report, now)?;
+            if monitor.suspended {
+                reply.refused.push(suspended(report, monitor.id));
+                continue;
+            }
+            reply.accepted += 1;
             monitor.reports += 1;
             monitor.metrics += report.metrics.len() as i64;
             monitor.rejected =
@@ -270,7 +281,7 @@ fn write_monitors(
     Ok(())
 }
 
-fn write_block(conn: &Connection, block: &mut RawBlock) -> Result<u64, AppendError> {
+pub(super) fn write_block(conn: &Connection, block: &mut RawBlock) -> Result<u64, AppendError> {
     let points = block.points() as u64;
     conn.prepare_cached("INSERT INTO raw (points, body) VALUES (?1, ?2)")?
         .execute(params![points as i64, block.bytes()])?;
@@ -297,6 +308,18 @@ fn refuse(
         ),
     };
     Ok(Some(Refused { seq: report.seq, code: "plugin-key".to_owned(), message: why }))
+}
+
+/// Reports for a monitor that somebody suspended are not taken either.
+fn suspended(report: &Report<'_>, monitor: i64) -> Refused {
+    Refused {
+        seq: report.seq,
+        code: "monitor-suspended".to_owned(),
+        message: format!(
+            "the monitor of plugin `{}` on `{}` is suspended in the hub; activate it there: `talaia monitor activate {monitor}`",
+            report.plugin, report.host
+        ),
+    }
 }
 
 struct Appended {

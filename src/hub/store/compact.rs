@@ -162,7 +162,7 @@ impl Writer {
     }
 
     /// Refuses when the disk has no room left but what the hub must leave alone.
-    pub(super) fn room(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn room(&mut self) -> Result<(), StoreError> {
         let folder = self.limits.path.parent().unwrap_or(&self.limits.path);
         let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
         if disk.f_bavail.saturating_mul(disk.f_frsize) >= self.limits.min_free {

@@ -39,6 +39,8 @@ pub(super) struct Monitor {
     pub(super) metrics: i64,
     pub(super) rejected: i64,
     pub(super) skipped: i64,
+    /// Whether it takes no reports now.
+    pub(super) suspended: bool,
     touched: bool,
 }
 
@@ -197,7 +199,7 @@ fn upsert_monitor(
             "INSERT INTO monitors (account_id, host, plugin, created_ms, received_ms)
              VALUES (?1, ?2, ?3, ?4, ?4)
              ON CONFLICT DO UPDATE SET account_id = account_id
-             RETURNING id, last_run, last_bad, reports",
+             RETURNING id, last_run, last_bad, reports, suspended_ms IS NOT NULL",
         )?
         .query_row(params![account, &*report.host, &*report.plugin, now], |row| {
             Ok(Monitor {
@@ -205,6 +207,7 @@ fn upsert_monitor(
                 last_run: row.get(1)?,
                 last_bad: row.get(2)?,
                 reports: row.get(3)?,
+                suspended: row.get(4)?,
                 ..Monitor::default()
             })
         })?)

@@ -12,6 +12,7 @@
 mod append;
 mod codec;
 mod compact;
+mod direct;
 mod error;
 mod known;
 mod pages;
@@ -32,14 +33,15 @@ use super::wire::Fault;
 use worker::Worker;
 
 pub(crate) use append::Writer;
+pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
 pub(crate) use pages::{
     Card, CardRun, Health, Kept, cards, health, longest_gap, series_of, tagged,
 };
 pub(crate) use query::{
-    Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
-    runs_of, series, totals, visit,
+    Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, extent, plugins, points,
+    runs, runs_of, series, totals, visit,
 };
 pub(crate) use rejections::{RejectionGroup, rejections};
 use schema::reopen;
@@ -99,6 +101,14 @@ impl Store {
     ) -> Result<R, StoreError> {
         let done = self.writer.call(move |writer| job(writer.conn())).await?;
         done.map_err(|source| StoreError::Sqlite { action: "change", source })
+    }
+
+    /// Changes monitors and their results: `job` makes the transactions itself.
+    pub(crate) async fn write<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.writer.call(job).await
     }
 
     /// Reads what is committed.

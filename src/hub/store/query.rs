@@ -219,7 +219,7 @@ pub(super) fn list<T>(
         Order::NewestFirst(id) => (format!("{id} < :after"), i64::MAX, format!("{id} DESC")),
     };
     let mut statement = conn.prepare_cached(&format!(
-        "{} WHERE m.account_id = :account AND {after}
+        "{} WHERE m.account_id = :account AND m.plugin IS NOT NULL AND {after}
          AND (:host IS NULL OR m.host = :host) AND (:plugin IS NULL OR m.plugin = :plugin)
          ORDER BY {order} LIMIT :limit",
         listed.select
@@ -451,7 +451,7 @@ fn of_series(
 }
 
 /// Calls `each` with series, time and value of every point of `wanted` in `range`: those of one
-/// series in order of time, but for late points, and then what is not compacted yet, as it came.
+/// series in about the order of time, and of those at one time the later posted one last.
 pub(crate) fn visit(
     conn: &Connection,
     wanted: &[i64],
@@ -460,7 +460,7 @@ pub(crate) fn visit(
 ) -> rusqlite::Result<()> {
     let mut statement = conn.prepare_cached(
         "SELECT id, body FROM segments WHERE bucket = ?1 AND from_ms <= ?3 AND to_ms >= ?2
-         ORDER BY from_ms, id",
+         ORDER BY id",
     )?;
     let mut by_bucket: BTreeMap<i64, [Option<i64>; 16]> = BTreeMap::new();
     for series in wanted {
@@ -493,6 +493,32 @@ pub(crate) fn visit(
     })
 }
 
+/// From when to when there may be points of these series.
+pub(crate) fn extent(conn: &Connection, wanted: &[i64]) -> rusqlite::Result<Option<(i64, i64)>> {
+    let mut extent: Option<(i64, i64)> = None;
+    let mut widen = |from: i64, to: i64| {
+        extent = Some(extent.map_or((from, to), |(first, last)| (first.min(from), last.max(to))));
+    };
+    let mut statement =
+        conn.prepare_cached("SELECT min(from_ms), max(to_ms) FROM segments WHERE bucket = ?1")?;
+    let buckets: std::collections::BTreeSet<i64> =
+        wanted.iter().map(|series| codec::bucket(*series).0).collect();
+    for bucket in buckets {
+        let of_bucket: (Option<i64>, Option<i64>) =
+            statement.query_row([bucket], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if let (Some(from), Some(to)) = of_bucket {
+            widen(from, to);
+        }
+    }
+    let wanted: std::collections::HashSet<i64, RandomState> = wanted.iter().copied().collect();
+    each_raw(conn, |series, ms, _| {
+        if wanted.contains(&series) {
+            widen(ms, ms);
+        }
+    })?;
+    Ok(extent)
+}
+
 /// What an account has, counted.
 pub(crate) fn totals(conn: &Connection, account: i64) -> rusqlite::Result<Totals> {
     let skew_ms = conn.query_row(
@@ -502,7 +528,8 @@ pub(crate) fn totals(conn: &Connection, account: i64) -> rusqlite::Result<Totals
     )?;
     conn.query_row(
         "SELECT count(*), coalesce(sum(reports), 0), coalesce(sum(metrics), 0),
-         CAST(min(total(rejected), 9e18) AS INTEGER) FROM monitors WHERE account_id = ?1",
+         CAST(min(total(rejected), 9e18) AS INTEGER) FROM monitors
+         WHERE account_id = ?1 AND plugin IS NOT NULL",
         [account],
         |row| {
             Ok(Totals {

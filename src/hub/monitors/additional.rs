@@ -1,0 +1,110 @@
+//! Detail under a check time: rows of whatever its sender likes, kept with their JSON types.
+
+use rusqlite::{Connection, params};
+use serde::Serialize;
+
+use crate::hub::store::{Writer, json};
+use crate::model::{RejectionCode, Timestamp, limits};
+
+use super::list::{must_find, time};
+use super::{MonitorError, RefusedValue};
+
+/// Longest detail under one check time, in bytes of JSON.
+const LONGEST: usize = 64 << 10;
+
+/// What is under one check time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Additional {
+    #[serde(rename = "time", serialize_with = "time")]
+    pub(crate) ms: i64,
+    /// An array of objects.
+    pub(crate) rows: serde_json::Value,
+}
+
+/// Whether it is an array of objects, and not too long.
+pub(super) fn check_additional(rows: &serde_json::Value) -> Result<(), &'static str> {
+    let objects = rows.as_array().is_some_and(|rows| rows.iter().all(serde_json::Value::is_object));
+    if !objects {
+        return Err("additional results are an array of objects");
+    }
+    if json(rows).len() > LONGEST {
+        return Err("additional results have at most 64 KiB for each check time");
+    }
+    Ok(())
+}
+
+/// Puts `rows` under a check time, in the place of what was there. There need not be a result.
+pub(crate) fn put_additional(
+    writer: &mut Writer,
+    account: i64,
+    monitor: i64,
+    (ms, rows): (i64, &serde_json::Value),
+    now: i64,
+) -> Result<(), MonitorError> {
+    let found = must_find(writer.conn(), account, monitor)?;
+    if found.suspended_ms.is_some() {
+        return Err(MonitorError::Suspended { id: monitor });
+    }
+    let refuse = |code, path: &str, message: &str, hint: &str| {
+        let refused = RefusedValue {
+            code,
+            path: path.to_owned(),
+            value: json(rows).chars().take(limits::EXCERPT).collect(),
+            rule: None,
+            message: message.to_owned(),
+            hint: hint.to_owned(),
+        };
+        Err(MonitorError::Refused { count: 1, refused: vec![refused] })
+    };
+    if let Err(problem) = check_additional(rows) {
+        return refuse(RejectionCode::Schema, "/rows", problem, "write `[{\"detail\": \"…\"}]`");
+    }
+    if Timestamp::from_millis(ms).is_none() {
+        let message = "the check time is not between the years -9999 and 9999";
+        return refuse(
+            RejectionCode::TimeInvalid,
+            "/time",
+            message,
+            "send milliseconds since 1970",
+        );
+    }
+    if ms > now.saturating_add(limits::FUTURE_MS) {
+        let message = "the check time is more than 10 minutes ahead of the hub's clock";
+        return refuse(
+            RejectionCode::TimeFuture,
+            "/time",
+            message,
+            "send the time in UTC, and check the clocks",
+        );
+    }
+    writer.room()?;
+    writer.conn().execute(
+        "INSERT INTO additional_results (monitor_id, check_ms, body) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET body = ?3",
+        params![monitor, ms, json(rows)],
+    )?;
+    Ok(())
+}
+
+/// What is under the check times from `from` to `to`, both included: the first `limit` of them.
+pub(crate) fn additional(
+    conn: &Connection,
+    monitor: i64,
+    range: std::ops::RangeInclusive<i64>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Additional>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT check_ms, body FROM additional_results
+         WHERE monitor_id = ?1 AND check_ms BETWEEN ?2 AND ?3 ORDER BY check_ms LIMIT ?4",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![monitor, range.start(), range.end(), limit], |row| {
+        let body: String = row.get(1)?;
+        Ok(Additional {
+            ms: row.get(0)?,
+            rows: serde_json::from_str(&body)
+                .unwrap_or_else(|_| serde_json::Value::Array(Vec::new())),
+        })
+    })?;
+    rows.collect()
+}
