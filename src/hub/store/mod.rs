@@ -37,7 +37,7 @@ pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
 pub(crate) use pages::{
-    Card, CardRun, Health, Kept, cards, health, longest_gap, series_of, tagged,
+    Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of, tagged,
 };
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, extent, plugins, points,

@@ -95,6 +95,12 @@ pub(crate) fn cards(conn: &Connection, account: i64) -> rusqlite::Result<Vec<Car
     rows.collect()
 }
 
+/// Whether a monitor takes no results for now.
+pub(crate) fn is_suspended(conn: &Connection, monitor: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT suspended_ms IS NOT NULL FROM monitors WHERE id = ?1")?
+        .query_row([monitor], |row| row.get(0))
+}
+
 /// The longest time between two of a monitor's last runs, in milliseconds; `None` below three runs.
 pub(crate) fn longest_gap(conn: &Connection, monitor: i64) -> rusqlite::Result<Option<i64>> {
     let mut statement = conn.prepare_cached(
@@ -143,7 +149,8 @@ pub(crate) enum Kept {
     Facts,
 }
 
-/// The first `each` series of every one of `monitors`, by name, with their last values; and how
+/// The first `each` series of every one of `monitors`, in the order in which the hub met
+/// them, with their last values; and how
 /// many there are.
 pub(crate) fn series_of(
     conn: &Connection,
@@ -158,7 +165,7 @@ pub(crate) fn series_of(
     };
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {SERIES_COLUMNS} FROM series s JOIN monitors m ON m.id = s.monitor_id
-         WHERE s.monitor_id = ?1 AND s.name {which} ?2 ORDER BY s.name, s.tags LIMIT ?3"
+         WHERE s.monitor_id = ?1 AND s.name {which} ?2 ORDER BY s.id LIMIT ?3"
     ))?;
     let mut count = conn.prepare_cached(&format!(
         "SELECT count(*) FROM series WHERE monitor_id = ?1 AND name {which} ?2"

@@ -111,12 +111,20 @@ impl<'a> Line<'a> {
         self.counter
     }
 
-    /// Its slots, parted where more than `gap` milliseconds have nothing.
-    pub(super) fn stretches(&self, gap: i64) -> Vec<Vec<Drawn>> {
-        let slot = self.window.span() as f64 / SLOTS as f64;
-        let most = ((gap as f64 / slot).ceil() as usize).max(2);
+    /// Its slots, parted where more than `gap` milliseconds have nothing; without one, where there is
+    /// much more nothing than usual.
+    pub(super) fn stretches(&self, gap: Option<i64>) -> Vec<Vec<Drawn>> {
         let drawn: Vec<Drawn> = self.drawn().collect();
-        drawn.chunk_by(|a, b| b.slot - a.slot <= most).map(<[_]>::to_vec).collect()
+        let most = gap.map_or_else(
+            || {
+                let mut steps: Vec<usize> =
+                    drawn.windows(2).map(|pair| pair[1].slot - pair[0].slot).collect();
+                steps.sort_unstable();
+                steps.get(steps.len() / 2).map_or(1, |median| 6 * median)
+            },
+            |gap| (gap as f64 * SLOTS as f64 / self.window.span() as f64).ceil() as usize,
+        );
+        drawn.chunk_by(|a, b| b.slot - a.slot <= most.max(2)).map(<[_]>::to_vec).collect()
     }
 
     /// The average over each of so many equal parts of the window.
@@ -168,7 +176,7 @@ mod tests {
         for ms in [0, 1000, 2000, 60_000, 61_000] {
             line.push(ms, Scalar::Float(1.0));
         }
-        assert_eq!(line.stretches(3000).len(), 2);
+        assert_eq!(line.stretches(Some(3000)).len(), 2);
     }
 
     #[test]

@@ -31,6 +31,8 @@ const WIDTH: usize = 960;
 const HEIGHT: f64 = 150.0;
 /// Most lines in one chart.
 pub(super) const LINES: usize = 8;
+/// So many points at most are dots on their line.
+const DOTS: usize = 30;
 /// Rows of a chart's table.
 const ROWS: usize = 24;
 
@@ -39,8 +41,9 @@ pub(super) struct Chart<'a> {
     pub(super) lines: Vec<Line<'a>>,
     /// Lines that are not drawn for want of room.
     pub(super) left_out: usize,
-    /// A longer time without a point breaks the line, in milliseconds.
-    pub(super) gap: i64,
+    /// A longer time without a point breaks the line, in milliseconds; without one, what is usual
+    /// decides.
+    pub(super) gap: Option<i64>,
 }
 
 impl Chart<'_> {
@@ -117,12 +120,15 @@ impl Chart<'_> {
         let alone = self.lines.len() == 1;
         let y = |value: f64| tenths(HEIGHT * scale.share(value));
         let mut drawn = String::new();
-        for stretch in &stretches {
+        for stretch in stretches.iter().filter(|stretch| stretch.len() > 1) {
             path(&mut drawn, stretch.iter().map(|d| (d.slot, y(d.mean))));
-            if let [only] = stretch.as_slice() {
-                // A point by itself is a short dash, not nothing.
-                let _written = write!(drawn, "h{}", WIDTH / SLOTS);
-                debug_assert!(only.slot < SLOTS);
+        }
+        // Where points are few each is a dot, and so is one that has no neighbours.
+        let few = line.drawn().count() <= DOTS;
+        let mut dots = String::new();
+        for stretch in stretches.iter().filter(|stretch| few || stretch.len() == 1) {
+            for d in stretch {
+                let _written = write!(dots, "M{} {}h0", x(d.slot), y(d.mean));
             }
         }
         let mut below = String::new();
@@ -143,7 +149,8 @@ impl Chart<'_> {
             g class={ "s" (nth) } data-v=(spelt(line)) data-name=(name) {
                 @if !below.is_empty() { path.area d=(below) {} }
                 @if !peaks.is_empty() { path.peaks d=(peaks) {} }
-                path.line d=(drawn) {}
+                @if !drawn.is_empty() { path.line d=(drawn) {} }
+                @if !dots.is_empty() { path.dots d=(dots) {} }
             }
         }
     }
@@ -362,7 +369,7 @@ mod tests {
         for (ms, x) in points {
             line.push(*ms, Scalar::Float(*x));
         }
-        Chart { lines: vec![line], left_out: 0, gap: 3000 }.draw().into_string()
+        Chart { lines: vec![line], left_out: 0, gap: Some(3000) }.draw().into_string()
     }
 
     #[test]

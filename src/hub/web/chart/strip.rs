@@ -98,9 +98,9 @@ impl<'a> Track<'a> {
     }
 
     /// What held from when on; empty slots within `gap` milliseconds are what held before them.
-    fn pieces(&self, gap: i64) -> Vec<Piece> {
+    fn pieces(&self, gap: Option<i64>) -> Vec<Piece> {
         let slot = self.window.span() as f64 / SLOTS as f64;
-        let most = ((gap as f64 / slot).ceil() as usize).max(2);
+        let most = gap.map_or(SLOTS, |gap| ((gap as f64 / slot).ceil() as usize).max(2));
         let mut pieces: Vec<Piece> = Vec::new();
         for (at, cell) in self.slots.iter().enumerate().filter(|(_, c)| **c != Cell::Empty) {
             match pieces.last_mut() {
@@ -141,8 +141,8 @@ impl<'a> Track<'a> {
 pub(in crate::hub::web) struct Strip<'a> {
     pub(in crate::hub::web) tracks: Vec<Track<'a>>,
     pub(in crate::hub::web) left_out: usize,
-    /// A longer time without a point is a gap, in milliseconds.
-    pub(in crate::hub::web) gap: i64,
+    /// A longer time without a point is a gap, in milliseconds; without one none is.
+    pub(in crate::hub::web) gap: Option<i64>,
 }
 
 impl Strip<'_> {
@@ -243,7 +243,7 @@ mod tests {
         let said = [(0, "up"), (2000, "up"), (4000, "down"), (60_000, "down"), (62_000, "up")];
         let points: Vec<_> = said.map(|(ms, text)| (ms, Scalar::Text(text))).to_vec();
         let track = track(&row, &points);
-        let pieces: Vec<_> = track.pieces(6000);
+        let pieces: Vec<_> = track.pieces(Some(6000));
         let told: Vec<_> =
             pieces.iter().map(|p| (p.first, p.after, track.text(p.cell))).collect();
         assert_eq!(told, [(0, 4, "up"), (4, 5, "down"), (60, 62, "down"), (62, 63, "up")]);
@@ -253,7 +253,7 @@ mod tests {
     fn two_in_one_slot_are_said_to_be_two() {
         let row = series("boolean");
         let track = track(&row, &[(0, Scalar::Boolean(true)), (10, Scalar::Boolean(false))]);
-        assert_eq!(track.pieces(1000)[0].cell, Cell::Mixed);
+        assert_eq!(track.pieces(Some(1000))[0].cell, Cell::Mixed);
     }
 
     #[test]
@@ -264,8 +264,8 @@ mod tests {
             texts.iter().zip(0..).map(|(t, n)| (n * 2000, Scalar::Text(t))).collect();
         let track = track(&row, &points);
         assert_eq!(track.texts.len(), TEXTS + 1);
-        assert_eq!(track.text(track.pieces(3000).last().unwrap().cell), "other texts");
-        let drawn = Strip { tracks: vec![track], left_out: 0, gap: 3000 }.draw().into_string();
+        assert_eq!(track.text(track.pieces(Some(3000)).last().unwrap().cell), "other texts");
+        let drawn = Strip { tracks: vec![track], left_out: 0, gap: Some(3000) }.draw().into_string();
         assert!(drawn.contains("pid 3"));
     }
 }
