@@ -3,6 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Deserialize;
 
+use crate::hub::audit;
+use crate::hub::hall::Caller;
 use crate::hub::store::{Writer, json};
 use crate::model::{MetricType, limits};
 
@@ -63,10 +65,11 @@ pub(crate) struct Edit {
 /// Makes a monitor and gives its id. [`MonitorError::Exists`] has the id of the one that has the name.
 pub(crate) fn create(
     conn: &mut Connection,
-    account: i64,
+    caller: &Caller,
     new: &NewMonitor,
     now: i64,
 ) -> Result<i64, MonitorError> {
+    let account = caller.account;
     check_word("name", &new.name)?;
     let kind = new.kind.as_deref().filter(|kind| !kind.is_empty()).unwrap_or(CUSTOM);
     check_word("type", kind)?;
@@ -90,6 +93,8 @@ pub(crate) fn create(
     for (_, role, fields) in declared {
         field::replace(&transaction, id, role, fields)?;
     }
+    let subject = id.to_string();
+    audit::write(&transaction, caller, now, "monitor.create", &subject, Some(&new.name))?;
     transaction.commit()?;
     Ok(id)
 }
@@ -98,10 +103,12 @@ pub(crate) fn create(
 /// become `float`; one that is left out is not declared any more, and its results stay.
 pub(crate) fn edit(
     conn: &mut Connection,
-    account: i64,
+    caller: &Caller,
     id: i64,
     edit: &Edit,
+    now: i64,
 ) -> Result<(), MonitorError> {
+    let account = caller.account;
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let before = must_find(&transaction, account, id)?;
     if let Some(name) = &edit.name {
@@ -162,6 +169,8 @@ pub(crate) fn edit(
             ])?;
         }
     }
+    let subject = id.to_string();
+    audit::write(&transaction, caller, now, "monitor.edit", &subject, Some(&before.name))?;
     transaction.commit()?;
     Ok(())
 }
@@ -169,35 +178,43 @@ pub(crate) fn edit(
 /// Has a monitor take no results from `now` on. Says whether it took some before.
 pub(crate) fn suspend(
     writer: &mut Writer,
-    account: i64,
+    caller: &Caller,
     id: i64,
     now: i64,
 ) -> Result<bool, MonitorError> {
-    set_suspended(writer, account, id, Some(now))
+    set_suspended(writer, caller, id, now, Some(now))
 }
 
 /// Has a monitor take results again. Says whether it took none before.
-pub(crate) fn activate(writer: &mut Writer, account: i64, id: i64) -> Result<bool, MonitorError> {
-    set_suspended(writer, account, id, None)
+pub(crate) fn activate(
+    writer: &mut Writer,
+    caller: &Caller,
+    id: i64,
+    now: i64,
+) -> Result<bool, MonitorError> {
+    set_suspended(writer, caller, id, now, None)
 }
 
 fn set_suspended(
     writer: &mut Writer,
-    account: i64,
+    caller: &Caller,
     id: i64,
+    now: i64,
     since: Option<i64>,
 ) -> Result<bool, MonitorError> {
-    let changed = writer.conn().execute(
-        "UPDATE monitors SET suspended_ms = ?3 WHERE id = ?1 AND account_id = ?2
-         AND (suspended_ms IS NULL) = (?3 IS NOT NULL)",
-        params![id, account, since],
-    )?;
-    if changed == 0 {
-        must_find(writer.conn(), account, id)?;
-    }
     // The writer remembers which monitors take results.
     writer.forget();
-    Ok(changed > 0)
+    let transaction = writer.conn().transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = must_find(&transaction, caller.account, id)?;
+    if found.suspended_ms.is_some() == since.is_some() {
+        return Ok(false);
+    }
+    transaction
+        .execute("UPDATE monitors SET suspended_ms = ?2 WHERE id = ?1", params![id, since])?;
+    let action = if since.is_some() { "monitor.suspend" } else { "monitor.activate" };
+    audit::write(&transaction, caller, now, action, &id.to_string(), Some(&found.name))?;
+    transaction.commit()?;
+    Ok(true)
 }
 
 fn check_word(member: &str, text: &str) -> Result<(), MonitorError> {

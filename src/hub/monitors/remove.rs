@@ -2,10 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use serde::Serialize;
 
-use crate::hub::store::Writer;
+use crate::hub::audit;
+use crate::hub::hall::Caller;
+use crate::hub::store::{StoreError, Writer, drop_series};
 
 use super::MonitorError;
 use super::list::must_find;
@@ -47,17 +49,33 @@ pub(crate) fn held(conn: &Connection, monitor: i64) -> rusqlite::Result<Held> {
 impl Writer {
     /// Removes a monitor and all that it has, and says how much that was. Its id is never used
     /// again; if an agent goes on to send for it, that is a new monitor.
-    pub(crate) fn remove_monitor(&mut self, account: i64, id: i64) -> Result<Held, MonitorError> {
-        must_find(self.conn(), account, id)?;
-        // What was learnt of its series and runs is not so any more, whatever happens below.
-        self.forget();
-        let transaction = self.conn().transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let held = held(&transaction, id)?;
-        for table in ["series", "fields", "additional_results", "rejections", "runs"] {
-            transaction.execute(&format!("DELETE FROM {table} WHERE monitor_id = ?1"), [id])?;
-        }
-        transaction.execute("DELETE FROM monitors WHERE id = ?1", [id])?;
-        transaction.commit()?;
-        Ok(held)
+    pub(crate) fn remove_monitor(
+        &mut self,
+        caller: &Caller,
+        id: i64,
+        now: i64,
+    ) -> Result<Held, MonitorError> {
+        let found = must_find(self.conn(), caller.account, id)?;
+        let removed = self.change(|conn| {
+            let held = held(conn, id)?;
+            let series: Vec<i64> = conn
+                .prepare_cached("SELECT id FROM series WHERE monitor_id = ?1")?
+                .query_map([id], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            drop_series(conn, &series)?;
+            for table in ["fields", "additional_results", "rejections", "runs"] {
+                conn.execute(&format!("DELETE FROM {table} WHERE monitor_id = ?1"), [id])?;
+            }
+            conn.execute("DELETE FROM monitors WHERE id = ?1", [id])?;
+            let detail = format!(
+                "{}: {} results, {} runs, {} refused records",
+                found.name, held.results, held.runs, held.rejections
+            );
+            let subject = id.to_string();
+            audit::write(conn, caller, now, "monitor.delete", &subject, Some(&detail))?;
+            Ok(held)
+        });
+        Ok(removed
+            .map_err(|source| StoreError::Sqlite { action: "remove a monitor from", source })?)
     }
 }

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::hub::hall::Caller;
+use crate::hub::keys::Scopes;
 use crate::hub::store::{Access, Limits, Writer, file_in, open};
 use crate::model::{MetricType, Tags, Value};
 
@@ -18,6 +20,10 @@ fn hub() -> Hub {
     let limits = Limits { path: file_in(folder.path()), max_size: 1 << 30, min_free: 0 };
     let conn = open(&limits.path, Access::Write).unwrap();
     Hub { writer: Writer::new(conn, limits).unwrap(), _folder: folder }
+}
+
+fn by(account: i64) -> Caller {
+    Caller { account, scopes: Scopes::ALL, actor: "a test".to_owned() }
 }
 
 fn of_types() -> Vec<NewField> {
@@ -45,19 +51,19 @@ fn values(rows: &[Row]) -> Vec<(i64, Vec<(String, Value)>)> {
 fn a_name_is_taken_once_and_ids_never_come_again() {
     let Hub { mut writer, _folder } = hub();
     let conn = writer.conn();
-    let id = create(conn, 1, &new("netstat_mon", vec![]), NOW).unwrap();
-    let again = create(conn, 1, &new("netstat_mon", vec![]), NOW).unwrap_err();
+    let id = create(conn, &by(1), &new("netstat_mon", vec![]), NOW).unwrap();
+    let again = create(conn, &by(1), &new("netstat_mon", vec![]), NOW).unwrap_err();
     assert!(matches!(again, MonitorError::Exists { id: other, .. } if other == id), "{again}");
     // Another account, or another type, is another thing.
-    create(conn, 2, &new("netstat_mon", vec![]), NOW).unwrap();
+    create(conn, &by(2), &new("netstat_mon", vec![]), NOW).unwrap();
     let typed = NewMonitor { kind: Some("job".to_owned()), ..new("netstat_mon", vec![]) };
-    let other = create(conn, 1, &typed, NOW).unwrap();
+    let other = create(conn, &by(1), &typed, NOW).unwrap();
     let two = find(conn, 1, "netstat_mon").unwrap_err();
     assert!(matches!(&two, MonitorError::Ambiguous { ids, .. } if *ids == [id, other]), "{two}");
-    writer.remove_monitor(1, other).unwrap();
+    writer.remove_monitor(&by(1), other, NOW).unwrap();
     assert_eq!(find(writer.conn(), 1, "netstat_mon").unwrap().id, id);
     assert!(matches!(find(writer.conn(), 2, &id.to_string()), Err(MonitorError::Unknown { .. })));
-    let next = create(writer.conn(), 1, &new("next", vec![]), NOW).unwrap();
+    let next = create(writer.conn(), &by(1), &new("next", vec![]), NOW).unwrap();
     assert!(next > other);
 }
 
@@ -76,7 +82,7 @@ fn what_cannot_be_a_monitor_says_where() {
         ("/tags/1", NewMonitor { tags: vec!["a".into(), "a".into()], ..new("m", vec![]) }),
     ];
     for (wanted, new) in cases {
-        match create(writer.conn(), 1, &new, NOW) {
+        match create(writer.conn(), &by(1), &new, NOW) {
             Err(MonitorError::Invalid { pointer, .. }) => assert_eq!(pointer, wanted),
             other => panic!("{wanted}: {other:?}"),
         }
@@ -87,7 +93,7 @@ fn what_cannot_be_a_monitor_says_where() {
 #[test]
 fn every_type_reads_back_as_it_was_posted() {
     let Hub { mut writer, _folder } = hub();
-    let id = create(writer.conn(), 1, &new("all", of_types()), NOW).unwrap();
+    let id = create(writer.conn(), &by(1), &new("all", of_types()), NOW).unwrap();
     let rows = [
         row(
             NOW - 2,
@@ -125,7 +131,7 @@ fn one_bad_value_refuses_all_and_says_which_and_why() {
         values: vec![Value::Signed(1), Value::Signed(2)],
         ..NewField::new("few", MetricType::Integer)
     });
-    let id = create(writer.conn(), 1, &new("all", fields), NOW).unwrap();
+    let id = create(writer.conn(), &by(1), &new("all", fields), NOW).unwrap();
     let cases = [
         ("a_integer", Value::Float(1.5), "value-type"),
         ("a_integer", Value::Text("100".into()), "value-type"),
@@ -171,7 +177,7 @@ fn of_two_results_at_one_check_time_the_later_counts_whenever_it_was_compacted()
     let Hub { mut writer, _folder } = hub();
     let fields =
         vec![NewField::new("n", MetricType::Integer), NewField::new("m", MetricType::Integer)];
-    let id = create(writer.conn(), 1, &new("twice", fields), NOW).unwrap();
+    let id = create(writer.conn(), &by(1), &new("twice", fields), NOW).unwrap();
     let of = |from: i64, to: i64, n: i64| -> Vec<ResultRow> {
         (from..to).map(|ms| row(ms, &[("n", Value::Signed(n))])).collect()
     };
@@ -199,7 +205,7 @@ fn several_values_at_one_check_time_are_rows() {
     let Hub { mut writer, _folder } = hub();
     let fields = vec![NewField::new("n", MetricType::Integer)];
     let many = NewMonitor { multi_value: true, ..new("many", fields.clone()) };
-    let id = create(writer.conn(), 1, &many, NOW).unwrap();
+    let id = create(writer.conn(), &by(1), &many, NOW).unwrap();
     let three =
         row(NOW, &[("n", Value::Signed(1)), ("n", Value::Signed(1)), ("n", Value::Signed(3))]);
     writer.post_results(1, id, &[three.clone()], NOW).unwrap();
@@ -215,7 +221,7 @@ fn several_values_at_one_check_time_are_rows() {
     let rows: Vec<_> = all(&mut writer, id).iter().map(|r| r.values[0].1.clone()).collect();
     assert_eq!(rows, [Value::Signed(7), Value::Signed(8)]);
 
-    let one = create(writer.conn(), 1, &new("one", fields), NOW).unwrap();
+    let one = create(writer.conn(), &by(1), &new("one", fields), NOW).unwrap();
     let refused = writer.post_results(1, one, &[three], NOW).unwrap_err();
     let MonitorError::Refused { refused, .. } = refused else { panic!("{refused}") };
     assert_eq!(refused[0].code.as_str(), "duplicate-series");
@@ -224,25 +230,25 @@ fn several_values_at_one_check_time_are_rows() {
 #[test]
 fn a_suspended_monitor_takes_nothing_until_it_is_activated() {
     let Hub { mut writer, _folder } = hub();
-    let id = create(writer.conn(), 1, &new("s", vec![]), NOW).unwrap();
-    assert!(suspend(&mut writer, 1, id, NOW).unwrap());
-    assert!(!suspend(&mut writer, 1, id, NOW + 1).unwrap());
+    let id = create(writer.conn(), &by(1), &new("s", vec![]), NOW).unwrap();
+    assert!(suspend(&mut writer, &by(1), id, NOW).unwrap());
+    assert!(!suspend(&mut writer, &by(1), id, NOW + 1).unwrap());
     let results = [row(NOW, &[("n", Value::Signed(1))])];
     let refused = writer.post_results(1, id, &results, NOW).unwrap_err();
     assert!(matches!(refused, MonitorError::Suspended { .. }), "{refused}");
     let rows = serde_json::json!([{}]);
     let refused = put_additional(&mut writer, 1, id, (NOW, &rows), NOW).unwrap_err();
     assert!(matches!(refused, MonitorError::Suspended { .. }), "{refused}");
-    assert!(activate(&mut writer, 1, id).unwrap());
+    assert!(activate(&mut writer, &by(1), id, NOW).unwrap());
     writer.post_results(1, id, &results, NOW).unwrap();
-    assert!(matches!(suspend(&mut writer, 2, id, NOW), Err(MonitorError::Unknown { .. })));
+    assert!(matches!(suspend(&mut writer, &by(2), id, NOW), Err(MonitorError::Unknown { .. })));
 }
 
 #[test]
 fn a_monitor_goes_with_all_that_it_has() {
     let Hub { mut writer, _folder } = hub();
-    let id = create(writer.conn(), 1, &new("gone", vec![]), NOW).unwrap();
-    let other = create(writer.conn(), 1, &new("stays", vec![]), NOW).unwrap();
+    let id = create(writer.conn(), &by(1), &new("gone", vec![]), NOW).unwrap();
+    let other = create(writer.conn(), &by(1), &new("stays", vec![]), NOW).unwrap();
     for monitor in [id, other] {
         let results: Vec<_> = (0..10)
             .map(|n| row(NOW - n, &[("n", Value::Signed(n)), ("m", Value::Signed(n))]))
@@ -251,12 +257,12 @@ fn a_monitor_goes_with_all_that_it_has() {
         put_additional(&mut writer, 1, monitor, (NOW, &serde_json::json!([{"a": 1}])), NOW)
             .unwrap();
     }
-    let went = writer.remove_monitor(1, id).unwrap();
+    let went = writer.remove_monitor(&by(1), id, NOW).unwrap();
     assert_eq!(went, Held { results: 10, values: 20, additional: 1, ..Held::default() });
     assert!(all(&mut writer, id).is_empty());
     assert_eq!(held(writer.conn(), other).unwrap(), went);
     // What comes next gets nothing of it.
-    let next = create(writer.conn(), 1, &new("gone", vec![]), NOW).unwrap();
+    let next = create(writer.conn(), &by(1), &new("gone", vec![]), NOW).unwrap();
     writer.post_results(1, next, &[row(NOW, &[("n", Value::Signed(5))])], NOW).unwrap();
     assert_eq!(held(writer.conn(), next).unwrap().values, 1);
     writer.compact_now();
@@ -268,14 +274,14 @@ fn edits_keep_ids_and_types() {
     let Hub { mut writer, _folder } = hub();
     let field = |name: &str, kind| NewField::new(name, kind);
     let fields_new = vec![field("a", MetricType::Integer), field("b", MetricType::Integer)];
-    let id = create(writer.conn(), 1, &new("e", fields_new), NOW).unwrap();
+    let id = create(writer.conn(), &by(1), &new("e", fields_new), NOW).unwrap();
     writer.post_results(1, id, &[row(NOW, &[("a", Value::Signed(1))])], NOW).unwrap();
     let before = fields(writer.conn(), id, Role::Result).unwrap();
     let metrics = |kind| {
         Some(vec![field("c", MetricType::String), field("a", kind), field("b", MetricType::String)])
     };
     let wrong = Edit { metrics: metrics(MetricType::String), ..Edit::default() };
-    let refused = edit(writer.conn(), 1, id, &wrong).unwrap_err();
+    let refused = edit(writer.conn(), &by(1), id, &wrong, NOW).unwrap_err();
     assert!(
         matches!(&refused, MonitorError::Invalid { pointer, .. } if pointer == "/metrics/1/type"),
         "{refused}"
@@ -286,7 +292,7 @@ fn edits_keep_ids_and_types() {
         metrics: metrics(MetricType::Float),
         ..Edit::default()
     };
-    edit(writer.conn(), 1, id, &right).unwrap();
+    edit(writer.conn(), &by(1), id, &right, NOW).unwrap();
     let found = find(writer.conn(), 1, "f").unwrap();
     assert_eq!((found.id, found.tag()), (id, "x"));
     let after = fields(writer.conn(), id, Role::Result).unwrap();
@@ -302,7 +308,7 @@ fn lists_are_filtered_and_paged() {
     for n in 0..5 {
         let tags = vec![if n % 2 == 0 { "even" } else { "odd" }.to_owned(), "all".to_owned()];
         let monitor = NewMonitor { tags, ..new(&format!("m{n}"), vec![]) };
-        create(writer.conn(), 1, &monitor, NOW + n).unwrap();
+        create(writer.conn(), &by(1), &monitor, NOW + n).unwrap();
     }
     let mut names = |filter: MonitorFilter| -> Vec<String> {
         list(writer.conn(), 1, &filter).unwrap().into_iter().map(|m| m.name).collect()
@@ -351,7 +357,7 @@ fn reports_draw_results_together_each_in_its_own_way() {
         NewField::new("c", MetricType::Counter),
         NewField::new("s", MetricType::String),
     ];
-    let id = create(writer.conn(), 1, &new("r", fields), NOW).unwrap();
+    let id = create(writer.conn(), &by(1), &new("r", fields), NOW).unwrap();
     let at = |second: i64, n: i64, c: i64| {
         row(
             second * 1000,
@@ -426,7 +432,7 @@ proptest! {
         compacted in any::<u8>(),
     ) {
         let Hub { mut writer, _folder } = hub();
-        let id = create(writer.conn(), 1, &new("p", of_types()), NOW).unwrap();
+        let id = create(writer.conn(), &by(1), &new("p", of_types()), NOW).unwrap();
         let mut want = std::collections::BTreeMap::new();
         for (nth, post) in posts.iter().enumerate() {
             let rows: Vec<_> = post

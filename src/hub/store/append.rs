@@ -1,7 +1,6 @@
 //! Taking a batch in: one transaction for its reports, their points and the stream's mark.
 //!
-//! Points are appended as they come, one raw block per batch. An index per point would cost twenty
-//! times as much; instead [`super::compact`] sorts many blocks into chunks, one entry per chunk.
+//! Points are appended as they come ([`points`]).
 
 use std::collections::HashMap;
 
@@ -12,9 +11,9 @@ use crate::hub::wire::{self, Report};
 use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Status};
 
 use super::Limits;
-use super::codec::RawBlock;
 use super::error::{AppendError, StoreError};
 use super::known::{Known, Monitor};
+use super::points::{self, Block, Waiting};
 
 /// Points after which the raw block is written, so that a large batch does not fill the memory.
 pub(super) const BLOCK_POINTS: usize = 16_384;
@@ -24,10 +23,11 @@ pub(crate) struct Writer {
     pub(super) conn: Connection,
     pub(super) limits: Limits,
     pub(super) known: Known,
-    pub(super) block: RawBlock,
+    pub(super) block: Block,
     /// What waits for compaction.
-    pub(super) raw_points: u64,
-    pub(super) raw_rows: u64,
+    pub(super) waiting: Waiting,
+    /// Whether space of dropped series is to be freed.
+    pub(super) dropped: bool,
     /// Batches with rejections of each monitor since those were last trimmed.
     pub(super) untrimmed: HashMap<i64, u32>,
     /// Runs since the last sweep, and where it ended.
@@ -40,18 +40,16 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(conn: Connection, limits: Limits) -> Result<Self, StoreError> {
-        let (raw_points, raw_rows) = conn
-            .query_row("SELECT coalesce(sum(points), 0), count(*) FROM raw", (), |row| {
-                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
-            })
-            .map_err(|source| StoreError::Sqlite { action: "open", source })?;
+        let said = |source| StoreError::Sqlite { action: "open", source };
+        let waiting = points::waiting(&conn).map_err(said)?;
+        let dropped = points::any_dropped(&conn).map_err(said)?;
         Ok(Self {
             conn,
             limits,
             known: Known::default(),
-            block: RawBlock::default(),
-            raw_points,
-            raw_rows,
+            block: Block::default(),
+            waiting,
+            dropped,
             untrimmed: HashMap::new(),
             unswept: 0,
             swept: 0,
@@ -76,7 +74,7 @@ impl Writer {
     /// changed monitors.
     pub(crate) fn forget(&mut self) {
         self.known.forget();
-        self.block = RawBlock::default();
+        self.block = Block::default();
     }
 
     /// Stores what is new in `body`, durably, and moves the stream's mark, or changes nothing.
@@ -95,8 +93,7 @@ impl Writer {
         });
         match done {
             Ok(appended) => {
-                self.raw_points += appended.points;
-                self.raw_rows += appended.blocks;
+                self.waiting += appended.waiting;
                 self.unswept += appended.reply.accepted;
                 Ok(appended.reply)
             }
@@ -132,7 +129,7 @@ impl Writer {
         let mut last = marked;
         let mut reply =
             BatchReply { through: Seq(mark), accepted: 0, duplicates: 0, refused: Vec::new() };
-        let (mut points, mut blocks) = (0, 0);
+        let mut waiting = Waiting::default();
         let mut insert_run = conn.prepare_cached(INSERT_RUN)?;
         known.begin();
         block.clear();
@@ -184,19 +181,15 @@ impl Writer {
                 take_facts(conn, known, block, monitor, report)?;
             }
             if block.points() >= BLOCK_POINTS {
-                points += write_block(conn, block)?;
-                blocks += 1;
+                waiting += points::append(conn, block)?;
             }
         }
-        if block.points() > 0 {
-            points += write_block(conn, block)?;
-            blocks += 1;
-        }
+        waiting += points::append(conn, block)?;
         block.shrink();
         write_monitors(conn, known, untrimmed, now)?;
         reply.through = Seq(through);
         remember(conn, account, batch, &reply, last, now)?;
-        Ok(Appended { reply, points, blocks })
+        Ok(Appended { reply, waiting })
     }
 }
 
@@ -281,14 +274,6 @@ fn write_monitors(
     Ok(())
 }
 
-pub(super) fn write_block(conn: &Connection, block: &mut RawBlock) -> Result<u64, AppendError> {
-    let points = block.points() as u64;
-    conn.prepare_cached("INSERT INTO raw (points, body) VALUES (?1, ?2)")?
-        .execute(params![points as i64, block.bytes()])?;
-    block.clear();
-    Ok(points)
-}
-
 /// Reports with the key of a plugin that this hub does not know, or knows no more, are not taken.
 fn refuse(
     conn: &Connection,
@@ -324,8 +309,7 @@ fn suspended(report: &Report<'_>, monitor: i64) -> Refused {
 
 struct Appended {
     reply: BatchReply,
-    points: u64,
-    blocks: u64,
+    waiting: Waiting,
 }
 
 /// The run of the report at a mark.
@@ -375,7 +359,7 @@ const INSERT_RUN: &str = "INSERT INTO runs (monitor_id, run, started_ms, duratio
 fn take_facts(
     conn: &Connection,
     known: &mut Known,
-    block: &mut RawBlock,
+    block: &mut Block,
     monitor: i64,
     report: &Report<'_>,
 ) -> Result<(), AppendError> {

@@ -7,8 +7,9 @@ use crate::hub::scalar::Scalar;
 use crate::hub::wire::{self, Given, Text};
 use crate::model::{Metric, Threshold};
 
-use super::append::{BLOCK_POINTS, Writer, write_block};
+use super::append::{BLOCK_POINTS, Writer};
 use super::error::{AppendError, StoreError};
+use super::points::{self, Waiting};
 
 /// Checked results of one monitor.
 pub(crate) struct Direct<'a> {
@@ -32,9 +33,8 @@ impl Writer {
             Ok(added)
         });
         match done {
-            Ok((points, blocks)) => {
-                self.raw_points += points;
-                self.raw_rows += blocks;
+            Ok(waiting) => {
+                self.waiting += waiting;
                 Ok(())
             }
             Err(error) => {
@@ -53,9 +53,9 @@ impl Writer {
         }
     }
 
-    fn post_in_transaction(&mut self, direct: &Direct<'_>) -> Result<(u64, u64), AppendError> {
+    fn post_in_transaction(&mut self, direct: &Direct<'_>) -> Result<Waiting, AppendError> {
         let Self { conn, known, block, .. } = self;
-        let (mut points, mut blocks) = (0, 0);
+        let mut waiting = Waiting::default();
         known.begin();
         block.clear();
         for (ms, metric) in direct.metrics {
@@ -64,14 +64,10 @@ impl Writer {
             let series = known.series(conn, direct.monitor, &as_wire(metric), &tags)?;
             block.push(series, *ms, (&metric.value).into());
             if block.points() >= BLOCK_POINTS {
-                points += write_block(conn, block)?;
-                blocks += 1;
+                waiting += points::append(conn, block)?;
             }
         }
-        if block.points() > 0 {
-            points += write_block(conn, block)?;
-            blocks += 1;
-        }
+        waiting += points::append(conn, block)?;
         block.shrink();
         let mut put = conn.prepare_cached(
             "INSERT INTO additional_results (monitor_id, check_ms, body) VALUES (?1, ?2, ?3)
@@ -92,7 +88,7 @@ impl Writer {
             direct.rows as i64,
             direct.now
         ])?;
-        Ok((points, blocks))
+        Ok(waiting)
     }
 }
 

@@ -2,20 +2,19 @@
 //!
 //! Promises: what [`Store::append`] has acknowledged is on disk, with the stream's mark, in one
 //! transaction; a batch is taken whole or not at all; memory stays flat however much is stored.
-//! Points are raw blocks first and segments of a few series later ([`compact`]); readers see both, and
-//! cannot tell which is which. Does not know HTTP, tokens or pages.
+//! Points lie behind an interface of their own ([`points`]). Does not know HTTP, tokens or pages.
 //!
 //! Two threads own the two connections: one writes, one reads what is committed. Everything else
 //! asks them through a [`Store`], whose methods are the whole interface. A defect costs the request
 //! that met it, and no other ([`worker`]).
 
 mod append;
-mod codec;
-mod compact;
 mod direct;
 mod error;
 mod known;
 mod pages;
+mod maintain;
+mod points;
 mod query;
 mod rejections;
 mod schema;
@@ -39,9 +38,11 @@ pub use error::StoreError;
 pub(crate) use pages::{
     Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of, tagged,
 };
+pub(crate) use maintain::drop_series;
+pub(crate) use points::{Block, Scan, count, extent, visit};
 pub(crate) use query::{
-    Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, extent, plugins, points,
-    runs, runs_of, series, totals, visit,
+    Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
+    runs_of, series, totals,
 };
 pub(crate) use rejections::{RejectionGroup, rejections};
 use schema::reopen;
@@ -94,6 +95,14 @@ impl Store {
             .await?
     }
 
+    /// Does what needs the writing side.
+    pub(crate) async fn write<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.writer.call(job).await
+    }
+
     /// Changes what is not about results: accounts, sessions, links.
     pub(crate) async fn change<R: Send + 'static>(
         &self,
@@ -101,14 +110,6 @@ impl Store {
     ) -> Result<R, StoreError> {
         let done = self.writer.call(move |writer| job(writer.conn())).await?;
         done.map_err(|source| StoreError::Sqlite { action: "change", source })
-    }
-
-    /// Changes monitors and their results: `job` makes the transactions itself.
-    pub(crate) async fn write<R: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Writer) -> R + Send + 'static,
-    ) -> Result<R, StoreError> {
-        self.writer.call(job).await
     }
 
     /// Reads what is committed.

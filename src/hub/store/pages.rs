@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use crate::model::{Outcome, RUN_FACTS, Status, Value};
 
-use super::compact::each_raw;
+use super::points::{self, Sizes};
 use super::query::{SERIES_COLUMNS, SeriesRow, series_row};
 
 /// Runs looked at for how long a plugin is used to be quiet.
@@ -174,27 +174,19 @@ pub(crate) fn series_of(
     let mut newest: HashMap<i64, (i64, Value), RandomState> = HashMap::default();
     for monitor in monitors {
         let rows = statement.query_map(params![monitor, facts, each as i64], series_row)?;
-        let rows: Vec<SeriesRow> = rows.collect::<rusqlite::Result<_>>()?;
+        let mut rows: Vec<SeriesRow> = rows.collect::<rusqlite::Result<_>>()?;
         let all = if rows.len() < each {
             rows.len()
         } else {
             count.query_row(params![monitor, facts], |row| row.get::<_, i64>(0))? as usize
         };
-        newest.extend(rows.iter().map(|s| (s.id, (i64::MIN, Value::Gap))));
+        let last = |s: &mut SeriesRow| (s.id, s.last.take().unwrap_or((i64::MIN, Value::Gap)));
+        newest.extend(rows.iter_mut().map(last));
         found.insert(*monitor, (rows, all));
     }
-    each_raw(conn, |series, ms, value| {
-        if let Some(last) = newest.get_mut(&series)
-            && ms >= last.0
-        {
-            *last = (ms, value.to_value());
-        }
-    })?;
+    points::newest(conn, &mut newest)?;
     for series in found.values_mut().flat_map(|(rows, _)| rows) {
-        let Some(fresh) = newest.remove(&series.id) else { continue };
-        if series.last.as_ref().is_none_or(|(ms, _)| fresh.0 >= *ms) && fresh.0 > i64::MIN {
-            series.last = Some(fresh);
-        }
+        series.last = newest.remove(&series.id).filter(|(ms, _)| *ms > i64::MIN);
     }
     Ok(found)
 }
@@ -225,14 +217,10 @@ pub(crate) struct Health {
     /// Bytes of the database's pages, and of those that are free.
     pub(crate) size: u64,
     pub(crate) free: u64,
-    pub(crate) points: i64,
-    pub(crate) raw_points: i64,
-    pub(crate) segments: i64,
+    pub(crate) points: Sizes,
     pub(crate) series: i64,
     pub(crate) runs: i64,
     pub(crate) rejections: i64,
-    /// The oldest point that is kept; what is not compacted yet is not looked at.
-    pub(crate) oldest_ms: Option<i64>,
     /// Reports and metrics of the last minutes, and how many milliseconds they are of.
     pub(crate) recent: (i64, i64),
     pub(crate) recent_ms: i64,
@@ -245,12 +233,7 @@ pub(crate) fn health(conn: &Connection, account: i64, now: i64) -> rusqlite::Res
         |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let page = pragma("page_size")?;
     let one = |sql: &str| conn.query_row(sql, (), |row| row.get::<_, i64>(0));
-    let (segments, in_segments) = conn.query_row(
-        "SELECT count(*), coalesce(sum(points), 0) FROM segments",
-        (),
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
-    )?;
-    let raw_points = one("SELECT coalesce(sum(points), 0) FROM raw")?;
+    let points = points::sizes(conn)?;
     // Runs are in the order in which they came, and there is no index by time.
     let recent = conn.query_row(
         "SELECT count(*), coalesce(sum(accepted), 0), min(started_ms) FROM
@@ -268,16 +251,10 @@ pub(crate) fn health(conn: &Connection, account: i64, now: i64) -> rusqlite::Res
     Ok(Health {
         size: (pragma("page_count")? * page) as u64,
         free: (pragma("freelist_count")? * page) as u64,
-        points: in_segments + raw_points,
-        raw_points,
-        segments,
+        points,
         series: one("SELECT count(*) FROM series")?,
         runs: one("SELECT count(*) FROM runs")?,
         rejections: one("SELECT count(*) FROM rejections")?,
-        oldest_ms: conn
-            .query_row("SELECT min(from_ms) FROM segments", (), |row| row.get(0))
-            .optional()?
-            .flatten(),
         recent: (recent.0, recent.1),
         recent_ms,
         agents: agents(conn, account)?,

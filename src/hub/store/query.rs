@@ -6,11 +6,9 @@ use foldhash::fast::RandomState;
 use rusqlite::{Connection, Row, ToSql, params};
 use serde::{Serialize, Serializer};
 
-use crate::hub::scalar::Scalar;
 use crate::model::{Outcome, RUN_FACTS, RunId, Status, Tags, Timestamp, Usage, Value};
 
-use super::codec;
-use super::compact::each_raw;
+use super::points::{self, Scan};
 
 /// Most series that one answer with points goes through.
 const SERIES_A_PAGE: usize = 500;
@@ -338,13 +336,7 @@ pub(crate) fn series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec
     let mut found = bare_series(conn, filter)?;
     let mut newest: HashMap<i64, (i64, Value), RandomState> =
         found.iter_mut().map(|s| (s.id, s.last.take().unwrap_or((i64::MIN, Value::Gap)))).collect();
-    each_raw(conn, |series, ms, value| {
-        if let Some(last) = newest.get_mut(&series)
-            && ms >= last.0
-        {
-            *last = (ms, value.to_value());
-        }
-    })?;
+    points::newest(conn, &mut newest)?;
     for series in &mut found {
         series.last = newest.remove(&series.id).filter(|(ms, _)| *ms > i64::MIN);
     }
@@ -363,15 +355,7 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
         (candidates.len() == SERIES_A_PAGE).then(|| candidates.last().map(|s| s.id)).flatten();
     candidates
         .retain(|s| query.tags.iter().all(|(key, value)| s.tags.get(key) == Some(value.as_str())));
-    let mut raw: HashMap<i64, Vec<(i64, Value)>, RandomState> =
-        candidates.iter().map(|s| (s.id, Vec::new())).collect();
-    each_raw(conn, |series, ms, value| {
-        if (query.from..=query.to).contains(&ms)
-            && let Some(points) = raw.get_mut(&series)
-        {
-            points.push((ms, value.to_value()));
-        }
-    })?;
+    let mut scan = Scan::new(conn, candidates.iter().map(|s| s.id), query.from..=query.to)?;
     let mut page = PointsPage { series: Vec::new(), next: None };
     for series in candidates {
         let id = series.id;
@@ -379,8 +363,7 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
         if let Some(position) = query.position.filter(|p| p.series == id) {
             (from, given) = (position.ms.max(query.from), position.given);
         }
-        let fresh = raw.remove(&id).unwrap_or_default();
-        let mut points = of_series(conn, id, from..=query.to, given + room + 1, fresh)?;
+        let mut points = scan.first(id, from..=query.to, given + room + 1)?;
         points.drain(..given.min(points.len()));
         if points.len() > room {
             points.truncate(room);
@@ -402,121 +385,6 @@ pub(crate) fn points(conn: &Connection, query: &PointsQuery) -> rusqlite::Result
     }
     page.next = last_candidate.map(|id| Position { series: id + 1, ms: i64::MIN, given: 0 });
     Ok(page)
-}
-
-/// The first `need` points of one series in `range`, by time. `points` are those from raw blocks.
-fn of_series(
-    conn: &Connection,
-    series: i64,
-    range: std::ops::RangeInclusive<i64>,
-    need: usize,
-    mut points: Vec<(i64, Value)>,
-) -> rusqlite::Result<Vec<(i64, Value)>> {
-    // What is raw came after what is in segments, and of two values at one time the later comes
-    // last: so segments first, and a stable sort.
-    let fresh = std::mem::take(&mut points);
-    let mut statement = conn.prepare_cached(
-        "SELECT id, from_ms, body FROM segments
-         WHERE bucket = ?1 AND from_ms <= ?3 AND to_ms >= ?2 ORDER BY from_ms, id",
-    )?;
-    let (bucket, place) = codec::bucket(series);
-    let mut rows = statement.query(params![bucket, range.start(), range.end()])?;
-    let mut checked = 0;
-    while let Some(row) = rows.next()? {
-        let from_ms: i64 = row.get(1)?;
-        // Segments of late points may overlap; all that start later than the last point needed are
-        // of no use any more.
-        if points.len() >= need && points.len() >= 2 * checked {
-            points.sort_by_key(|(ms, _)| *ms);
-            checked = points.len();
-            if points[need - 1].0 < from_ms {
-                break;
-            }
-        }
-        let body = row.get_ref(2)?.as_blob()?;
-        let mine = |at| at == place;
-        let read = codec::read_segment(body, mine, |_, ms, value| {
-            if range.contains(&ms) {
-                points.push((ms, value.to_value()));
-            }
-        });
-        if read.is_err() {
-            tracing::error!(segment = row.get::<_, i64>(0)?, "a segment of points is damaged");
-        }
-    }
-    points.extend(fresh.into_iter().filter(|(ms, _)| range.contains(ms)));
-    points.sort_by_key(|(ms, _)| *ms);
-    points.truncate(need);
-    Ok(points)
-}
-
-/// Calls `each` with series, time and value of every point of `wanted` in `range`: those of one
-/// series in about the order of time, and of those at one time the later posted one last.
-pub(crate) fn visit(
-    conn: &Connection,
-    wanted: &[i64],
-    range: std::ops::RangeInclusive<i64>,
-    mut each: impl FnMut(i64, i64, Scalar<'_>),
-) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare_cached(
-        "SELECT id, body FROM segments WHERE bucket = ?1 AND from_ms <= ?3 AND to_ms >= ?2
-         ORDER BY id",
-    )?;
-    let mut by_bucket: BTreeMap<i64, [Option<i64>; 16]> = BTreeMap::new();
-    for series in wanted {
-        let (bucket, place) = codec::bucket(*series);
-        by_bucket.entry(bucket).or_default()[place as usize] = Some(*series);
-    }
-    for (bucket, places) in by_bucket {
-        let series_at = |place: u64| places.get(place as usize).copied().flatten();
-        let mut rows = statement.query(params![bucket, range.start(), range.end()])?;
-        while let Some(row) = rows.next()? {
-            let body = row.get_ref(1)?.as_blob()?;
-            let is_wanted = |place| series_at(place).is_some();
-            let read = codec::read_segment(body, is_wanted, |place, ms, value| {
-                if let Some(series) = series_at(place)
-                    && range.contains(&ms)
-                {
-                    each(series, ms, value);
-                }
-            });
-            if read.is_err() {
-                tracing::error!(segment = row.get::<_, i64>(0)?, "a segment of points is damaged");
-            }
-        }
-    }
-    let wanted: std::collections::HashSet<i64, RandomState> = wanted.iter().copied().collect();
-    each_raw(conn, |series, ms, value| {
-        if range.contains(&ms) && wanted.contains(&series) {
-            each(series, ms, value);
-        }
-    })
-}
-
-/// From when to when there may be points of these series.
-pub(crate) fn extent(conn: &Connection, wanted: &[i64]) -> rusqlite::Result<Option<(i64, i64)>> {
-    let mut extent: Option<(i64, i64)> = None;
-    let mut widen = |from: i64, to: i64| {
-        extent = Some(extent.map_or((from, to), |(first, last)| (first.min(from), last.max(to))));
-    };
-    let mut statement =
-        conn.prepare_cached("SELECT min(from_ms), max(to_ms) FROM segments WHERE bucket = ?1")?;
-    let buckets: std::collections::BTreeSet<i64> =
-        wanted.iter().map(|series| codec::bucket(*series).0).collect();
-    for bucket in buckets {
-        let of_bucket: (Option<i64>, Option<i64>) =
-            statement.query_row([bucket], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        if let (Some(from), Some(to)) = of_bucket {
-            widen(from, to);
-        }
-    }
-    let wanted: std::collections::HashSet<i64, RandomState> = wanted.iter().copied().collect();
-    each_raw(conn, |series, ms, _| {
-        if wanted.contains(&series) {
-            widen(ms, ms);
-        }
-    })?;
-    Ok(extent)
 }
 
 /// What an account has, counted.

@@ -40,6 +40,20 @@ macro_rules! monitors {
     };
 }
 
+/// `last_ms` and `last_value` are as of the last compaction; `raw` may know better. Points are kept
+/// under the ids alone, so an id is never given twice.
+macro_rules! series {
+    () => {
+        "CREATE TABLE series (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, name TEXT NOT NULL,
+    tags TEXT NOT NULL, kind TEXT NOT NULL, unit TEXT, label TEXT, warn TEXT, crit TEXT, min REAL,
+    max REAL, last_ms INTEGER, last_value TEXT,
+    UNIQUE (monitor_id, name, tags)
+) STRICT;
+"
+    };
+}
+
 /// What version 4 brought and is the same in a new database.
 ///
 /// `fields`: what a monitor declares. `role` is `result`, `additional` or `parameter`; `fixed` a JSON
@@ -47,6 +61,8 @@ macro_rules! monitors {
 /// `additional_results`: detail rows under a check time, as the JSON array that was posted.
 /// `tokens`: the Monitis interface's `authToken`, as SHA-256.
 /// `audit`: who changed which key or monitor.
+/// `dropped`: series that are gone, and whose points are still to be taken out of `segments`.
+/// `marks`: numbers that outlive a restart, by name.
 macro_rules! since_4 {
     () => {
         "CREATE UNIQUE INDEX keys_of_name ON keys (account_id, name) WHERE revoked_ms IS NULL;
@@ -68,6 +84,8 @@ CREATE TABLE audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, account_id INTEGER NOT NULL,
     actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT
 ) STRICT;
+CREATE TABLE dropped (series INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 "
     };
 }
@@ -84,13 +102,20 @@ const STEPS: [&str; 3] = [
          ALTER TABLE keys ADD COLUMN expires_ms INTEGER;
          ALTER TABLE keys ADD COLUMN last_used_ms INTEGER;
          UPDATE keys SET name = 'key-' || id;
-         ALTER TABLE monitors RENAME TO monitors_3;",
+         ALTER TABLE monitors RENAME TO monitors_3;
+         ALTER TABLE series RENAME TO series_3;",
         monitors!(),
+        series!(),
         "INSERT INTO monitors (id, account_id, host, plugin, created_ms, received_ms, last_run,
              last_bad, reports, metrics, rejected, skipped)
          SELECT id, account_id, host, plugin, created_ms, received_ms, last_run, last_bad, reports,
              metrics, rejected, skipped FROM monitors_3;
-         DROP TABLE monitors_3;",
+         DROP TABLE monitors_3;
+         INSERT INTO series (id, monitor_id, name, tags, kind, unit, label, warn, crit, min, max,
+             last_ms, last_value)
+         SELECT id, monitor_id, name, tags, kind, unit, label, warn, crit, min, max, last_ms,
+             last_value FROM series_3;
+         DROP TABLE series_3;",
         since_4!()
     ),
 ];
@@ -130,13 +155,6 @@ CREATE TABLE streams (
     through INTEGER NOT NULL, received_ms INTEGER NOT NULL, refused TEXT, run BLOB,
     PRIMARY KEY (account_id, spool, output)
 ) STRICT, WITHOUT ROWID;
--- `last_ms` and `last_value` are as of the last compaction; `raw` may know better.
-CREATE TABLE series (
-    id INTEGER PRIMARY KEY, monitor_id INTEGER NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL,
-    kind TEXT NOT NULL, unit TEXT, label TEXT, warn TEXT, crit TEXT, min REAL, max REAL,
-    last_ms INTEGER, last_value TEXT,
-    UNIQUE (monitor_id, name, tags)
-) STRICT;
 -- Points of one batch each, as they came.
 CREATE TABLE raw (id INTEGER PRIMARY KEY AUTOINCREMENT, points INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
 -- Points of up to sixteen series each, one chunk or more a series; made from `raw` by compaction.
@@ -244,9 +262,10 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     .map_err(said)?;
     if tables == 0 {
         conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} {} {}
+            "BEGIN IMMEDIATE; {TABLES} {} {} {}
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;",
             monitors!(),
+            series!(),
             since_4!()
         ))
         .map_err(said)?;

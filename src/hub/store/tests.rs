@@ -239,3 +239,62 @@ fn a_database_of_the_first_version_is_brought_up_to_date() {
     assert_eq!(count(&writer.conn, "SELECT count(DISTINCT name) FROM keys"), 3);
     assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 4);
 }
+
+/// All points that readers find, of every series in the table.
+fn held(conn: &Connection) -> Vec<(i64, i64, String)> {
+    let ids: Vec<i64> = {
+        let mut statement = conn.prepare("SELECT id FROM series ORDER BY id").unwrap();
+        statement.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let mut found = Vec::new();
+    visit(conn, &ids, i64::MIN..=i64::MAX, |series, ms, value| {
+        found.push((series, ms, format!("{value:?}")));
+    })
+    .unwrap();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_dropped_series_never_comes_back_and_its_space_is_freed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(limits(folder.path()));
+    let spool = SpoolId::new();
+    for nth in 0..10 {
+        writer.append(1, &batch(spool, nth * 10 + 1, 10, 40), NOW).unwrap();
+    }
+    writer.compact().unwrap();
+    // Some points are in segments, some are raw.
+    writer.append(1, &batch(spool, 101, 10, 40), NOW).unwrap();
+    let before = held(&writer.conn);
+    let newest = count(&writer.conn, "SELECT max(id) FROM series");
+    let gone: Vec<i64> = (3..=30).chain([newest]).collect();
+    writer.drop_series(&gone).unwrap();
+    let kept: Vec<_> = before.into_iter().filter(|(id, ..)| !gone.contains(id)).collect();
+    assert_eq!(held(&writer.conn), kept);
+    let of_gone = |writer: &Writer| super::count(&writer.conn, &gone, i64::MIN..=i64::MAX).unwrap();
+    assert!(of_gone(&writer) > 0, "their space is freed later");
+    let points = "SELECT (SELECT total(points) FROM segments) + (SELECT total(points) FROM raw)";
+    let points =
+        |writer: &Writer| -> f64 { writer.conn.query_row(points, (), |r| r.get(0)).unwrap() };
+    // The series of the same names are new ones.
+    writer.append(1, &batch(spool, 111, 1, 40), NOW).unwrap();
+    let again = count(&writer.conn, &format!("SELECT count(*) FROM series WHERE id > {newest}"));
+    assert_eq!(again, i64::try_from(gone.len()).unwrap());
+    let now = held(&writer.conn);
+    assert_eq!(now.len(), kept.len() + 40 + FACTS as usize);
+    // A restart in between changes nothing.
+    drop(writer);
+    let mut writer = self::writer(limits(folder.path()));
+    writer.tend(NOW).unwrap();
+    assert_eq!(held(&writer.conn), now);
+    assert_eq!(of_gone(&writer), 0);
+    assert_eq!(points(&writer) as usize, now.len());
+    assert_eq!(count(&writer.conn, "SELECT count(*) FROM dropped"), 0);
+    // Whole buckets that are gone leave no row behind.
+    let all: Vec<i64> = now.iter().map(|(id, ..)| *id).collect();
+    writer.drop_series(&all).unwrap();
+    writer.maintain();
+    assert_eq!(count(&writer.conn, "SELECT count(*) FROM segments"), 0);
+    assert!(held(&writer.conn).is_empty());
+}

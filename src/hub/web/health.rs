@@ -66,16 +66,16 @@ fn body(health: &Health, keeping: &Keeping, now: i64) -> Markup {
             }
             section.card aria-labelledby="held" {
                 h2 #held { "Held" }
-                p.big { (number(health.points as f64, None)) " " span.faint { "points" } }
+                p.big { (number(health.points.points as f64, None)) " " span.faint { "points" } }
                 dl.plain {
                     div { dt { "series" } dd { (grouped(health.series as u64)) } }
                     div { dt { "runs" } dd { (grouped(health.runs as u64)) } }
                     div { dt { "refusals" } dd { (grouped(health.rejections as u64)) } }
-                    div { dt { "oldest" } dd { @match health.oldest_ms { Some(ms) => (when(ms)), None => "all is recent" } } }
-                    div { dt { "to be compacted" } dd { (figures(health.raw_points as f64)) " points" } }
-                    div { dt { "segments" } dd { (grouped(health.segments as u64)) } }
-                    @if health.points > 0 {
-                        div { dt { "bytes per point" } dd { (figures(health.size as f64 / health.points as f64)) } }
+                    div { dt { "oldest" } dd { @match health.points.oldest_ms { Some(ms) => (when(ms)), None => "all is recent" } } }
+                    div { dt { "to be compacted" } dd { (figures(health.points.waiting as f64)) " points" } }
+                    div { dt { "segments" } dd { (grouped(health.points.segments)) } }
+                    @if health.points.points > 0 {
+                        div { dt { "bytes per point" } dd { (figures(health.size as f64 / health.points.points as f64)) } }
                     }
                     div { dt { "up since" } dd { (when(keeping.since_ms)) } }
                 }

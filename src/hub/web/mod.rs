@@ -6,6 +6,7 @@
 
 mod audit;
 mod chart;
+mod definition;
 mod drawing;
 mod explain;
 mod format;

@@ -135,6 +135,11 @@ impl Sent {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.trim())
     }
 
+    /// Everything but the session's token, to fill the form again.
+    pub(super) fn typed(&self) -> Vec<(String, String)> {
+        self.0.iter().filter(|(key, _)| key != "form").cloned().collect()
+    }
+
     /// Whether a box was ticked.
     pub(super) fn ticked(&self, name: &str) -> bool {
         self.given(name).is_some()

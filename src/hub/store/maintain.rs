@@ -1,27 +1,14 @@
 //! Keeping the store in shape, on the writing thread after each job: raw blocks become segments, old
 //! runs and rejections go, and so do the oldest points when the store is over its size.
 
-use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use foldhash::fast::RandomState;
-
-use crate::hub::scalar::Scalar;
-use crate::model::Value;
-
 use super::append::Writer;
-use super::codec::{self, Segment};
 use super::error::StoreError;
+use super::points;
 
-/// Raw points, bytes or blocks that make a compaction due. Readers look through all raw blocks, so
-/// this is also what a read costs at least.
-const RAW_POINTS: u64 = 262_144;
-const RAW_ROWS: u64 = 4096;
-/// Points sorted in memory at a time; a compaction makes as many passes as it takes.
-const PASS_POINTS: usize = 32_768;
-/// Most points in a chunk.
-const CHUNK_POINTS: usize = 1024;
 /// A monitor keeps its last so many runs, and what went badly among the last so many.
 const RUNS_KEPT: u32 = 400;
 const BAD_RUNS_KEPT: u32 = 1000;
@@ -32,10 +19,9 @@ const SWEEP: i64 = 2500;
 const REJECTIONS_KEPT: u32 = 200;
 /// Batches with rejections after which a monitor is trimmed.
 const TRIM_AFTER: u32 = 10;
-/// Points after which a segment is full.
-const SEGMENT_POINTS: usize = 4096;
-/// Segments, and runs, dropped in one transaction.
-const DROP_SEGMENTS: i64 = 64;
+/// How long freeing space may keep the next job waiting.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Runs dropped in one transaction.
 const DROP_RUNS: i64 = 512;
 
 impl Writer {
@@ -67,11 +53,19 @@ impl Writer {
             self.sweep()?;
             self.shrink()?;
         }
-        if self.raw_points >= RAW_POINTS || self.raw_rows >= RAW_ROWS {
+        if self.waiting.is_much() {
             self.compact()?;
             self.shrink()?;
         }
+        if self.dropped && self.waiting == points::Waiting::default() {
+            self.free()?;
+        }
         Ok(())
+    }
+
+    /// Does what is due as time goes by, whether or not anything comes in.
+    pub(crate) fn tend(&mut self, _now: i64) -> rusqlite::Result<()> {
+        self.free()
     }
 
     /// Looks at the next stretch of old runs and drops those that their monitors do not keep. Goes
@@ -96,33 +90,60 @@ impl Writer {
         Ok(())
     }
 
-    /// Turns all raw blocks into segments, in one transaction.
+    /// Sorts what was appended, in one transaction.
     pub(super) fn compact(&mut self) -> rusqlite::Result<()> {
         let transaction = self.conn.transaction()?;
-        let mut points_of: HashMap<i64, usize, RandomState> = HashMap::default();
-        each_raw(&transaction, |series, _, _| *points_of.entry(series).or_default() += 1)?;
-        let mut series: Vec<(i64, usize)> = points_of.drain().collect();
-        series.sort_unstable();
-        let mut rest = series.as_slice();
-        while !rest.is_empty() {
-            let mut sum = 0;
-            let taken = rest
-                .iter()
-                .take_while(|(_, points)| {
-                    let fits = sum == 0 || sum + points <= PASS_POINTS;
-                    sum += points;
-                    fits
-                })
-                .count();
-            let (pass, later) = rest.split_at(taken);
-            compact_pass(&transaction, pass)?;
-            rest = later;
+        {
+            let mut update = transaction.prepare_cached(
+                "UPDATE series SET last_ms = ?2, last_value = ?3
+                 WHERE id = ?1 AND (last_ms IS NULL OR last_ms <= ?2)",
+            )?;
+            points::compact(&transaction, |series, ms, value| {
+                update.execute(params![series, ms, super::json(value)]).map(drop)
+            })?;
         }
-        transaction.execute("DELETE FROM raw", ())?;
         transaction.commit()?;
-        self.raw_points = 0;
-        self.raw_rows = 0;
+        self.waiting = points::Waiting::default();
         Ok(())
+    }
+
+    /// Takes series out of the store for good: their points are out of sight at once, and their
+    /// space is freed in steps. Their ids are never given again.
+    pub(crate) fn drop_series(&mut self, ids: &[i64]) -> Result<(), StoreError> {
+        self.change(|conn| drop_series(conn, ids))
+            .map_err(|source| StoreError::Sqlite { action: "drop series of", source })
+    }
+
+    /// Does `job` in one transaction, after which nothing that was remembered of monitors and
+    /// series holds: for whatever renames or removes some.
+    pub(crate) fn change<R>(
+        &mut self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<R>,
+    ) -> rusqlite::Result<R> {
+        let transaction = self.conn.transaction()?;
+        let done = job(&transaction);
+        let done = done.and_then(|done| transaction.commit().map(|()| done));
+        self.forget();
+        self.dropped = points::any_dropped(&self.conn)?;
+        done
+    }
+
+    /// Frees the space of series that were dropped, for as long as a job may be kept waiting.
+    fn free(&mut self) -> rusqlite::Result<()> {
+        if !self.dropped {
+            return Ok(());
+        }
+        if self.waiting != points::Waiting::default() {
+            self.compact()?;
+        }
+        let begun = Instant::now();
+        while self.dropped && begun.elapsed() < PATIENCE {
+            let transaction = self.conn.transaction()?;
+            let more = points::free_dropped(&transaction)?;
+            transaction.commit()?;
+            self.dropped = more;
+        }
+        self.conn.execute_batch("PRAGMA incremental_vacuum(4096)")
     }
 
     /// Drops the oldest segments and runs while the database is over its size.
@@ -130,10 +151,7 @@ impl Writer {
         let mut dropped = 0;
         while live_bytes(&self.conn)? > self.limits.max_size {
             let transaction = self.conn.transaction()?;
-            let mut gone = transaction.execute(
-                "DELETE FROM segments WHERE id IN (SELECT id FROM segments ORDER BY id LIMIT ?1)",
-                [DROP_SEGMENTS],
-            )?;
+            let mut gone = points::drop_oldest(&transaction)?;
             gone += transaction.execute(
                 "DELETE FROM runs WHERE id IN (SELECT id FROM runs ORDER BY id LIMIT ?1)
                  AND id NOT IN (SELECT last_run FROM monitors WHERE last_run IS NOT NULL)",
@@ -149,7 +167,7 @@ impl Writer {
             return Ok(());
         }
         tracing::info!(dropped, "the hub's database reached its size: the oldest of it went");
-        if self.raw_rows == 0 {
+        if self.waiting == points::Waiting::default() {
             // Series without points are forgotten, so that names that never come back do not pile
             // up. What is raw may have points of any series.
             self.conn.execute(
@@ -184,111 +202,14 @@ fn live_bytes(conn: &Connection) -> rusqlite::Result<u64> {
     Ok(pages.saturating_mul(get("page_size")?) as u64)
 }
 
-/// Calls `each` with every raw point, oldest block first. A block that does not read back costs its
-/// own rest, and is said.
-pub(super) fn each_raw(
-    conn: &Connection,
-    mut each: impl FnMut(i64, i64, Scalar<'_>),
-) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare_cached("SELECT id, body FROM raw ORDER BY id")?;
-    let mut rows = statement.query(())?;
-    while let Some(row) = rows.next()? {
-        let body = row.get_ref(1)?.as_blob()?;
-        if codec::read_raw(body, &mut each).is_err() {
-            tracing::error!(block = row.get::<_, i64>(0)?, "a raw block of points is damaged");
-        }
+/// Takes series out of the table and marks their points as dropped, in the caller's transaction; on
+/// the writing side that is [`Writer::change`].
+pub(crate) fn drop_series(conn: &Connection, ids: &[i64]) -> rusqlite::Result<()> {
+    let mut delete = conn.prepare_cached("DELETE FROM series WHERE id = ?1")?;
+    for id in ids {
+        delete.execute([id])?;
     }
-    Ok(())
-}
-
-/// Makes segments of the points of these series, which are in the order of their ids and come with
-/// how many points each has.
-fn compact_pass(conn: &Connection, series: &[(i64, usize)]) -> rusqlite::Result<()> {
-    // Every series has a place for its points, so that there is nothing to sort.
-    let mut next_of: HashMap<i64, usize, RandomState> = HashMap::default();
-    let mut total = 0;
-    for (id, points) in series {
-        next_of.insert(*id, total);
-        total += points;
-    }
-    let mut points: Vec<(i64, Value)> = vec![(0, Value::Gap); total];
-    each_raw(conn, |series, ms, value| {
-        if let Some(next) = next_of.get_mut(&series)
-            && let Some(point) = points.get_mut(*next)
-        {
-            *point = (ms, value.to_value());
-            *next += 1;
-        }
-    })?;
-    let mut update = conn.prepare_cached(
-        "UPDATE series SET last_ms = ?2, last_value = ?3
-         WHERE id = ?1 AND (last_ms IS NULL OR last_ms <= ?2)",
-    )?;
-    let mut row = SegmentRow::default();
-    let mut rest = points.as_mut_slice();
-    for (id, count) in series {
-        let (of_series, after) = std::mem::take(&mut rest).split_at_mut(*count);
-        rest = after;
-        if !of_series.is_sorted_by_key(|(ms, _)| *ms) {
-            // Stable, so that of two values at one time the later stays the later.
-            of_series.sort_by_key(|(ms, _)| *ms);
-        }
-        let (bucket, place) = codec::bucket(*id);
-        for chunk in of_series.chunks(CHUNK_POINTS) {
-            if row.points > 0 && (row.bucket != bucket || row.points + chunk.len() > SEGMENT_POINTS)
-            {
-                row.write(conn)?;
-            }
-            row.push(bucket, place, chunk);
-        }
-        if let Some((ms, value)) = of_series.last() {
-            update.execute(params![id, ms, super::json(value)])?;
-        }
-    }
-    row.write(conn)
-}
-
-/// A segment on its way into the table.
-#[derive(Default)]
-struct SegmentRow {
-    bucket: i64,
-    from: i64,
-    to: i64,
-    points: usize,
-    segment: Segment,
-}
-
-impl SegmentRow {
-    fn push(&mut self, bucket: i64, place: u64, chunk: &[(i64, Value)]) {
-        let (Some((from, _)), Some((to, _))) = (chunk.first(), chunk.last()) else { return };
-        if self.points == 0 {
-            (self.bucket, self.from, self.to) = (bucket, *from, *to);
-        }
-        self.from = self.from.min(*from);
-        self.to = self.to.max(*to);
-        self.points += chunk.len();
-        self.segment.push(place, chunk.iter().map(|(ms, value)| (*ms, value.into())));
-    }
-
-    fn write(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        if self.points == 0 {
-            return Ok(());
-        }
-        conn.prepare_cached(
-            "INSERT INTO segments (bucket, from_ms, to_ms, points, body)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
-            self.bucket,
-            self.from,
-            self.to,
-            self.points as i64,
-            self.segment.bytes()
-        ])?;
-        self.segment.clear();
-        self.points = 0;
-        Ok(())
-    }
+    points::drop_series(conn, ids)
 }
 
 /// Leaves a monitor its newest rejections.

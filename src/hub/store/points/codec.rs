@@ -128,6 +128,25 @@ impl Segment {
         self.bytes.extend_from_slice(&self.chunk);
     }
 
+    /// Adds the chunks of another segment that are at places to keep.
+    pub(crate) fn copy(&mut self, bytes: &[u8], keep: impl Fn(u64) -> bool) -> Result<(), Damaged> {
+        if self.bytes.is_empty() {
+            self.bytes.push(FORMAT);
+        }
+        let mut at = Cursor::open(bytes)?;
+        while !at.0.is_empty() {
+            let place = at.unsigned()?;
+            let length = usize::try_from(at.unsigned()?).map_err(|_| Damaged)?;
+            let chunk = at.take(length)?;
+            if keep(place) {
+                put_unsigned(&mut self.bytes, place);
+                put_unsigned(&mut self.bytes, length as u64);
+                self.bytes.extend_from_slice(chunk);
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -1,0 +1,130 @@
+//! Dropping points: those of series that are gone, and the oldest.
+//!
+//! A series that is dropped is written down, and no more: nobody has its id, which is never given
+//! again, so its points are out of sight at once. Their space is freed later and in steps: first
+//! compaction leaves out what was raw, and then the segments of its bucket are written without it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use foldhash::fast::RandomState;
+use rusqlite::{Connection, params};
+
+use super::codec::{self, Segment};
+
+/// Buckets whose segments are rewritten in one transaction, and dropped series looked at for it.
+const BUCKETS: usize = 16;
+const LOOKED_AT: i64 = 1024;
+/// Segments dropped in one transaction.
+const SEGMENTS: i64 = 64;
+
+/// Marks series as dropped, in the caller's transaction, which must take them out of the table of
+/// series as well.
+pub(in crate::hub::store) fn drop_series(conn: &Connection, ids: &[i64]) -> rusqlite::Result<()> {
+    let mut insert = conn.prepare_cached("INSERT OR IGNORE INTO dropped (series) VALUES (?1)")?;
+    for id in ids {
+        insert.execute([id])?;
+    }
+    Ok(())
+}
+
+/// All series that are dropped and may still have points.
+pub(super) fn dropped(conn: &Connection) -> rusqlite::Result<HashSet<i64, RandomState>> {
+    conn.prepare_cached("SELECT series FROM dropped")?.query_map((), |row| row.get(0))?.collect()
+}
+
+/// Whether space of dropped series is still to be freed.
+pub(in crate::hub::store) fn any_dropped(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row("SELECT EXISTS (SELECT 1 FROM dropped)", (), |row| row.get(0))
+}
+
+/// Frees the space of some dropped series, in one transaction of the caller's. Only while nothing
+/// waits for compaction: afterwards they are forgotten. Says whether there are more.
+pub(in crate::hub::store) fn free_dropped(conn: &Connection) -> rusqlite::Result<bool> {
+    let mut by_bucket: BTreeMap<i64, (u16, Vec<i64>)> = BTreeMap::new();
+    let mut more = false;
+    {
+        let mut statement =
+            conn.prepare_cached("SELECT series FROM dropped ORDER BY series LIMIT ?1")?;
+        let mut rows = statement.query([LOOKED_AT])?;
+        let mut seen = 0;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            let (bucket, place) = codec::bucket(id);
+            if by_bucket.len() == BUCKETS && !by_bucket.contains_key(&bucket) {
+                more = true;
+                break;
+            }
+            let entry = by_bucket.entry(bucket).or_default();
+            entry.0 |= 1 << place;
+            entry.1.push(id);
+            seen += 1;
+        }
+        more |= seen == LOOKED_AT;
+    }
+    let mut forget = conn.prepare_cached("DELETE FROM dropped WHERE series = ?1")?;
+    for (bucket, (places, ids)) in by_bucket {
+        rewrite(conn, bucket, places)?;
+        for id in ids {
+            forget.execute([id])?;
+        }
+    }
+    Ok(more)
+}
+
+/// Writes the segments of a bucket without the chunks at `places`, a bit each.
+fn rewrite(conn: &Connection, bucket: i64, places: u16) -> rusqlite::Result<()> {
+    let ids: Vec<i64> = conn
+        .prepare_cached("SELECT id FROM segments WHERE bucket = ?1")?
+        .query_map([bucket], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut read = conn.prepare_cached("SELECT body FROM segments WHERE id = ?1")?;
+    let mut update = conn.prepare_cached(
+        "UPDATE segments SET from_ms = ?2, to_ms = ?3, points = ?4, body = ?5 WHERE id = ?1",
+    )?;
+    let mut delete = conn.prepare_cached("DELETE FROM segments WHERE id = ?1")?;
+    let gone = |place: u64| place < 16 && places >> place & 1 == 1;
+    let mut segment = Segment::default();
+    for id in ids {
+        let body: Vec<u8> = read.query_row([id], |row| row.get(0))?;
+        segment.clear();
+        let (mut points, mut from, mut to) = (0_i64, i64::MAX, i64::MIN);
+        let kept = codec::read_segment(
+            &body,
+            |place| !gone(place),
+            |_, ms, _| {
+                points += 1;
+                (from, to) = (from.min(ms), to.max(ms));
+            },
+        )
+        .and_then(|()| segment.copy(&body, |place| !gone(place)));
+        match kept {
+            // What is damaged is not made worse; `verify` names it.
+            Err(_) => tracing::error!(segment = id, "a segment of points is damaged"),
+            Ok(()) if points == 0 => {
+                delete.execute([id])?;
+            }
+            Ok(()) if segment.bytes().len() == body.len() => {}
+            Ok(()) => {
+                update.execute(params![id, from, to, points, segment.bytes()])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Drops the segments of which every point is older than `ms`, and says how many those were. What
+/// is not compacted yet stays.
+pub(in crate::hub::store) fn drop_before(conn: &Connection, ms: i64) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "DELETE FROM segments WHERE id IN (SELECT id FROM segments WHERE to_ms < ?1 LIMIT ?2)",
+    )?
+    .execute(params![ms, SEGMENTS])
+}
+
+/// Drops the oldest segments, in the order in which their points came, and says how many those were.
+pub(in crate::hub::store) fn drop_oldest(conn: &Connection) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "DELETE FROM segments WHERE id IN (SELECT id FROM segments ORDER BY id LIMIT ?1)",
+    )?
+    .execute([SEGMENTS])
+}

@@ -1,0 +1,102 @@
+//! The points, behind a narrow interface: nothing outside of this folder knows how they lie.
+//!
+//! | what | function |
+//! |---|---|
+//! | append a block of (series, ms, value) | [`append`] |
+//! | read series over a range of time, in order or as they lie | [`Scan`], [`visit`], [`extent`] |
+//! | what is newer than the last values that are known | [`newest`] |
+//! | drop series, drop what is older, drop the oldest | [`drop_series`], [`drop_before`], [`drop_oldest`] |
+//! | sort what was appended; free what was dropped | [`compact`], [`free_dropped`] |
+//! | sizes; whether all of it reads back | [`waiting`], [`sizes`], [`check`] |
+//!
+//! Promises: what [`append`] wrote is there when its caller's transaction is committed, and only then; of two
+//! points of one series at one time both are kept, and the later written comes later; a dropped
+//! series never comes back, whatever became of its space. A value is kept to the bit: counters stay
+//! as they were counted. Does not know what a series is called, whose it is, or what time it is: ids
+//! come from the table of series, which never gives one twice.
+//!
+//! Points are appended as they come, one raw block per batch; an index per point would cost twenty
+//! times as much. [`compact`] sorts many blocks into segments: chunks of one series each, those of
+//! sixteen series with ids next to each other in one row.
+
+mod codec;
+mod compact;
+mod drop;
+mod read;
+
+pub(crate) use codec::RawBlock as Block;
+pub(super) use compact::compact;
+pub(super) use drop::{any_dropped, drop_before, drop_oldest, drop_series, free_dropped};
+pub(super) use read::newest;
+pub(crate) use read::{Scan, count, extent, visit};
+
+use rusqlite::{Connection, params};
+
+/// What was appended and is not compacted yet. Readers look through all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) points: u64,
+    pub(crate) blocks: u64,
+}
+
+impl Waiting {
+    /// Whether reads become slow by it.
+    pub(super) fn is_much(self) -> bool {
+        self.points >= compact::RAW_POINTS || self.blocks >= compact::RAW_BLOCKS
+    }
+}
+
+impl std::ops::AddAssign for Waiting {
+    fn add_assign(&mut self, more: Self) {
+        self.points += more.points;
+        self.blocks += more.blocks;
+    }
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// All points.
+    pub(crate) points: u64,
+    /// Those of them that wait for compaction.
+    pub(crate) waiting: u64,
+    pub(crate) segments: u64,
+    /// The time of the oldest point, those that wait left out.
+    pub(crate) oldest_ms: Option<i64>,
+}
+
+/// Counts what there is.
+pub(super) fn sizes(conn: &Connection) -> rusqlite::Result<Sizes> {
+    let waiting = waiting(conn)?.points;
+    conn.query_row(
+        "SELECT count(*), coalesce(sum(points), 0), min(from_ms) FROM segments",
+        (),
+        |row| {
+            Ok(Sizes {
+                points: row.get::<_, i64>(1)? as u64 + waiting,
+                waiting,
+                segments: row.get::<_, i64>(0)? as u64,
+                oldest_ms: row.get(2)?,
+            })
+        },
+    )
+}
+
+/// Writes the block's points, in the caller's transaction, and empties it.
+pub(super) fn append(conn: &Connection, block: &mut Block) -> rusqlite::Result<Waiting> {
+    let points = block.points() as u64;
+    if points == 0 {
+        return Ok(Waiting::default());
+    }
+    conn.prepare_cached("INSERT INTO raw (points, body) VALUES (?1, ?2)")?
+        .execute(params![points as i64, block.bytes()])?;
+    block.clear();
+    Ok(Waiting { points, blocks: 1 })
+}
+
+/// What waits for compaction.
+pub(super) fn waiting(conn: &Connection) -> rusqlite::Result<Waiting> {
+    conn.query_row("SELECT coalesce(sum(points), 0), count(*) FROM raw", (), |row| {
+        Ok(Waiting { points: row.get::<_, i64>(0)? as u64, blocks: row.get::<_, i64>(1)? as u64 })
+    })
+}
