@@ -23,6 +23,9 @@ const EMBEDDED_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Embedded {
     /// Where it is.
     pub endpoint: watch::Receiver<Endpoint>,
+    /// The file with its certificate, which is to be trusted whatever it says; `None` where it
+    /// speaks plain HTTP.
+    pub certificate: Option<std::path::PathBuf>,
 }
 
 /// Every output's pump, and how it is doing.
@@ -124,7 +127,10 @@ impl Outputs {
                 );
                 let settings =
                     PumpSettings { interval: EMBEDDED_INTERVAL, ..PumpSettings::new(name) };
-                let client = ClientSettings { proxy: ProxySettings::Direct, ..Default::default() };
+                let pinned = self.embedded.as_ref().and_then(|e| e.certificate.clone());
+                let tls = TlsSettings { pinned, ..TlsSettings::default() };
+                let proxy = ProxySettings::Direct;
+                let client = ClientSettings { tls, proxy, ..ClientSettings::default() };
                 let sink = TalaiaSink::new(
                     TalaiaSettings {
                         output: name.to_owned(),
@@ -216,6 +222,7 @@ pub fn talaia_settings(name: &str, host: &str, output: &TalaiaOutput) -> TalaiaS
             tls: TlsSettings {
                 ca: output.ca.clone(),
                 identity: output.identity.as_ref().map(|i| (i.cert.clone(), i.key.clone())),
+                pinned: None,
             },
             proxy: match &output.proxy {
                 config::Proxy::None => ProxySettings::Direct,

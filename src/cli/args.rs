@@ -57,6 +57,34 @@ pub(crate) struct ConfigArgs {
     pub(crate) sandbox: bool,
 }
 
+/// Which hub a command talks to, and what opens it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RemoteArgs {
+    /// The config file [default: $TALAIA_CONFIG_FILE, else /etc/talaia/talaia.toml as root, else
+    /// $XDG_CONFIG_HOME/talaia/talaia.toml]
+    #[arg(short, long, value_name = "FILE", help_heading = "Hub")]
+    pub(crate) config: Option<PathBuf>,
+    /// The hub and key of this profile of the config; sandbox and production exist always
+    #[arg(long, value_name = "NAME", help_heading = "Hub")]
+    pub(crate) profile: Option<String>,
+    /// The sandbox's hub: short for --profile sandbox
+    #[arg(long, conflicts_with = "profile", help_heading = "Hub")]
+    pub(crate) sandbox: bool,
+    /// The hub's address [default: $TALAIA_HUB, else this machine's hub, else the config's]
+    #[arg(long, value_name = "URL", help_heading = "Hub")]
+    pub(crate) hub: Option<String>,
+    /// A file with the key, or a hub's credentials.json [default: $TALAIA_KEY, else
+    /// $TALAIA_API_KEY with $TALAIA_SECRET_KEY, else the hub's credentials.json, else the config's]
+    #[arg(long, value_name = "FILE", help_heading = "Hub")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A file with the certificates to trust instead of the system's
+    #[arg(long, value_name = "FILE", help_heading = "Hub")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Show requests and answers on stderr, without keys
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) trace_http: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the agent in the foreground
@@ -106,6 +134,9 @@ pub(crate) enum Command {
     /// What was refused, to look at and to replay
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// The keys of a hub: who may send and read, and what registered plugins are known by
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Run the hub on its own
     #[cfg(feature = "hub")]
     Hub(HubArgs),
@@ -334,6 +365,97 @@ pub(crate) enum QuarantineCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// List the keys there are; keys themselves are never shown again
+    List {
+        /// The keys of registered plugins instead
+        #[arg(long)]
+        plugin: bool,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Make a key and print it, this once
+    Create {
+        /// The key's name: letters, digits, `.`, `_` and `-`
+        #[arg(required_unless_present = "plugin")]
+        name: Option<String>,
+        /// What it allows: ingest, read, review or admin; may be given several times
+        #[arg(
+            long = "scope",
+            value_name = "SCOPE",
+            default_value = "ingest",
+            value_delimiter = ','
+        )]
+        scopes: Vec<String>,
+        /// When it ends: a time, or how long from now, such as 90d
+        #[arg(long, value_name = "TIME", value_parser = parse_until)]
+        expires: Option<Timestamp>,
+        /// Register this plugin instead, and print its key
+        #[arg(long, value_name = "PLUGIN", conflicts_with_all = ["name", "scopes", "expires"])]
+        plugin: Option<String>,
+        /// The key that the plugin has already, from another hub
+        #[arg(long, value_name = "UUID", requires = "plugin")]
+        key: Option<String>,
+        /// Print all that is known of it as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Put a new key in the place of one and print it, this once
+    Rotate {
+        /// The key's name
+        #[arg(required_unless_present = "secret_key")]
+        name: Option<String>,
+        /// How long the old one goes on working
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "0s")]
+        grace: Duration,
+        /// When the new one ends [default: it lives as long as the old one did]
+        #[arg(long, value_name = "TIME", value_parser = parse_until)]
+        expires: Option<Timestamp>,
+        /// Give the account another secret key instead, at once
+        #[arg(long, conflicts_with_all = ["name", "grace", "expires"])]
+        secret_key: bool,
+        /// Print all that is known of it as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// End a key at once
+    Revoke {
+        /// The key's name
+        #[arg(required_unless_present = "plugin")]
+        name: Option<String>,
+        /// End a registered plugin's key instead, by the plugin's name or the key
+        #[arg(long, value_name = "PLUGIN|KEY", conflicts_with = "name")]
+        plugin: Option<String>,
+        /// Also the last key that may manage keys
+        #[arg(long, conflicts_with = "plugin")]
+        force: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Who changed which key or monitor, newest first
+    Audit {
+        /// Only these actions, such as `key` or `monitor.delete`
+        #[arg(long, value_name = "ACTION")]
+        action: Option<String>,
+        /// At most this many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
 /// `talaia hub` serves; `talaia hub login` makes a link.
 #[cfg(feature = "hub")]
 #[derive(Debug, Args)]
@@ -394,6 +516,17 @@ fn parse_since(text: &str) -> Result<Timestamp, String> {
     }
     Timestamp::parse(text)
         .map_err(|_| "give a time such as 2026-11-22T20:42:10Z, or how long ago: 2h".to_owned())
+}
+
+/// Reads `--expires`: a time, or how long from now.
+fn parse_until(text: &str) -> Result<Timestamp, String> {
+    if let Ok(long) = humantime::parse_duration(text) {
+        let at = SystemTime::now().checked_add(long).ok_or("that is too far ahead")?;
+        return Ok(Timestamp::from(at));
+    }
+    Timestamp::parse(text).map_err(|_| {
+        "give a time such as 2026-11-22T20:42:10Z, or how long from now: 90d".to_owned()
+    })
 }
 
 fn parse_code(text: &str) -> Result<RejectionCode, String> {

@@ -12,15 +12,18 @@ mod emit;
 mod exit;
 #[cfg(feature = "hub")]
 mod hub;
+mod keys;
 mod load;
 mod memory;
 mod new;
 mod print;
 mod quarantine;
+mod remote;
 mod report;
 mod run;
 mod running;
 mod spool;
+mod target;
 mod test;
 
 use std::process::ExitCode;
@@ -93,6 +96,7 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Reload { config } => running::reload(config),
         Command::Spool(command) => spool::run(command),
         Command::Quarantine(command) => quarantine::run(command),
+        Command::Keys(command) => keys::run(command),
         #[cfg(feature = "hub")]
         Command::Hub(args) => hub::run(args),
         Command::Completions { shell } => Ok(docs::completions(*shell)),

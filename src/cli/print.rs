@@ -147,3 +147,21 @@ pub(crate) fn seconds(seconds: f64) -> String {
 pub(crate) fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
+
+/// Rows under a head, in columns as wide as what is in them; without colours, and without spaces at
+/// the ends of lines.
+pub(crate) fn table(head: Vec<String>, rows: Vec<Vec<String>>) -> Vec<String> {
+    let head: Vec<String> = head.into_iter().map(|title| title.to_uppercase()).collect();
+    let all: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let count = all.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = all.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    all.iter().map(line).collect()
+}

@@ -63,7 +63,10 @@ pub(crate) fn run(
     let surroundings = Surroundings {
         load: std::sync::Arc::new(reload),
         on_report: run_lines(talk, stderr),
-        embedded: hub.enabled.then_some(Embedded { endpoint: endpoint_seen }),
+        embedded: hub.enabled.then(|| Embedded {
+            endpoint: endpoint_seen,
+            certificate: hub.tls.as_ref().map(|tls| tls.cert.clone()),
+        }),
         stdout: || -> Box<dyn Write + Send> { Box::new(std::io::stdout()) },
     };
     let agent = {

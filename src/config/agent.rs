@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::diagnostic::Diagnostic;
 use super::env::DEFAULT_PATH;
+use super::output::readable;
 use super::plugin::environment;
-use super::raw::{RawAgent, RawHub, RawQuarantine, RawSpool};
+use super::raw::{RawAgent, RawHub, RawHubTls, RawQuarantine, RawSpool};
 use super::read::{At, Size};
 use super::resolve::Cx;
 use super::values::SpanOrOff;
@@ -79,6 +80,17 @@ pub struct HubConfig {
     pub hosts: Vec<String>,
     /// Most bytes of results.
     pub quota: u64,
+    /// How it speaks TLS; `None` for plain HTTP.
+    pub tls: Option<HubTls>,
+}
+
+/// The embedded hub's certificate and its private key, both PEM files; absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubTls {
+    /// The certificate, and those that vouch for it.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 const MIB: u64 = 1 << 20;
@@ -236,17 +248,39 @@ pub(super) fn hub(raw: Option<&RawHub>, outputs: usize, cx: &mut Cx<'_>) -> HubC
     let default = SocketAddr::from(([127, 0, 0, 1], 7180));
     let listen = raw.listen.as_ref().map_or(default, |at| listen(at, cx).unwrap_or(default));
     let enabled = raw.enabled.as_ref().map_or(outputs == 0, |at| at.value);
+    let tls = raw.tls.as_ref().and_then(|at| tls(at, cx));
     if let Some(at) = &raw.listen
         && enabled
+        && raw.tls.is_none()
         && !listen.ip().is_loopback()
     {
         cx.found.push(
             Diagnostic::warning("the hub can be reached from other machines, unencrypted")
                 .at(&at.place)
-                .help("keep it on 127.0.0.1 behind a proxy that speaks TLS, or on a network that you trust"),
+                .help("give it a certificate with `tls = { cert = \"…\", key = \"…\" }`, or keep it on 127.0.0.1 behind a proxy that speaks TLS"),
         );
     }
-    HubConfig { enabled, listen, hosts, quota: size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx) }
+    let quota = size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx);
+    HubConfig { enabled, listen, hosts, quota, tls }
+}
+
+fn tls(at: &At<RawHubTls>, cx: &mut Cx<'_>) -> Option<HubTls> {
+    let raw = &at.value;
+    match (&raw.cert, &raw.key) {
+        (Some(cert), Some(key)) => {
+            Some(HubTls { cert: readable(cert, cx), key: readable(key, cx) })
+        }
+        _ => {
+            if !raw.spoiled {
+                cx.found.push(
+                    Diagnostic::error("TLS takes a certificate and its private key")
+                        .at(&at.place)
+                        .help("write `tls = { cert = \"hub.pem\", key = \"hub.key\" }`"),
+                );
+            }
+            None
+        }
+    }
 }
 
 fn listen(at: &At<String>, cx: &mut Cx<'_>) -> Option<SocketAddr> {

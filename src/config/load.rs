@@ -12,7 +12,8 @@ use super::json::parse_json;
 use super::node::{Node, Place, parse_toml};
 use super::output::{OutputConfig, output};
 use super::pattern::{expand, is_pattern};
-use super::raw::{RawAgent, RawConfig, RawHub, RawOutput, RawPlugin};
+use super::profile::{self, Destinations};
+use super::raw::{RawAgent, RawConfig, RawHub, RawOutput, RawPlugin, RawProfile};
 use super::read::{At, Found, Named, Read as _, Span};
 use super::resolve::Cx;
 use super::resolve_plugin::{Around, Definition, normal, plugin};
@@ -63,6 +64,7 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
         agent: None,
         hub: None,
         outputs: Vec::new(),
+        profiles: Vec::new(),
         plugins: BTreeMap::new(),
     };
     match source {
@@ -80,12 +82,42 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
     loading.finish()
 }
 
+/// Reads what a config file says to commands that talk to a hub: its profiles, the hubs among its
+/// outputs, and the data folder. Nothing is said of what else is in it.
+///
+/// # Errors
+/// Everything that is wrong with those, or with the form of the files.
+pub fn destinations(path: &Path, env: &Env) -> Result<Destinations, LoadErrors> {
+    let mut loading = Loading {
+        cx: Cx { env, sources: Sources::default(), found: Found::default() },
+        files: Vec::new(),
+        agent: None,
+        hub: None,
+        outputs: Vec::new(),
+        profiles: Vec::new(),
+        plugins: BTreeMap::new(),
+    };
+    loading.main_file(path);
+    let cx = &mut loading.cx;
+    let data_dir =
+        loading.agent.as_ref().and_then(|at| at.value.data_dir.as_ref()).map(|dir| cx.path(dir));
+    let names: Vec<&str> = loading.outputs.iter().map(|output| output.name.as_str()).collect();
+    let profiles = profile::profiles(&loading.profiles, &names, cx);
+    let outputs = profile::hubs(&loading.outputs, cx);
+    let Cx { found, sources, .. } = loading.cx;
+    if found.diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        return Err(LoadErrors { diagnostics: found.diagnostics, sources });
+    }
+    Ok(Destinations { data_dir, profiles, outputs })
+}
+
 struct Loading<'a> {
     cx: Cx<'a>,
     files: Vec<PathBuf>,
     agent: Option<At<RawAgent>>,
     hub: Option<At<RawHub>>,
     outputs: Vec<Named<At<RawOutput>>>,
+    profiles: Vec<Named<At<RawProfile>>>,
     plugins: BTreeMap<PluginName, Definition>,
 }
 
@@ -206,6 +238,19 @@ impl Loading<'_> {
             }
             let at = At { value: output.value, place: output.place.clone() };
             self.outputs.push(Named { name: output.name, place: output.place, value: at });
+        }
+        for profile in raw.profiles.map_or_else(Vec::new, |at| at.value.0) {
+            if let Some(old) = self.profiles.iter().find(|p| p.name == profile.name) {
+                self.cx.found.push(
+                    Diagnostic::error(format!("there are two profiles named `{}`", profile.name))
+                        .at(&profile.place)
+                        .also(&old.place, "first here")
+                        .help("rename one of the two"),
+                );
+                continue;
+            }
+            let at = At { value: profile.value, place: profile.place.clone() };
+            self.profiles.push(Named { name: profile.name, place: profile.place, value: at });
         }
         for plugin in raw.plugins.map_or_else(Vec::new, |at| at.value.0) {
             let name: Result<PluginName, InvalidName> = plugin.name.parse();
@@ -367,6 +412,8 @@ impl Loading<'_> {
                 outputs.insert(raw.name.clone(), resolved);
             }
         }
+        let names: Vec<&str> = self.outputs.iter().map(|output| output.name.as_str()).collect();
+        let profiles = profile::profiles(&self.profiles, &names, &mut self.cx);
         let hub = self.hub.take();
         let hub = agent::hub(hub.as_ref().map(|at| &at.value), self.outputs.len(), &mut self.cx);
         let around = Around { agent: &agent, output_keys: &output_keys };
@@ -387,7 +434,7 @@ impl Loading<'_> {
                 plugins.insert(def.name.clone(), resolved);
             }
         }
-        let config = Config { agent, plugins, outputs, hub };
+        let config = Config { agent, plugins, outputs, profiles, hub };
         conclude(config, origins, self.files, self.cx)
     }
 }

@@ -26,6 +26,7 @@ mod node;
 mod output;
 mod pattern;
 mod plugin;
+mod profile;
 mod proxy;
 mod raw;
 mod read;
@@ -42,16 +43,20 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use agent::{AgentConfig, HubConfig, QuarantineConfig, SELF_PLUGIN, SpoolConfig};
+pub use agent::{AgentConfig, HubConfig, HubTls, QuarantineConfig, SELF_PLUGIN, SpoolConfig};
 pub use choices::{Compression, Leftovers, Start, Stdin};
 pub use command::Command;
 pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, User};
-pub use load::{Scripts, Source, load};
+pub use load::{Scripts, Source, destinations, load};
 pub use node::Place;
 pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, TalaiaOutput};
 pub use plugin::{Mode, PluginConfig, PluginState, SchemaFile, Settings, Timing};
+pub use profile::{
+    Destinations, HubOutput, PRODUCTION, Profile, SANDBOX, SecretError, SecretPlace, Text,
+    secret_file,
+};
 pub use proxy::Proxy;
 pub use schema::{schema, schema_text};
 
@@ -69,6 +74,8 @@ pub struct Config {
     pub plugins: BTreeMap<PluginName, PluginConfig>,
     /// The outputs, the embedded one left out.
     pub outputs: BTreeMap<String, OutputConfig>,
+    /// The profiles that it defines.
+    pub profiles: BTreeMap<String, Profile>,
     /// The embedded hub.
     pub hub: HubConfig,
 }

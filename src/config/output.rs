@@ -169,7 +169,7 @@ fn talaia(hub: &RawTalaia, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) -> Optio
 }
 
 /// A path that must name a readable file now.
-fn readable(path: &At<String>, cx: &mut Cx<'_>) -> PathBuf {
+pub(super) fn readable(path: &At<String>, cx: &mut Cx<'_>) -> PathBuf {
     let full = cx.path(path);
     if let Err(e) = std::fs::File::open(&full) {
         cx.error(format!("cannot read `{}`: {e}", full.display()), &path.place);
@@ -178,7 +178,7 @@ fn readable(path: &At<String>, cx: &mut Cx<'_>) -> PathBuf {
 }
 
 /// A hub's address.
-fn address(at: &At<String>, cx: &mut Cx<'_>) -> Option<String> {
+pub(super) fn address(at: &At<String>, cx: &mut Cx<'_>) -> Option<String> {
     let wrong = |why: &str| {
         Diagnostic::error("this is not the address of a hub")
             .at(&at.place)

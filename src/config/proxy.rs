@@ -3,9 +3,10 @@
 
 use reqwest::Url;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Sources};
+use super::env::Env;
 use super::node::Place;
-use super::read::At;
+use super::read::{At, Found};
 use super::resolve::Cx;
 use super::secrets;
 use super::values::{EnvText, RawProxy};
@@ -63,6 +64,16 @@ pub(super) fn resolve(
         );
     }
     Proxy::Through { address, except: String::new() }
+}
+
+impl Proxy {
+    /// The way to `url` by the environment, for what no output is about. A variable that names no
+    /// proxy is passed over.
+    pub fn by_environment(url: &str, env: &Env) -> Self {
+        let mut cx = Cx { env, sources: Sources::default(), found: Found::default() };
+        let nowhere = Place { file: cx.sources.add(env.cwd.join("environment"), ""), span: 0..0 };
+        of_environment(Some(url), &nowhere, &mut cx)
+    }
 }
 
 /// The proxy of the environment: `HTTPS_PROXY` or `HTTP_PROXY`, as the address begins, else

@@ -30,6 +30,10 @@ section! {
         /// Where reports go, by a name of your choice. Without any, they go to the embedded hub.
         #[schemars(title = "Outputs", example = serde_json::json!({"main": {"type": "talaia", "url": "https://hub.example.org", "key": {"env": "TALAIA_KEY"}}}))]
         outputs: Table<RawOutput>,
+        /// Named sets of a hub, keys and outputs, chosen with `--profile NAME`. `sandbox` and
+        /// `production` exist always.
+        #[schemars(title = "Profiles", example = serde_json::json!({"staging": {"hub": "https://staging.example.org", "key": {"file": "/etc/talaia/staging.key"}}}))]
+        profiles: Table<RawProfile>,
         /// The embedded hub: the server with the web pages, in this very process.
         #[schemars(title = "Embedded hub", example = serde_json::json!({"listen": "127.0.0.1:7180"}))]
         hub: RawHub,
@@ -410,6 +414,51 @@ section! {
         /// Most bytes of results kept; beyond, the oldest are dropped. Default: 1GiB.
         #[schemars(title = "Quota", example = &"1GiB")]
         quota: Size,
+        /// Speak HTTPS with this certificate. Default: plain HTTP, for this machine alone.
+        #[schemars(title = "TLS", example = serde_json::json!({"cert": "/etc/talaia/hub.pem", "key": "/etc/talaia/hub.key"}))]
+        tls: RawHubTls,
+    }
+}
+
+section! {
+    /// A hub, what opens it, and the outputs of a run.
+    #[schemars(title = "Profile", rename = "Profile")]
+    RawProfile {
+        /// The hub that commands talk to. Default: that of the data folder.
+        #[schemars(title = "Address", example = &"https://hub.example.org")]
+        hub: String,
+        /// The hub's key, by `{ env = "…" }` or `{ file = "…" }`; never in clear.
+        #[schemars(title = "Key", example = serde_json::json!({"file": "/etc/talaia/hub.key"}))]
+        key: SecretSource,
+        /// The account's public identifier, which opens the hub together with `secret_key` where
+        /// there is no `key`.
+        #[schemars(title = "API key", example = &"5Q1UJD45IM5C21MVOJGIIIREIK")]
+        api_key: EnvText,
+        /// The account's secret key, by `{ env = "…" }` or `{ file = "…" }`; never in clear.
+        #[schemars(title = "Secret key", example = serde_json::json!({"env": "TALAIA_SECRET_KEY"}))]
+        secret_key: SecretSource,
+        /// A file with the certificates (PEM) to trust instead of the system's; relative to this
+        /// file.
+        #[schemars(title = "Own authority", example = &"/etc/talaia/ca.pem")]
+        ca: String,
+        /// The outputs that `talaia run --profile` has. Default: all of them; in the sandbox none
+        /// but its own hub.
+        #[schemars(title = "Outputs", example = ["main"])]
+        outputs: Vec<At<String>>,
+    }
+}
+
+section! {
+    /// The certificate by which the embedded hub speaks TLS.
+    #[schemars(title = "TLS", rename = "HubTls")]
+    RawHubTls {
+        /// A file with the hub's certificate and those that vouch for it (PEM), relative to this one.
+        /// Read again when it changes.
+        #[schemars(title = "Certificate", example = &"/etc/talaia/hub.pem")]
+        cert: String,
+        /// The file with the certificate's private key (PEM).
+        #[schemars(title = "Private key", example = &"/etc/talaia/hub.key")]
+        key: String,
     }
 }
 

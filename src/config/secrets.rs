@@ -35,21 +35,15 @@ pub(super) fn fetch(source: &SecretSource, cx: &mut Cx<'_>) -> Result<Secret, Di
 }
 
 fn read(path: &Path, place: &Place, cx: &mut Cx<'_>) -> Result<Secret, Diagnostic> {
-    let wrong = |why: &str| {
-        Diagnostic::error(format!("cannot use the secret file `{}`: {why}", path.display()))
-            .at(place)
-    };
-    let unreadable = |e: std::io::Error| {
-        wrong(&e.to_string())
-            .help("it must exist and be readable by the user that the agent runs as")
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-    let mut text = String::new();
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > LONGEST {
-        return Err(wrong("it is larger than 64 KiB"));
-    }
+    let (secret, mode) = read_file(path).map_err(|why| {
+        let text = format!("cannot use the secret file `{}`: {why}", path.display());
+        let diagnostic = Diagnostic::error(text).at(place);
+        // Empty, or too large: it can be read.
+        if why.starts_with("it is ") {
+            return diagnostic;
+        }
+        diagnostic.help("it must exist and be readable by the user that the agent runs as")
+    })?;
     if mode & 0o004 != 0 {
         cx.found.push(
             Diagnostic::warning(format!("everyone on this host can read `{}`", path.display()))
@@ -57,12 +51,25 @@ fn read(path: &Path, place: &Place, cx: &mut Cx<'_>) -> Result<Secret, Diagnosti
                 .help(format!("chmod 600 {}", path.display())),
         );
     }
+    Ok(secret)
+}
+
+/// The secret in a file, the end of its last line left out, and the file's mode; or why not.
+pub(super) fn read_file(path: &Path) -> Result<(Secret, u32), String> {
+    let unreadable = |e: std::io::Error| e.to_string();
+    let file = File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    let mut text = String::new();
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > LONGEST {
+        return Err("it is larger than 64 KiB".to_owned());
+    }
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.is_empty() {
-        return Err(wrong("it is empty"));
+        return Err("it is empty".to_owned());
     }
-    Ok(Secret::new(secret))
+    Ok((Secret::new(secret), mode))
 }
 
 /// A plugin's settings as JSON, with its secrets in place.

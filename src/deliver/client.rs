@@ -55,6 +55,9 @@ pub struct TlsSettings {
     pub ca: Option<PathBuf>,
     /// Our own certificate chain and its key, in one file or two.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// The very certificate that the destination has, to trust instead of any root, whatever it
+    /// says: for a hub on this machine. The other settings here are not used then.
+    pub pinned: Option<PathBuf>,
 }
 
 /// By which way a destination is reached. What the environment says of proxies is for whoever reads
@@ -102,6 +105,13 @@ pub enum ClientError {
         /// As written, without what could be a password.
         url: String,
     },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls {
+        #[source]
+        #[expect(missing_docs, reason = "the error underneath")]
+        source: rustls::Error,
+    },
     /// The rest, for example no root certificates on this system.
     #[error("cannot set up the client")]
     Build {
@@ -136,7 +146,13 @@ impl ClientSettings {
             // Not what the library would read from the environment by itself.
             .no_proxy()
             .user_agent(concat!("talaia/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &self.tls.ca {
+        if let Some(path) = &self.tls.pinned
+            && !is_plain(url)
+        {
+            let trusting =
+                super::pin::trusting(path.clone()).map_err(|source| ClientError::Tls { source })?;
+            builder = builder.tls_backend_preconfigured(trusting);
+        } else if let Some(path) = &self.tls.ca {
             let roots = Certificate::from_pem_bundle(&read(path)?)
                 .map_err(|source| pem(path, "certificate", Some(source)))?;
             if roots.is_empty() {
@@ -357,13 +373,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.pem");
         let with = |tls| ClientSettings { tls, ..ClientSettings::default() };
-        let ca = with(TlsSettings { ca: Some(path.clone()), identity: None });
+        let ca = with(TlsSettings { ca: Some(path.clone()), ..TlsSettings::default() });
         let error = ca.build("https://x").unwrap_err().to_string();
         assert_eq!(error, format!("cannot read {}", path.display()));
         fs::write(&path, "not a certificate").unwrap();
         let error = ca.build("https://x").unwrap_err().to_string();
         assert!(error.contains("does not hold a certificate"), "{error}");
-        let own = with(TlsSettings { ca: None, identity: Some((path.clone(), path.clone())) });
+        let own = with(TlsSettings {
+            identity: Some((path.clone(), path.clone())),
+            ..TlsSettings::default()
+        });
         let error = own.build("https://x").unwrap_err().to_string();
         assert!(error.contains("with its key"), "{error}");
     }

@@ -18,6 +18,7 @@
 pub mod client;
 pub mod encode;
 pub mod file;
+mod pin;
 pub mod pump;
 pub mod stdout;
 pub mod talaia;

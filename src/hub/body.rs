@@ -18,12 +18,22 @@ pub(super) async fn json<T: DeserializeOwned>(
     body: Body,
     most: usize,
 ) -> Result<T, Problem> {
+    check_type(headers)?;
+    parse(&read(body, most).await?)
+}
+
+/// Refuses a body that does not say that it is JSON.
+pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(Problem::media_type("send `Content-Type: application/json`"));
     }
-    let bytes = read(body, most).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    Ok(())
+}
+
+/// Reads bytes of JSON as `T`.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
         let (code, title) = match error.classify() {
             serde_json::error::Category::Data => ("shape", "the body is not what is wanted here"),
             _ => ("json-syntax", "the body is not JSON"),

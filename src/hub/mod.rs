@@ -27,6 +27,7 @@ mod keys;
 mod keys_api;
 mod local;
 mod monitors;
+mod monitors_api;
 mod parameters;
 mod plugin_keys;
 mod problem;

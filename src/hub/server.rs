@@ -18,7 +18,7 @@ use super::local::Local;
 use super::problem::Problem;
 use super::settings::Settings;
 use super::store::Store;
-use super::{api, connections, ingest, keys_api, web};
+use super::{api, connections, ingest, keys_api, monitors_api, web};
 
 /// How long answering may take, the request's body included. An upload's body has a shorter time.
 const PAGE: Duration = Duration::from_secs(30);
@@ -41,6 +41,7 @@ fn routes(hall: Hall) -> Router {
         .route("/api/{version}/ingest", post(ingest::ingest))
         .merge(api::routes())
         .merge(keys_api::routes())
+        .merge(monitors_api::routes())
         .merge(web::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)

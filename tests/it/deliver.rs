@@ -345,6 +345,7 @@ async fn trust() {
         tls: TlsSettings {
             ca: ca.map(|a| a.path("ca.pem")),
             identity: own.map(|a| (a.path("client.pem"), a.path("client.key"))),
+            pinned: None,
         },
         ..client()
     };

@@ -231,7 +231,7 @@ async fn servers_that_misbehave_below_http_are_told_apart_and_cost_bounded_time(
         let ca = trick.is_tls().then(|| authority.path("ca.pem"));
         let settings = ClientSettings {
             connect_timeout: Duration::from_secs(1),
-            tls: TlsSettings { ca, identity: None },
+            tls: TlsSettings { ca, ..TlsSettings::default() },
             ..client()
         };
         let url = format!("{scheme}://localhost:{port}");
@@ -256,7 +256,7 @@ async fn certificates_out_of_their_time_are_held_and_the_line_says_so() {
                 drop(tls.accept(io).await);
             }
         });
-        let tls = TlsSettings { ca: Some(authority.path("ca.pem")), identity: None };
+        let tls = TlsSettings { ca: Some(authority.path("ca.pem")), ..TlsSettings::default() };
         let settings = ClientSettings { tls, ..client() };
         let (word, line) = word(attempt(&mut sink(&url, settings)).await);
         assert_eq!(word, "hold", "{line}");

@@ -14,6 +14,7 @@
 
 mod additional;
 mod change;
+mod csv;
 mod field;
 mod list;
 mod post;
@@ -27,6 +28,7 @@ use super::store::StoreError;
 
 pub(crate) use additional::{Additional, additional, put_additional};
 pub(crate) use change::{Edit, NewMonitor, activate, create, edit, suspend};
+pub(crate) use csv::csv;
 pub(crate) use field::{Aggregation, Field, NewField, Role, fields, parse};
 pub(crate) use list::{Monitor, MonitorFilter, Sender, find, list};
 pub(crate) use post::{Posted, ResultRow};

@@ -39,6 +39,15 @@ pub(crate) struct Page {
     pub(crate) rows: Vec<Row>,
     /// The check time from which the rest comes.
     pub(crate) next: Option<i64>,
+    /// All metrics that the monitor has, in the order in which rows have them, and all its tags.
+    pub(crate) names: Vec<String>,
+    pub(crate) tags: Vec<Tags>,
+}
+
+impl Page {
+    pub(super) fn of(self, columns: Columns) -> Self {
+        Self { names: columns.names, tags: columns.tags, ..self }
+    }
 }
 
 fn as_map<S: Serializer>(values: &[(String, Value)], s: S) -> Result<S::Ok, S::Error> {
@@ -149,7 +158,7 @@ pub(crate) fn results(
         page.rows.extend(columns.rows(ms, cells));
         ControlFlow::Continue(())
     })?;
-    Ok(page)
+    Ok(page.of(columns))
 }
 
 /// Calls `each` with every check time in `range` and the values there, by the places of their tags

@@ -159,7 +159,7 @@ pub(crate) fn report(
     if let Some((at, cells)) = open {
         page.rows.extend(columns.rows(at, finish(cells, &ways)));
     }
-    Ok(page)
+    Ok(page.of(columns))
 }
 
 fn finish(
