@@ -36,7 +36,7 @@ pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
 pub(crate) use pages::{
-    Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of, tagged,
+    AgentRow, Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of, tagged,
 };
 pub(crate) use maintain::drop_series;
 pub(crate) use points::{Block, Scan, count, extent, visit};

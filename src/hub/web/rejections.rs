@@ -5,7 +5,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use crate::contract::explain;
 use crate::hub::hall::Hall;
 use crate::hub::parameters::pairs;
 use crate::hub::store::{self, Filter, RejectionGroup};

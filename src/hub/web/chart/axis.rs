@@ -72,7 +72,7 @@ impl Window {
         let first = self.from.div_euclid(step) * step;
         let ticks = (0..=TICKS + 1).map(|n| first + n * step);
         html! {
-            svg.xs data-step=(step) width="100%" height="18" aria-hidden="true" {
+            svg.xs data-from=(self.from) data-to=(self.to) data-step=(step) width="100%" height="18" aria-hidden="true" {
                 @for ms in ticks.filter(|ms| self.holds(*ms)) {
                     @let share = self.share(ms);
                     // A label at the rim would be cut.
@@ -91,7 +91,7 @@ pub(super) fn percent(share: f64) -> f64 {
 
 fn label(ms: i64, step: i64) -> String {
     let exact = stamp(ms);
-    let part = |range| exact.get(range).unwrap_or_default().to_owned();
+    let part = |range: std::ops::Range<usize>| exact.get(range).unwrap_or_default().to_owned();
     if step >= DAY || ms.rem_euclid(DAY) == 0 {
         const MONTHS: [&str; 12] =
             ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
