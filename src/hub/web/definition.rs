@@ -160,7 +160,7 @@ impl Draft {
                 (token(session))
                 div.line {
                     label { "Name" input type="text" name="name" value=(self.name) required maxlength="256" placeholder="netstat_mon" autocomplete="off" spellcheck="false"; }
-                    label { span { "Tags " span.faint { "apart by commas; the first is the tag" } } input type="text" name="tags" value=(self.tags) placeholder="network" autocomplete="off" spellcheck="false"; }
+                    label { span { "Tags " span.faint { "apart by commas" } } input type="text" name="tags" value=(self.tags) placeholder="network" autocomplete="off" spellcheck="false"; }
                     label { span { "Type " span.faint { "a word of your own" } } input type="text" name="kind" value=(self.kind) placeholder="custom" autocomplete="off" spellcheck="false"; }
                 }
                 label.box { input type="checkbox" name="multi_value" value="yes" checked[self.multi_value]; "A metric may have several values at one check time" }

@@ -30,8 +30,9 @@ pub(super) fn draw(
     let (strips, curves): (Vec<_>, Vec<_>) =
         metrics.into_iter().take(CHARTS).partition(|metric| held(metric));
 
+    let gap = interval.map(|s| (s * 3000.0) as i64);
     let lines = curves.iter().flat_map(|metric| metric.iter().take(LINES));
-    let mut lines: Vec<Line<'_>> = lines.map(|s| Line::new(s, window)).collect();
+    let mut lines: Vec<Line<'_>> = lines.map(|s| Line::new(s, window, gap)).collect();
     let tracks = strips.iter().flat_map(|metric| metric.iter().take(TRACKS));
     let mut tracks: Vec<Track<'_>> = tracks.map(|s| Track::new(s, window)).collect();
     // Lines first, then tracks.
@@ -48,7 +49,6 @@ pub(super) fn draw(
         }
     })?;
 
-    let gap = interval.map(|s| (s * 3000.0) as i64);
     let mut drawn = Vec::new();
     let mut lines = lines.into_iter().peekable();
     for metric in curves {
@@ -58,7 +58,7 @@ pub(super) fn draw(
         let left_out = metric.len() - of_chart.len();
         of_chart.retain(|line| !line.is_empty());
         if !of_chart.is_empty() {
-            drawn.push(Chart { lines: of_chart, left_out, gap }.draw());
+            drawn.push(Chart { lines: of_chart, left_out }.draw());
         }
     }
     let mut tracks = tracks.into_iter().peekable();

@@ -48,6 +48,11 @@ pub(super) fn figures(x: f64) -> String {
     rounded(x, 4)
 }
 
+/// At most three of them.
+pub(super) fn brief(x: f64) -> String {
+    rounded(x, 3)
+}
+
 /// Whole figures are never cut; decimals are, beyond so many significant figures.
 fn rounded(x: f64, significant: i32) -> String {
     if x == 0.0 {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use crate::hub::hall::{Hall, Keeping};
 use crate::hub::store::{self, AgentRow, Health};
 
-use super::format::{ago, bytes, counted, figures, grouped, number, query, seconds, time, when};
+use super::format::{ago, brief, bytes, counted, grouped, number, query, seconds, time, when};
 use super::layout::Frame;
 use super::page::{framed, logged_in, shown};
 
@@ -37,8 +37,8 @@ fn body(health: &Health, keeping: &Keeping, now: i64) -> Markup {
         div.cards {
             section.card aria-labelledby="in" {
                 h2 #in { "Coming in" }
-                p.big { (figures(per_second(health.recent.1))) " " span.faint { "metrics/s" } }
-                p.faint { (figures(per_second(health.recent.0))) " reports/s over the last " (seconds(health.recent_ms as f64 / 1000.0)) }
+                p.big { (brief(per_second(health.recent.1))) " " span.faint { "metrics/s" } }
+                p.faint { (brief(per_second(health.recent.0))) " reports/s over the last " (seconds(health.recent_ms as f64 / 1000.0)) }
             }
             section.card aria-labelledby="database" {
                 h2 #database { "Database" }
@@ -67,19 +67,21 @@ fn body(health: &Health, keeping: &Keeping, now: i64) -> Markup {
             section.card aria-labelledby="held" {
                 h2 #held { "Held" }
                 p.big { (number(health.points.points as f64, None)) " " span.faint { "points" } }
-                dl.plain {
-                    div { dt { "series" } dd { (grouped(health.series as u64)) } }
-                    div { dt { "runs" } dd { (grouped(health.runs as u64)) } }
-                    div { dt { "refusals" } dd { (grouped(health.rejections as u64)) } }
-                    div { dt { "oldest" } dd { @match health.points.oldest_ms { Some(ms) => (when(ms)), None => "all is recent" } } }
-                    div { dt { "to be compacted" } dd { (figures(health.points.waiting as f64)) " points" } }
-                    div { dt { "segments" } dd { (grouped(health.points.segments)) } }
-                    @if health.points.points > 0 {
-                        div { dt { "bytes per point" } dd { (figures(health.size as f64 / health.points.points as f64)) } }
-                    }
-                    div { dt { "up since" } dd { (when(keeping.since_ms)) } }
+                p.faint {
+                    "of " (counted(health.series as usize, "series", "series")) ", "
+                    @match health.points.oldest_ms { Some(ms) => { "the oldest of " (when(ms)) }, None => "all of them recent" }
                 }
             }
+        }
+        dl.tally {
+            div { dt { "Runs" } dd { (grouped(health.runs as u64)) } }
+            div { dt { "Refused records" } dd { (grouped(health.rejections as u64)) } }
+            div { dt { "Points to be compacted" } dd { (grouped(health.points.waiting)) } }
+            div { dt { "Segments" } dd { (grouped(health.points.segments)) } }
+            @if health.points.points > 0 {
+                div { dt { "Bytes per point" } dd { (brief(health.size as f64 / health.points.points as f64)) } }
+            }
+            div { dt { "Up since" } dd { (when(keeping.since_ms)) } }
         }
         section #agents-s aria-labelledby="agents" {
             h2 #agents { "Agents " span.faint { (health.agents.len()) } }

@@ -156,7 +156,7 @@ fn form(session: &Session, draft: &Draft, more: usize, wrong: Option<&str>) -> P
         p.crumbs { a href="/monitors" { "Monitors" } }
         h1 { "New monitor" }
         @if let Some(wrong) = wrong { p.alarm role="alert" { (wrong) } }
-        (draft.form(session, "/monitors/new", "Create monitor", more))
+        section.card { (draft.form(session, "/monitors/new", "Create monitor", more)) }
     };
     let frame = Frame::of("New monitor", "/monitors", session);
     let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };

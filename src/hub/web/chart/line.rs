@@ -16,6 +16,8 @@ pub(in crate::hub::web) struct Line<'a> {
     /// For counters: the last count and when it was.
     before: Option<(i64, f64)>,
     counter: bool,
+    /// A longer time without a point is a gap, in milliseconds.
+    gap: Option<i64>,
 }
 
 #[derive(Clone, Copy)]
@@ -40,8 +42,15 @@ pub(super) struct Drawn {
 }
 
 impl<'a> Line<'a> {
-    pub(in crate::hub::web) fn new(series: &'a SeriesRow, window: Window) -> Self {
+    /// A longer time than `gap` milliseconds without a point breaks the line; without one, what is
+    /// usual decides.
+    pub(in crate::hub::web) fn new(
+        series: &'a SeriesRow,
+        window: Window,
+        gap: Option<i64>,
+    ) -> Self {
         Self {
+            gap,
             series,
             window,
             slots: vec![EMPTY; SLOTS],
@@ -63,6 +72,8 @@ impl<'a> Line<'a> {
         }
         match self.before {
             Some((then, _)) if ms <= then => return,
+            // What a gap's average says of its end is nothing.
+            Some((then, _)) if self.gap.is_some_and(|gap| ms - then > gap) => {}
             Some((then, count)) => {
                 // A decrease is a reset: what is counted since is all that is known.
                 let increase = if x >= count { x - count } else { x };
@@ -111,11 +122,11 @@ impl<'a> Line<'a> {
         self.counter
     }
 
-    /// Its slots, parted where more than `gap` milliseconds have nothing; without one, where there is
-    /// much more nothing than usual.
-    pub(super) fn stretches(&self, gap: Option<i64>) -> Vec<Vec<Drawn>> {
+    /// Its slots, parted where there are gaps; where it is not said what is one, where there is much
+    /// more nothing than usual.
+    pub(super) fn stretches(&self) -> Vec<Vec<Drawn>> {
         let drawn: Vec<Drawn> = self.drawn().collect();
-        let most = gap.map_or_else(
+        let most = self.gap.map_or_else(
             || {
                 let mut steps: Vec<usize> =
                     drawn.windows(2).map(|pair| pair[1].slot - pair[0].slot).collect();
@@ -144,7 +155,7 @@ mod tests {
     use super::*;
 
     fn line(row: &SeriesRow) -> Line<'_> {
-        Line::new(row, Window::new(0, 240_000))
+        Line::new(row, Window::new(0, 240_000), Some(3000))
     }
 
     #[test]
@@ -176,7 +187,7 @@ mod tests {
         for ms in [0, 1000, 2000, 60_000, 61_000] {
             line.push(ms, Scalar::Float(1.0));
         }
-        assert_eq!(line.stretches(Some(3000)).len(), 2);
+        assert_eq!(line.stretches().len(), 2);
     }
 
     #[test]

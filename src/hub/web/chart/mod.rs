@@ -41,9 +41,6 @@ pub(super) struct Chart<'a> {
     pub(super) lines: Vec<Line<'a>>,
     /// Lines that are not drawn for want of room.
     pub(super) left_out: usize,
-    /// A longer time without a point breaks the line, in milliseconds; without one, what is usual
-    /// decides.
-    pub(super) gap: Option<i64>,
 }
 
 impl Chart<'_> {
@@ -110,13 +107,17 @@ impl Chart<'_> {
         }
     }
 
+    /// All that is to fit on the axis: of a line alone its peaks as well.
     fn values(&self) -> impl Iterator<Item = f64> {
-        self.lines.iter().flat_map(|line| line.drawn().map(|drawn| drawn.mean))
+        let alone = self.lines.len() == 1;
+        self.lines.iter().flat_map(Line::drawn).flat_map(move |drawn| {
+            if alone { [drawn.low, drawn.high] } else { [drawn.mean; 2] }
+        })
     }
 
     /// One line, and for a line alone what lies below it and between its peaks.
     fn curve(&self, nth: usize, line: &Line<'_>, scale: &Scale) -> Markup {
-        let stretches = line.stretches(self.gap);
+        let stretches = line.stretches();
         let alone = self.lines.len() == 1;
         let y = |value: f64| tenths(HEIGHT * scale.share(value));
         let mut drawn = String::new();
@@ -365,11 +366,11 @@ mod tests {
     }
 
     fn drawn(row: &SeriesRow, points: &[(i64, f64)]) -> String {
-        let mut line = Line::new(row, Window::new(0, 240_000));
+        let mut line = Line::new(row, Window::new(0, 240_000), Some(3000));
         for (ms, x) in points {
             line.push(*ms, Scalar::Float(*x));
         }
-        Chart { lines: vec![line], left_out: 0, gap: Some(3000) }.draw().into_string()
+        Chart { lines: vec![line], left_out: 0 }.draw().into_string()
     }
 
     #[test]

@@ -52,8 +52,9 @@ impl Scale {
         let unit = measure.unit.unwrap_or_default();
         let round = |step: f64| match unit.strip_suffix("/s").unwrap_or(unit) {
             "B" | "bytes" | "byte" => {
+                // That of the labels, which is that of the largest of them.
                 let mut unit = 1.0;
-                while step >= 1024.0 * unit {
+                while high.abs().max(low.abs()) >= 1024.0 * unit {
                     unit *= 1024.0;
                 }
                 round_step(step / unit) * unit

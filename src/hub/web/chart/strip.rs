@@ -70,14 +70,14 @@ impl<'a> Track<'a> {
             }
             _ => return,
         };
-        let at = self.texts.iter().position(|known| known == text).unwrap_or_else(|| {
-            if self.texts.len() < TEXTS {
+        let at = match self.texts.iter().position(|known| known == text) {
+            Some(at) => at,
+            None if self.texts.len() < TEXTS => {
                 self.texts.push(text.to_owned());
+                self.texts.len() - 1
             }
-            self.texts.len().min(TEXTS)
-        });
-        // The last place is for all the rest.
-        let at = if self.texts.get(at).is_some() { at } else { self.rest() };
+            None => self.rest(),
+        };
         let slot = &mut self.slots[self.window.part(ms, SLOTS)];
         *slot = match *slot {
             Cell::Empty => Cell::Held(at),
@@ -86,6 +86,7 @@ impl<'a> Track<'a> {
         };
     }
 
+    /// The last place is for all the rest.
     fn rest(&mut self) -> usize {
         if self.texts.len() == TEXTS {
             self.texts.push("other texts".to_owned());
@@ -118,6 +119,17 @@ impl<'a> Track<'a> {
         pieces
     }
 
+    /// How many texts hold for longer: what mostly holds looks the same on all strips.
+    fn rank(&self, at: usize) -> usize {
+        let count = |at: usize| self.slots.iter().filter(|cell| **cell == Cell::Held(at)).count();
+        let own = count(at);
+        let longer = |other: &usize| {
+            let of_other = count(*other);
+            of_other > own || of_other == own && *other < at
+        };
+        (0..self.texts.len()).filter(longer).count()
+    }
+
     fn text(&self, cell: Cell) -> &str {
         match cell {
             Cell::Held(at) => self.texts.get(at).map_or("", String::as_str),
@@ -131,7 +143,7 @@ impl<'a> Track<'a> {
             Cell::Held(at) if self.series.kind == "boolean" => {
                 if at == 0 { "yes" } else { "no" }.to_owned()
             }
-            Cell::Held(at) => format!("t{at}"),
+            Cell::Held(at) => format!("t{}", self.rank(at)),
             _ => "mixed".to_owned(),
         }
     }

@@ -157,7 +157,7 @@ fn editing(
         h1 { "Edit " (monitor.name) }
         @if let Some(wrong) = wrong { p.alarm role="alert" { (wrong) } }
         p.facts.faint { "A metric that is left out is not declared any more; its results stay. One that has results keeps its type." }
-        (draft.form(session, &format!("{path}/edit"), "Save", more))
+        section.card { (draft.form(session, &format!("{path}/edit"), "Save", more)) }
     };
     let title = format!("Edit {}", monitor.name);
     let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };

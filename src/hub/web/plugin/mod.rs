@@ -139,7 +139,7 @@ fn body(found: &Found, range: &Range, now: i64) -> Markup {
         p.crumbs { a href="/" { "Overview" } " / " a href=(format!("/{}", query(&[("host", &plugin.host)]))) { (plugin.host) } }
         div.head {
             h1 { (plugin.plugin) " " (standing.badge()) }
-            a.button href=(format!("/monitor/{}", plugin.id)) { "Results, name, suspend, delete" }
+            a.button href=(format!("/monitor/{}", plugin.id)) { "Results and settings" }
         }
         (lead(found, standing, now))
         section #charts-s aria-labelledby="charts" {

@@ -37,7 +37,6 @@ pub(super) fn table(runs: &[RunRow], now: i64) -> Markup {
 fn line(run: &RunRow, skipped: bool, now: i64) -> Markup {
     let refused = run.counts.rejected.values().fold(0_u64, |sum, n| sum.saturating_add(*n));
     let noted = run.stderr.is_some()
-        || run.message.is_some()
         || !run.warnings.is_empty()
         || run.leftovers > 0
         || run.replay_of.is_some();
@@ -45,7 +44,10 @@ fn line(run: &RunRow, skipped: bool, now: i64) -> Markup {
         tr id={ "run-" (run.id) } class=[(!run.outcome.is_ok()).then_some("bad")] {
             th scope="row" { (clock(run.started_ms)) " " span.faint { (ago(run.started_ms, now)) } }
             td { (Standing::from(run).badge()) }
-            td { (outcome(&run.outcome)) }
+            td {
+                (outcome(&run.outcome))
+                @if let Some(message) = &run.message { " " span.said { (message) } }
+            }
             td.num { (seconds(run.duration)) }
             td.num { (seconds(run.usage.cpu)) }
             td.num { @if run.usage.max_rss > 0 { (bytes(run.usage.max_rss)) } @else { "–" } }
@@ -56,7 +58,6 @@ fn line(run: &RunRow, skipped: bool, now: i64) -> Markup {
         @if noted {
             tr.note id={ "note-" (run.id) } {
                 td colspan=(if skipped { 9 } else { 8 }) {
-                    @if let Some(message) = &run.message { p.said { (message) } }
                     @if run.replay_of.is_some() { p.faint { "records of an earlier run, replayed from the quarantine" } }
                     @if run.leftovers > 0 { p.why { (counted(run.leftovers.max(0) as usize, "process", "processes")) " left behind, and ended" } }
                     @if !run.warnings.is_empty() || run.stderr.is_some() {
