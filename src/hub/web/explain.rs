@@ -9,7 +9,7 @@ use crate::contract::explain;
 use crate::hub::hall::Hall;
 use crate::model::RejectionCode;
 
-use super::format::query;
+use super::format::{query, sentence};
 use super::layout::Frame;
 use super::page::{framed, logged_in, shown, told};
 
@@ -32,7 +32,7 @@ pub(super) async fn show(
         p.crumbs { a href="/rejections" { "Rejections" } }
         h1 { code { (code.as_str()) } }
         article.prose {
-            p.lead { (page.meaning) }
+            p.lead { (sentence(page.meaning)) }
             h2 { "For example" }
             @if let Some(settings) = page.settings {
                 p { "With these settings of the plugin" }
@@ -41,7 +41,7 @@ pub(super) async fn show(
             } @else { p { "The plugin prints" } }
             pre tabindex="0" { code { (page.example) } }
             h2 { "What to do" }
-            p { (page.fix) }
+            p { (sentence(page.fix)) }
             p { a href=(format!("/rejections{}", query(&[("code", code.as_str())]))) { "Records that were refused for this" } }
             p.faint { "The same on a command line: " code { "talaia explain " (code.as_str()) } }
         }

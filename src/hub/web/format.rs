@@ -53,6 +53,20 @@ pub(super) fn brief(x: f64) -> String {
     rounded(x, 3)
 }
 
+/// A sentence of ours, in which what is to be typed stands in backticks.
+pub(super) fn sentence(text: &str) -> Markup {
+    let pieces: Vec<&str> = text.split('`').collect();
+    // A backtick without another one is one.
+    if pieces.len().is_multiple_of(2) {
+        return html! { (text) };
+    }
+    html! {
+        @for (nth, piece) in pieces.iter().enumerate() {
+            @if nth % 2 == 1 { code { (piece) } } @else { (piece) }
+        }
+    }
+}
+
 /// Whole figures are never cut; decimals are, beyond so many significant figures.
 fn rounded(x: f64, significant: i32) -> String {
     if x == 0.0 {
@@ -208,6 +222,12 @@ mod tests {
             assert_eq!(number(x, unit), text, "{x} {unit:?}");
         }
         assert_eq!(figures(1e-9), "1.000e-9");
+    }
+
+    #[test]
+    fn what_is_to_be_typed_stands_out() {
+        assert_eq!(sentence("type `a<b` now").into_string(), "type <code>a&lt;b</code> now");
+        assert_eq!(sentence("a ` alone").into_string(), "a ` alone");
     }
 
     #[test]

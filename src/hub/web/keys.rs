@@ -17,7 +17,7 @@ use crate::hub::plugin_keys::{self, PluginKeyRow};
 use crate::hub::session::Session;
 use crate::model::{PluginKey, PluginName};
 
-use super::format::{time, when};
+use super::format::{sentence, time, when};
 use super::layout::{self, Frame};
 use super::page::{Page, Sent, framed, html_page, logged_in, see, shown, token};
 use super::range::moment;
@@ -76,7 +76,7 @@ async fn list(hall: &Hall, session: &Session, wrong: Option<&str>, draft: &Draft
         rows.into_iter().partition(|row| row.revoked_ms.is_none());
     let body = html! {
         h1 { "Keys" }
-        @if let Some(wrong) = wrong { p.alarm role="alert" { (wrong) } }
+        @if let Some(wrong) = wrong { p.alarm role="alert" { (sentence(wrong)) } }
         p.facts.faint { "A program shows a key to this hub; a person logs in with a link. Only a hash of each is kept." }
         section.card #live-keys aria-labelledby="keys" {
             h2 #keys { "Keys of programs" }

@@ -14,7 +14,7 @@ use crate::hub::parameters::pairs;
 use crate::hub::session::Session;
 
 use super::definition::Draft;
-use super::format::{figures, query, time};
+use super::format::{figures, query, sentence, time};
 use super::layout::{self, Frame};
 use super::page::{Page, Sent, framed, html_page, logged_in, see, shown};
 
@@ -155,7 +155,7 @@ fn form(session: &Session, draft: &Draft, more: usize, wrong: Option<&str>) -> P
     let body = html! {
         p.crumbs { a href="/monitors" { "Monitors" } }
         h1 { "New monitor" }
-        @if let Some(wrong) = wrong { p.alarm role="alert" { (wrong) } }
+        @if let Some(wrong) = wrong { p.alarm role="alert" { (sentence(wrong)) } }
         section.card { (draft.form(session, "/monitors/new", "Create monitor", more)) }
     };
     let frame = Frame::of("New monitor", "/monitors", session);

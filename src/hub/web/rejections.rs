@@ -9,7 +9,7 @@ use crate::hub::hall::Hall;
 use crate::hub::parameters::pairs;
 use crate::hub::store::{self, Filter, RejectionGroup};
 
-use super::format::{query, time};
+use super::format::{query, sentence, time};
 use super::layout::Frame;
 use super::page::{framed, logged_in, shown};
 
@@ -155,7 +155,7 @@ pub(super) fn groups(found: &[RejectionGroup], shown: Shown, now: i64) -> Markup
                             @if group.count > 1 { ", first " (time(group.first_ms, now)) }
                         }
                     }
-                    p { (row.message) }
+                    p { (sentence(&row.message)) }
                     dl {
                         @if !row.value.is_empty() { dt { "got" } dd { code { (row.value) } } }
                         dt { "at" }
@@ -165,7 +165,7 @@ pub(super) fn groups(found: &[RejectionGroup], shown: Shown, now: i64) -> Markup
                             "line " (row.line) ", column " (row.column)
                         }
                         @if let Some(rule) = &row.rule { dt { "rule" } dd { code { (rule) } } }
-                        @if !row.hint.is_empty() { dt { "do" } dd.do { (row.hint) } }
+                        @if !row.hint.is_empty() { dt { "do" } dd.do { (sentence(&row.hint)) } }
                     }
                 }
             }

@@ -11,7 +11,7 @@ use crate::hub::monitors::{self, Field, Held, Monitor, MonitorError, ResultRow, 
 use crate::hub::problem::Problem;
 use crate::hub::session::Session;
 use crate::hub::web::definition::Draft;
-use crate::hub::web::format::counted;
+use crate::hub::web::format::{counted, sentence};
 use crate::hub::web::layout::{self, Frame};
 use crate::hub::web::monitors::more_rows;
 use crate::hub::web::page::{Page, Sent, html_page, logged_in, see, shown, token};
@@ -155,7 +155,7 @@ fn editing(
     let body = html! {
         p.crumbs { a href="/monitors" { "Monitors" } " / " a href=(path) { (monitor.name) } }
         h1 { "Edit " (monitor.name) }
-        @if let Some(wrong) = wrong { p.alarm role="alert" { (wrong) } }
+        @if let Some(wrong) = wrong { p.alarm role="alert" { (sentence(wrong)) } }
         p.facts.faint { "A metric that is left out is not declared any more; its results stay. One that has results keeps its type." }
         section.card { (draft.form(session, &format!("{path}/edit"), "Save", more)) }
     };
@@ -229,7 +229,7 @@ async fn deleting(
         p.crumbs { a href="/monitors" { "Monitors" } " / " a href=(path) { (monitor.name) } }
         section.notice data-still="" {
             h1 { "Delete " (monitor.name) "?" }
-            @if let Some(wrong) = wrong { p.alarm role="alert" { (wrong) } }
+            @if let Some(wrong) = wrong { p.alarm role="alert" { (sentence(wrong)) } }
             (going(&held))
             @if monitor.host.is_some() {
                 p { "If the agent goes on to send for it, a new monitor begins. To have it refused, suspend it instead." }

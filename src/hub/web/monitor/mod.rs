@@ -19,7 +19,7 @@ use crate::hub::session::Session;
 use crate::hub::store::{self, Kept, SeriesRow};
 
 use super::drawing;
-use super::format::{figures, query, time, when};
+use super::format::{figures, query, sentence, time, when};
 use super::layout::{self, Frame};
 use super::page::{Page, html_page, logged_in, shown, token, told};
 use super::plugin;
@@ -159,7 +159,7 @@ fn body(found: &Found, range: &Range, session: &Session, said: &Said, now: i64) 
                 a.button.danger href={ (path) "/delete" } { "Delete" }
             }
         }
-        @if let Some(wrong) = &said.wrong { p.alarm role="alert" { (wrong) } }
+        @if let Some(wrong) = &said.wrong { p.alarm role="alert" { (sentence(wrong)) } }
         @if let Some(since) = monitor.suspended_ms {
             p.hint { "It takes no results since " (when(since)) @if !direct { "; what the agent sends for it is refused" } "." }
         }
