@@ -22,8 +22,9 @@ struct Load {
     metrics: u64,
 }
 
-const LOADS: [Load; 2] = [
+const LOADS: [Load; 3] = [
     Load { name: "500 reports of 20 metrics", reports: 500, metrics: 20 },
+    Load { name: "1000 reports of 10 metrics", reports: 1000, metrics: 10 },
     Load { name: "1000 reports of 1 metric", reports: 1000, metrics: 1 },
 ];
 
@@ -51,7 +52,7 @@ fn body(load: &Load, upload: i64) -> Vec<u8> {
         let comma = if seq == 1 { "" } else { "," };
         text += &format!(
             r#"{comma}{{"seq":{seq},"plugin":"plugin_{}","key":null,"host":"web-1","run":"{}","started":"{}","duration":0.012,"interval":10.0,"outcome":{{"kind":"exited","code":0}},"status":"ok","message":null,"metrics":[{}],"rejected":[],"warnings":[],"counts":{{"produced":{n},"accepted":{n},"rejected":{{}}}},"skipped":0,"leftovers":0,"usage":{{"cpu":0.004,"max_rss":2097152,"stdout":181,"stderr":0}}}}"#,
-            seq % 500,
+            seq % 1000,
             RunId::new(),
             stamp(now + seq as i64),
             metrics.join(","),

@@ -20,6 +20,13 @@ use super::report::Reported;
 const LINES: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// Refused records of a plugin that are told in [`WINDOW`], and bytes of them that go into quarantine;
+/// the rest is counted. More would push out of the spool and the quarantine what others have there.
+const TOLD: usize = 1000;
+const KEPT: usize = 4 << 20;
+/// What a refused record weighs beyond its excerpt.
+const OVERHEAD: usize = 256;
+
 /// After a run the keeper sleeps this long before it takes the next: a wake-up costs more than
 /// judging what an ordinary plugin prints.
 const LINGER: Duration = Duration::from_millis(20);
@@ -140,7 +147,16 @@ pub(super) struct Keeper {
     pub(super) spool: Spool,
     pub(super) on_report: Box<dyn Fn(&Report) + Send>,
     pub(super) talk: HashMap<PluginName, Talk>,
+    pub(super) told: HashMap<PluginName, Told>,
     pub(super) lags: Arc<Lags>,
+}
+
+/// How many refused records of a plugin may still be told and kept in this window.
+#[derive(Clone, Copy)]
+pub(super) struct Told {
+    since: Instant,
+    records: usize,
+    bytes: usize,
 }
 
 /// How much of a plugin's stderr has been logged lately.
@@ -158,7 +174,9 @@ impl Keeper {
         };
         self.log_stderr(&run);
         self.lags.note(run.lag, Instant::now());
-        let Reported { report, quarantine } = plugin.report(run);
+        let mut reported = plugin.report(run);
+        self.spare(&mut reported);
+        let Reported { report, quarantine } = reported;
         (self.on_report)(&report);
         let body = match report.to_json() {
             Ok(body) => body,
@@ -177,6 +195,38 @@ impl Keeper {
         if let Err(error) = self.spool.append(new) {
             tracing::error!(plugin = %report.plugin, error = crate::model::chain(&error), "a report was lost");
         }
+    }
+
+    /// Leaves out what goes beyond [`TOLD`] and [`KEPT`].
+    fn spare(&mut self, reported: &mut Reported) {
+        let Reported { report, quarantine } = reported;
+        if report.rejected.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let fresh = Told { since: now, records: TOLD, bytes: KEPT };
+        let left = self.told.entry(report.plugin.clone()).or_insert(fresh);
+        if now.duration_since(left.since) >= WINDOW {
+            *left = fresh;
+        }
+        let tell = report.rejected.len().min(left.records);
+        left.records -= tell;
+        let fits = quarantine.come.iter().take_while(|item| {
+            let rest = left.bytes.checked_sub(item.excerpt.bytes.len() + OVERHEAD);
+            left.bytes = rest.unwrap_or(0);
+            rest.is_some()
+        });
+        let keep = fits.count();
+        if tell == report.rejected.len() && keep == quarantine.come.len() {
+            return;
+        }
+        report.rejected.truncate(tell);
+        quarantine.come.truncate(keep);
+        report.warnings.push(
+            "rejections-cut: so many records were refused within a minute that the rest is only \
+             counted, neither told nor kept in quarantine"
+                .to_owned(),
+        );
     }
 
     fn log_stderr(&mut self, run: &Run) {

@@ -25,6 +25,7 @@ pub mod reload;
 mod reloading;
 pub mod replay;
 pub mod report;
+mod signals;
 mod spooling;
 pub mod status;
 mod supervisor;
@@ -32,4 +33,5 @@ mod timetable;
 pub mod trial;
 
 pub use outputs::{Embedded, talaia_settings};
-pub use supervisor::{Agent, AgentError, Hangups, Surroundings};
+pub use signals::Hangups;
+pub use supervisor::{Agent, AgentError, Surroundings};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::{self, Mode, PluginConfig};
+use crate::exec::accounts::Account;
 use crate::exec::trust::{self, Memory, Trust, Untrusted};
 use crate::exec::{Leftovers, Life, Spec, Stdin};
 use crate::model::AgentId;
@@ -187,17 +188,19 @@ pub struct Common<'a> {
     pub agent: AgentId,
     /// User ids besides root's and the agent's that may own what is run.
     pub owners: &'a [u32],
+    /// Whose home and name plugins without a `user` have: the agent's user.
+    pub own: &'a Account,
 }
 
 /// The whole truth about how a plugin is run. `plan` is how this machine does it.
 pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders, plan: &Plan) -> Spec {
     let mut env: Vec<(OsString, OsString)> =
         plugin.env.iter().map(|(key, value)| (key.into(), value.expose().into())).collect();
-    if let Some(account) = &plan.account {
-        for (key, value) in [("HOME", account.home.as_os_str()), ("USER", account.name.as_ref())] {
-            if !plugin.env.contains_key(key) {
-                env.push((key.into(), value.into()));
-            }
+    // Not the agent's own variables: who starts it by hand has others than the service.
+    let account = plan.account.as_ref().unwrap_or(common.own);
+    for (key, value) in [("HOME", account.home.as_os_str()), ("USER", account.name.as_ref())] {
+        if !plugin.env.contains_key(key) {
+            env.push((key.into(), value.into()));
         }
     }
     let mut set = |key: &str, value: OsString| env.push((key.into(), value));

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::{AgentConfig, Config, Loaded};
+use crate::exec::accounts::Account;
 use crate::exec::{self, Exec, ExecError, Limits};
 use crate::model::{PluginName, Report, Timestamp, chain};
 use crate::spool::{Health, Pressure, Spool, SpoolError};
@@ -25,6 +25,7 @@ use super::prepare::{self, Common};
 use super::reload::Changes;
 use super::reloading::{self, Asker, Askers, Reloads};
 use super::replay;
+use super::signals::{Asked, Hangups, Signals};
 use super::spooling::spool_options;
 use super::status::{AgentStatus, LifeStatus, PluginStatus, Status};
 
@@ -45,17 +46,6 @@ pub struct Surroundings {
     pub embedded: Option<Embedded>,
     /// Makes the writer of an output of type `stdout`.
     pub stdout: fn() -> Box<dyn std::io::Write + Send>,
-}
-
-/// SIGHUP, which ends a process that does not listen. One that comes before the agent runs has it
-/// reload then.
-pub struct Hangups(Signal);
-
-impl Hangups {
-    /// Listens from now on. To be called in the context of the runtime.
-    pub fn listen() -> std::io::Result<Self> {
-        signal(SignalKind::hangup()).map(Self)
-    }
 }
 
 /// Why an agent cannot run.
@@ -96,6 +86,8 @@ pub struct Agent {
     outputs: Outputs,
     machine: Machine,
     owners: Vec<u32>,
+    /// The user that it runs as.
+    account: Account,
     origin: Instant,
     started: Timestamp,
 }
@@ -138,6 +130,7 @@ impl Agent {
             spool: spool.clone(),
             on_report,
             talk: std::collections::HashMap::new(),
+            told: std::collections::HashMap::new(),
             lags: Arc::clone(&lags),
         };
         let pressure = spool.clone();
@@ -162,6 +155,7 @@ impl Agent {
             outputs,
             machine,
             owners,
+            account: exec::accounts::own(),
             origin: Instant::now(),
             started: Timestamp::from(SystemTime::now()),
         })
@@ -228,7 +222,8 @@ impl Agent {
     fn set_plugin(&mut self, config: crate::config::PluginConfig, before: Option<&Plugin>) {
         let mut plugin = Plugin::new(config, &self.config.agent, before);
         let name = plugin.config.name.clone();
-        let common = Common { agent: self.spool.agent_id(), owners: &self.owners };
+        let common =
+            Common { agent: self.spool.agent_id(), owners: &self.owners, own: &self.account };
         let data_dir = &self.config.agent.data_dir;
         let spec = if plugin.runs() {
             let prepared = self
@@ -483,7 +478,9 @@ impl Agent {
         let deadline = deadline.max(tokio::time::Instant::now() + KILL_TAKES);
         let saved = tokio::select! {
             outcome = flushed => outcome.unwrap_or(Err(SpoolError::Gone)),
-            () = signals.stop(), if !in_time => Ok(()),
+            () = signals.stop(), if !in_time => {
+                Err(SpoolError::Closed { why: "it was told again to stop at once".to_owned() })
+            }
             () = tokio::time::sleep_until(deadline) => {
                 Err(SpoolError::Closed { why: "it did not take them in time".to_owned() })
             }
@@ -586,40 +583,4 @@ impl Sampler {
         self.next = (self.next + interval).max(tokio::time::Instant::now());
         interval
     }
-}
-
-struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    fn new(Hangups(hup): Hangups) -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.term.recv() => Asked::Stop,
-            _ = self.int.recv() => Asked::Stop,
-            _ = self.hup.recv() => Asked::Reload,
-        }
-    }
-
-    /// The next signal to stop; there is nothing to reload any more.
-    async fn stop(&mut self) {
-        while self.next().await != Asked::Stop {}
-    }
-}
-
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Stop,
-    Reload,
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Mode, PluginConfig};
 use crate::contract::{ContractError, Judge};
+use crate::exec::accounts;
 use crate::exec::{Exec, ExecError, Limits, Next, Settings, Timetable};
 use crate::model::{AgentId, Report};
 
@@ -98,7 +99,7 @@ impl Trials {
                 None => Ok(()),
             })
             .map_err(TrialError::State)?;
-        let common = Common { agent: agent_id, owners };
+        let common = Common { agent: agent_id, owners, own: &accounts::own() };
         let spec = Arc::new(prepare::spec(plugin, &common, &folders, &plan));
         let (send, runs) = mpsc::channel();
         let settings = Settings {

@@ -1,5 +1,7 @@
 //! What may be typed. Nothing here acts.
 
+mod monitor;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -7,6 +9,11 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{MetricType, RejectionCode, Timestamp};
+
+pub(crate) use monitor::{
+    AddResultArgs, CreateArgs, DeleteArgs, EditArgs, ListArgs, MonitorCommand, PruneArgs,
+    RangeArgs, Sender, Shape, Spec,
+};
 
 /// Runs any program as a metrics plugin, checks what it prints and loses none of it.
 #[derive(Debug, Parser)]
@@ -137,6 +144,9 @@ pub(crate) enum Command {
     /// The keys of a hub: who may send and read, and what registered plugins are known by
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The monitors of a hub: make them, send them results, read those back
+    #[command(subcommand)]
+    Monitor(MonitorCommand),
     /// Run the hub on its own
     #[cfg(feature = "hub")]
     Hub(HubArgs),
@@ -154,6 +164,9 @@ pub(crate) enum Command {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
+    /// Only with the outputs of this profile of the config; `sandbox` is --sandbox
+    #[arg(long, value_name = "NAME", conflicts_with = "sandbox")]
+    pub(crate) profile: Option<String>,
     /// Where the embedded hub listens
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
@@ -473,6 +486,15 @@ pub(crate) struct HubServeArgs {
     /// Where it listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7180")]
     pub(crate) listen: SocketAddr,
+    /// A further name under which this hub may be called; may be given several times
+    #[arg(long = "host", value_name = "NAME")]
+    pub(crate) hosts: Vec<String>,
+    /// Speak HTTPS with the certificate in this file (PEM); it is read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The file with the certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: HubDataArgs,
 }

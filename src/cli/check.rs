@@ -70,7 +70,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         }
     }
     if config.hub.enabled {
-        say(true, "hub", &format!(" on {}", config.hub.listen));
+        let age = config.hub.retention.map_or_else(
+            || "of any age".to_owned(),
+            |kept| format!("of {} days", (kept.as_secs_f64() / 864.0).round() / 100.0),
+        );
+        let kept = format!("keeps at most {} of results {age}", print::bytes(config.hub.quota));
+        say(true, "hub", &format!(" on {}, {kept}", config.hub.listen));
     }
     print::talk(if findings == 0 {
         format!("{}, nothing wrong", print::count(config.plugins.len() as u64, "plugin"))
@@ -101,18 +106,32 @@ fn trouble(name: &str, output: &OutputConfig, host: &str, online: bool) -> Optio
     }
 }
 
-/// Asks the hub something that needs the key and changes nothing.
+/// Asks the hub what the key may do, which changes nothing.
 async fn ask(client: reqwest::Client, talaia: &crate::config::TalaiaOutput) -> Result<(), String> {
-    let url = format!("{}/api/v1/plugins?limit=1", talaia.url);
+    #[derive(serde::Deserialize)]
+    struct Own {
+        scopes: Vec<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    let url = format!("{}/api/v1/key", talaia.url);
     let reply = client
         .get(&url)
         .bearer_auth(talaia.key.expose())
         .send()
         .await
         .map_err(|error| chain(&error.without_url()))?;
-    match reply.status().as_u16() {
-        200 => Ok(()),
-        401 => Err(format!("{} does not know this key", talaia.url)),
-        status => Err(format!("{} answers {status}; is it a hub?", talaia.url)),
+    let status = reply.status().as_u16();
+    let body = reply.bytes().await.map_err(|error| chain(&error.without_url()))?;
+    match (status, serde_json::from_slice::<Own>(&body)) {
+        (200, Ok(own)) if own.scopes.iter().any(|scope| scope == "ingest") => Ok(()),
+        (200, Ok(_)) => Err(format!("the key may not send reports to {}", talaia.url)),
+        (401, _) => Err(match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => super::report::clean(&problem.detail),
+            Err(_) => format!("{} does not know this key", talaia.url),
+        }),
+        _ => Err(format!("{} answers {status}; is it a hub?", talaia.url)),
     }
 }

@@ -60,7 +60,7 @@ fn metric(text: &str, args: &EmitArgs, tags: &Map<String, Value>) -> Result<Valu
 }
 
 /// The JSON value that a word of a shell means.
-fn typed(name: &str, text: &str, kind: Option<MetricType>) -> Result<Value, String> {
+pub(crate) fn typed(name: &str, text: &str, kind: Option<MetricType>) -> Result<Value, String> {
     let wrong = |what| format!("{name}: `{text}` is not {what}");
     let number = || serde_json::from_str(text).ok().filter(Value::is_number);
     match kind {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::HubConfig;
+use crate::config::{Env, HubConfig};
 use crate::deliver::Endpoint;
-use crate::hub::{Clock, Hub, HubError, Settings, make_login_link};
+use crate::hub::{Clock, Hub, HubError, Settings, TlsFiles, make_login_link};
 use crate::model::{Secret, chain};
 
 use super::args::{ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubServeArgs};
 use super::exit::{Exit, Failure};
-use super::print::{self, BAD, FAINT, STRONG, paint};
+use super::print::{self, BAD, FAINT, ODD, STRONG, paint};
 use super::{client, load};
 
 /// How long until a taken port is tried again.
@@ -43,13 +43,21 @@ fn failure(error: &HubError) -> Failure {
     let exit = match error {
         HubError::NoHub { .. } => Exit::Unreachable,
         HubError::Serve(_) => Exit::Internal,
+        HubError::Tls(_) => Exit::Input,
         _ => Exit::Disk,
     };
     Failure::from_error(exit, error)
 }
 
 fn serve(args: &HubServeArgs) -> Result<Exit, Failure> {
-    let settings = Settings::new(args.listen, folder(&args.data)?);
+    let here = Env::system().cwd;
+    let tls = args.tls_cert.as_ref().zip(args.tls_key.as_ref());
+    let tls = tls.map(|(cert, key)| TlsFiles { cert: here.join(cert), key: here.join(key) });
+    let settings = Settings {
+        hosts: args.hosts.clone(),
+        tls,
+        ..Settings::new(args.listen, folder(&args.data)?)
+    };
     client::block_on(async move {
         let hub = match Hub::bind(settings).await {
             Ok(hub) => hub,
@@ -80,6 +88,13 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 /// Where it is; the login link only for a person's eyes, because it is a key while it lasts.
 fn announce(hub: &Hub) {
     print::talk(format!("hub      {}", paint(STRONG, hub.url())));
+    if !hub.addr().ip().is_loopback() && !hub.speaks_tls() {
+        print::talk(format!(
+            "{} other machines can reach the hub, and all that they send it, keys included, travels \
+             unencrypted; give it a certificate, or let it listen on 127.0.0.1",
+            paint(ODD, "warning:")
+        ));
+    }
     if !print::a_person_reads_stderr() {
         return;
     }
@@ -104,6 +119,8 @@ pub(crate) async fn embedded(
     let settings = Settings {
         hosts: config.hosts,
         max_size: config.quota,
+        retention: config.retention,
+        tls: config.tls.map(|tls| TlsFiles { cert: tls.cert, key: tls.key }),
         ..Settings::new(config.listen, folder)
     };
     let mut said = None;

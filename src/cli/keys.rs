@@ -71,8 +71,9 @@ pub(crate) fn run(command: &KeysCommand) -> Result<Exit, Failure> {
             let name = name.as_deref().unwrap_or_default();
             let force = if *force { "?force=true" } else { "" };
             let path = format!("/api/v1/keys/{}{force}", segment(name));
-            Remote::find(remote)?.send(Method::DELETE, &path, None)?;
-            print::talk(format!("the key `{name}` is revoked"));
+            let remote = Remote::find(remote)?;
+            remote.send(Method::DELETE, &path, None)?;
+            print::talk(format!("the key `{name}` of {} is revoked", remote.url()));
             Ok(Exit::Ok)
         }
         KeysCommand::Audit { action, limit, json, remote } => {

@@ -75,15 +75,36 @@ impl From<&ConfigArgs> for Place {
     }
 }
 
-/// A sandbox has a folder, a spool, a hub and keys of its own, and no other output: it never
-/// touches what production has on disk or delivers to.
+/// A sandbox has a folder, a spool, a hub and keys of its own: it never
+/// touches what production has on disk or delivers to. What outputs it has are those that its profile
+/// names.
 fn into_sandbox(config: &mut Config) {
     config.agent.data_dir = config.agent.data_dir.join("sandbox");
-    config.outputs.clear();
+    let own = config.profiles.get(config::SANDBOX).and_then(|profile| profile.outputs.clone());
+    config.outputs.retain(|name, _| own.as_ref().is_some_and(|own| own.contains(name)));
     let HubConfig { enabled, listen, .. } = &mut config.hub;
     *enabled = true;
     // Beside the production hub's port, so that both can run.
     listen.set_port(listen.port().saturating_add(u16::from(listen.port() != 0)));
+}
+
+/// Leaves only the outputs that the profile of this name has, where it says which.
+pub(crate) fn into_profile(config: &mut Config, name: &str) -> Result<(), Failure> {
+    let Some(profile) = config.profiles.get(name) else {
+        if name == config::PRODUCTION {
+            return Ok(());
+        }
+        let names = config.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "there is no profile `{name}`; besides sandbox and production the config has {}",
+            if names.is_empty() { "none" } else { &names }
+        );
+        return Err(Failure::new(Exit::Usage, text));
+    };
+    if let Some(outputs) = &profile.outputs {
+        config.outputs.retain(|name, _| outputs.contains(name));
+    }
+    Ok(())
 }
 
 /// The data folder that a command which talks to the running agent means. Only that one setting is

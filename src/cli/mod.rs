@@ -15,6 +15,7 @@ mod hub;
 mod keys;
 mod load;
 mod memory;
+mod monitor;
 mod new;
 mod print;
 mod quarantine;
@@ -97,6 +98,7 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Spool(command) => spool::run(command),
         Command::Quarantine(command) => quarantine::run(command),
         Command::Keys(command) => keys::run(command),
+        Command::Monitor(command) => monitor::run(command),
         #[cfg(feature = "hub")]
         Command::Hub(args) => hub::run(args),
         Command::Completions { shell } => Ok(docs::completions(*shell)),

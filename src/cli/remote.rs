@@ -21,6 +21,8 @@ use super::target::{self, Opener};
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Most bytes of an answer that is held in memory.
 const ANSWER: usize = 64 << 20;
+/// Where an answer says how to go on that is no JSON.
+const NEXT: &str = "talaia-next";
 /// Most bytes of an answer that are shown.
 const SHOWN: usize = 4096;
 
@@ -40,6 +42,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// The body, whole.
     pub(crate) body: Vec<u8>,
+    /// Where a listing goes on whose body has no place for it.
+    pub(crate) next: Option<String>,
 }
 
 impl Reply {
@@ -89,7 +93,7 @@ impl Remote {
         body: Option<&Value>,
     ) -> Result<Reply, Failure> {
         let mut answer = Vec::new();
-        let status = self.stream(method, path, body, &mut |bytes| {
+        let (status, next) = self.stream(method, path, body, &mut |bytes| {
             if answer.len() + bytes.len() > ANSWER {
                 return Err("the answer is too large; ask for less at a time".to_owned());
             }
@@ -97,15 +101,15 @@ impl Remote {
             Ok(())
         })?;
         self.show_body('<', &answer);
-        Ok(Reply { status, body: answer })
+        Ok(Reply { status, body: answer, next })
     }
 
     /// Writes the answer to a `GET` as it comes.
     pub(crate) fn download(&self, path: &str, out: &mut dyn Write) -> Result<(), Failure> {
         self.stream(Method::GET, path, None, &mut |bytes| {
             out.write_all(bytes).map_err(|error| format!("cannot write: {error}"))
-        })?;
-        Ok(())
+        })
+        .map(drop)
     }
 
     /// All items of a listing, page after page, up to `most`: `path` gives the first.
@@ -133,7 +137,7 @@ impl Remote {
         path: &str,
         body: Option<&Value>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<u16, Failure> {
+    ) -> Result<(u16, Option<String>), Failure> {
         let url = format!("{}{path}", self.url);
         self.show(format_args!("> {method} {url}"));
         let mut request =
@@ -166,6 +170,8 @@ impl Remote {
         let answered = block_on(async {
             let mut reply = request.send().await.map_err(|e| chain(&e.without_url()))?;
             let status = reply.status();
+            let next = reply.headers().get(NEXT).and_then(|next| next.to_str().ok());
+            let next = next.map(str::to_owned);
             if self.trace {
                 self.show(format_args!("< {status}"));
                 for (name, value) in reply.headers() {
@@ -185,7 +191,7 @@ impl Remote {
                 }
             }
             if status.is_success() {
-                return Ok(Ok(status.as_u16()));
+                return Ok(Ok((status.as_u16(), next)));
             }
             self.show_body('<', &refusal);
             Ok(Err(self.refused(status.as_u16(), &refusal)))

@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use crate::agent::{Agent, AgentError, Embedded, Hangups, Surroundings};
-use crate::config::{Color, Env, Loaded, Scripts, Source};
+use crate::config::{self, Color, Env, Loaded, Scripts, Source};
 use crate::deliver::Endpoint;
 use crate::exec::ExecError;
 use crate::model::Report;
@@ -30,7 +30,12 @@ pub(crate) fn run(
         Hangups::listen().map_err(|e| failure(&AgentError::Signals(e)))?
     };
     let env = Env::system();
-    let place = Place::from(&args.config);
+    let profile = args.profile.clone();
+    let place = match profile.as_deref() {
+        Some(config::SANDBOX) => Place::Sandbox,
+        _ => Place::from(&args.config),
+    };
+    let profile = profile.filter(|_| place == Place::Production);
     let source = if args.scripts.is_empty() {
         load::source(&args.config, &env)?
     } else {
@@ -44,6 +49,9 @@ pub(crate) fn run(
     let mut loaded = load::load(&source, &env, place)?;
     load::say(&loaded);
     override_listen(&mut loaded, args);
+    if let Some(name) = &profile {
+        load::into_profile(&mut loaded.config, name)?;
+    }
     if loaded.config.plugins.is_empty() {
         print::talk("note: the configuration has no plugins; `talaia new NAME` writes one");
     }
@@ -57,6 +65,9 @@ pub(crate) fn run(
         load::say(&loaded);
         if let Some(listen) = listen {
             loaded.config.hub.listen = listen;
+        }
+        if let Some(name) = &profile {
+            load::into_profile(&mut loaded.config, name).map_err(|f| f.text)?;
         }
         Ok(loaded)
     };

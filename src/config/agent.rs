@@ -80,6 +80,8 @@ pub struct HubConfig {
     pub hosts: Vec<String>,
     /// Most bytes of results.
     pub quota: u64,
+    /// How old results may become; `None` for any age.
+    pub retention: Option<Duration>,
     /// How it speaks TLS; `None` for plain HTTP.
     pub tls: Option<HubTls>,
 }
@@ -260,8 +262,28 @@ pub(super) fn hub(raw: Option<&RawHub>, outputs: usize, cx: &mut Cx<'_>) -> HubC
                 .help("give it a certificate with `tls = { cert = \"…\", key = \"…\" }`, or keep it on 127.0.0.1 behind a proxy that speaks TLS"),
         );
     }
-    let quota = size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx);
-    HubConfig { enabled, listen, hosts, quota, tls }
+    HubConfig {
+        enabled,
+        listen,
+        hosts,
+        quota: size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx),
+        retention: retention(raw.retention.as_ref(), cx),
+        tls,
+    }
+}
+
+fn retention(raw: Option<&At<SpanOrOff>>, cx: &mut Cx<'_>) -> Option<Duration> {
+    let hours = Duration::from_hours;
+    let written = match raw {
+        None => None,
+        Some(At { value: SpanOrOff::Off, .. }) => return None,
+        Some(At { value: SpanOrOff::Every(span), place }) => {
+            Some(At { value: *span, place: place.clone() })
+        }
+    };
+    // A year, and some weeks to compare with. Beyond a century is a slip.
+    let (default, longest) = (hours(400 * 24), hours(100 * 366 * 24));
+    Some(cx.duration_within(written.as_ref(), hours(1)..=longest, default))
 }
 
 fn tls(at: &At<RawHubTls>, cx: &mut Cx<'_>) -> Option<HubTls> {

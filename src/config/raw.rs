@@ -414,6 +414,10 @@ section! {
         /// Most bytes of results kept; beyond, the oldest are dropped. Default: 1GiB.
         #[schemars(title = "Quota", example = &"1GiB")]
         quota: Size,
+        /// Results older than this are dropped; `false` keeps them until the quota is reached.
+        /// Default: 400d.
+        #[schemars(title = "Retention", example = &"400d")]
+        retention: SpanOrOff,
         /// Speak HTTPS with this certificate. Default: plain HTTP, for this machine alone.
         #[schemars(title = "TLS", example = serde_json::json!({"cert": "/etc/talaia/hub.pem", "key": "/etc/talaia/hub.key"}))]
         tls: RawHubTls,

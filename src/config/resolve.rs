@@ -1,5 +1,6 @@
 //! What resolving a setting may look at, and the small rules that several tables share.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,25 +45,36 @@ impl Cx<'_> {
         least: Duration,
         default: Duration,
     ) -> Duration {
+        self.duration_within(written, least..=LONGEST, default)
+    }
+
+    /// A duration in `range`, or `default`.
+    pub(super) fn duration_within(
+        &mut self,
+        written: Option<&At<Span>>,
+        range: RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Duration {
         let Some(At { value: Span(duration), place }) = written else { return default };
-        if *duration < least || *duration > LONGEST {
-            let shown = |d| humantime::format_duration(d).to_string();
-            let label = if *duration < least {
-                format!("at least {}", shown(least))
-            } else {
-                "at most 366 days".to_owned()
-            };
-            self.found.push(
-                Diagnostic::error(format!(
-                    "this duration is too {}",
-                    if *duration < least { "short" } else { "long" }
-                ))
-                .at(place)
-                .label(label),
-            );
-            return default;
+        if range.contains(duration) {
+            return *duration;
         }
-        *duration
+        let short = duration < range.start();
+        let bound = if short { range.start() } else { range.end() };
+        let shown = if *bound == LONGEST {
+            "366 days".to_owned()
+        } else {
+            humantime::format_duration(*bound).to_string()
+        };
+        self.found.push(
+            Diagnostic::error(format!(
+                "this duration is too {}",
+                if short { "short" } else { "long" }
+            ))
+            .at(place)
+            .label(format!("at {} {shown}", if short { "least" } else { "most" })),
+        );
+        default
     }
 
     /// A count of at least 1, or `default`.

@@ -145,12 +145,9 @@ fn plugin_env(
     env.insert("PATH".to_owned(), Secret::new(around.agent.path.as_str()));
     env.insert("LANG".to_owned(), Secret::new("C.UTF-8"));
     env.insert("TMPDIR".to_owned(), Secret::new(cx.env.var("TMPDIR").unwrap_or("/tmp")));
-    // HOME and USER of a plugin with a `user` are that user's; who that is, is seen when it is run.
-    let own = if def.raw.user.is_some() { &["TZ"][..] } else { &["HOME", "USER", "TZ"] };
-    for &name in own {
-        if let Some(value) = cx.env.var(name) {
-            env.insert(name.to_owned(), Secret::new(value));
-        }
+    // HOME and USER are those of the user that it runs as; who that is, is seen when it is run.
+    if let Some(zone) = cx.env.var("TZ") {
+        env.insert("TZ".to_owned(), Secret::new(zone));
     }
     env.extend(around.agent.env.clone());
     for name in def.raw.pass_env.iter().flat_map(|at| &at.value) {

@@ -30,6 +30,9 @@ pub enum Endpoint {
     },
 }
 
+/// How long an upload waits for a hub that is not there yet, before it says so.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What an upload says about its sender, and how it is sent.
 #[derive(Debug, Clone)]
 pub struct TalaiaSettings {
@@ -80,6 +83,10 @@ impl TalaiaSink {
     }
 
     async fn upload(&mut self, batch: Batch<'_>) -> Result<Verdict, Verdict> {
+        // One that starts beside the agent is there in a moment.
+        let is_ready = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Ready { .. });
+        // Whether it came or not is looked at next.
+        drop(tokio::time::timeout(SOON, self.endpoint.wait_for(is_ready)).await);
         let (url, key) = match &*self.endpoint.borrow_and_update() {
             Endpoint::Ready { url, key } => (url.clone(), key.clone()),
             Endpoint::Waiting { why } => {

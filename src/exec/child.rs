@@ -177,6 +177,8 @@ pub(super) struct Opening {
     pub(super) lag: Duration,
     pub(super) skipped: u64,
     pub(super) leftovers: u64,
+    /// Where its files lay when they were last looked at.
+    pub(super) devices: Arc<[u64]>,
 }
 
 impl Opening {

@@ -100,6 +100,8 @@ impl Exec {
             stopping: AtomicBool::new(false),
             finished: Mutex::new(false),
             done: Condvar::new(),
+            spawns: AtomicU64::new(0),
+            dozing: AtomicBool::new(false),
             leaks: AtomicU64::new(0),
             open: settings.open,
             reap_orphans_of: settings.reap_orphans_of,
@@ -235,8 +237,18 @@ mod tests {
 
     /// The stalled file system: spawns of `stuck` do not return while this is set.
     static STALLED: AtomicBool = AtomicBool::new(true);
+    /// The same for a test with many of them, and the threads that are held up.
+    static ALL_STALLED: AtomicBool = AtomicBool::new(true);
+    static HELD_UP: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
     fn stalling(spec: &Spec, run: RunId, nofile: Option<Rlimit>) -> Result<Spawned, String> {
+        if spec.plugin.as_str().starts_with("dead") {
+            let thread = thread::current().name().unwrap_or_default().to_owned();
+            lock(&HELD_UP).push(thread);
+            while ALL_STALLED.load(Ordering::Acquire) {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
         while spec.plugin.as_str() == "stuck" && STALLED.load(Ordering::Acquire) {
             thread::sleep(Duration::from_millis(5));
         }
@@ -310,5 +322,34 @@ mod tests {
             .map(|run| run.outcome)
             .collect();
         assert!(outcomes.iter().all(|o| *o == Outcome::Stopped), "{outcomes:?}");
+    }
+
+    #[test]
+    fn many_spawns_that_hang_hold_the_others_up_but_once() {
+        let (send, runs) = mpsc::channel();
+        let settings = Settings {
+            limits: Limits { concurrency: 64, max_running: 64 },
+            reap_orphans_of: None,
+            open: Box::new(|| true),
+        };
+        let exec = Exec::start_with(settings, stalling, move |run| drop(send.send(run))).unwrap();
+        for n in 0..20 {
+            exec.set(spec(&format!("dead{n}"), "0"), Box::new(Every(Duration::from_secs(3600))));
+        }
+        exec.set(spec("healthy", "0"), Box::new(Every(Duration::from_millis(50))));
+        let next = || runs.recv_timeout(Duration::from_secs(20)).unwrap();
+        let mut given_up = 0;
+        while given_up < 20 {
+            let run = next();
+            given_up += usize::from(matches!(run.outcome, Outcome::NotStarted { .. }));
+        }
+        let held_up = lock(&HELD_UP).clone();
+        assert_eq!(held_up.len(), 20);
+        let workers = held_up.iter().filter(|name| *name == "exec").count();
+        assert_eq!(workers, 1, "each of them stood in everybody's way: {held_up:?}");
+        assert_eq!(next().outcome, Outcome::Exited { code: 0 });
+        ALL_STALLED.store(false, Ordering::Release);
+        exec.stop_now();
+        exec.join();
     }
 }

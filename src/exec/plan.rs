@@ -111,7 +111,7 @@ pub(super) enum Untimely {
 }
 
 /// A run that may start now.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Start {
     pub(super) token: Token,
     pub(super) spec: Arc<Spec>,
@@ -172,6 +172,8 @@ impl Plan {
         let generation = self.generations;
         let first = timetable.next(None, now);
         let resident = spec.life.is_resident();
+        // One that was removed and has come back within the grace of its last run waits for that.
+        let ending = self.live_of(&name);
         let live = match self.entries.get_mut(&name) {
             None => {
                 let entry = Entry {
@@ -179,7 +181,7 @@ impl Plan {
                     trusted: Arc::default(),
                     timetable,
                     generation,
-                    state: State::Idle,
+                    state: ending.map_or(State::Idle, |token| State::Running { token }),
                     skipped: 0,
                     leftovers: 0,
                     class: Class::Untried,
@@ -187,7 +189,7 @@ impl Plan {
                     early_tick: None,
                 };
                 self.entries.insert(name.clone(), entry);
-                None
+                ending
             }
             Some(entry) => {
                 entry.spec = spec;
@@ -206,6 +208,15 @@ impl Plan {
         }
         self.schedule(name, generation, first);
         live
+    }
+
+    /// The live run of a plugin, also of one that was removed since it began.
+    fn live_of(&self, name: &PluginName) -> Option<Token> {
+        let runs =
+            self.live.iter().filter(|(_, (plugin, _))| plugin == name).map(|(token, _)| token);
+        let lives =
+            self.homes.iter().filter(|(_, home)| home.plugin == *name).map(|(token, _)| token);
+        runs.chain(lives).max().copied()
     }
 
     /// Forgets a plugin. Returns the run to be stopped, if one is live.

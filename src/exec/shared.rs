@@ -23,8 +23,12 @@ pub(super) struct Shared {
     pub(super) spawning: Mutex<Spawning>,
     pub(super) stopping: AtomicBool,
     pub(super) finished: Mutex<bool>,
-    /// Tells that `finished` has become true.
+    /// Tells that `finished` has become true, or the watchdog that it is needed again.
     pub(super) done: Condvar,
+    /// How many spawns the workers have begun.
+    pub(super) spawns: AtomicU64,
+    /// Whether the watchdog sleeps until one begins.
+    pub(super) dozing: AtomicBool,
     /// Orphans that outlived a kill, at the last look.
     pub(super) leaks: AtomicU64,
     pub(super) open: Box<dyn Fn() -> bool + Send + Sync>,
@@ -50,8 +54,11 @@ pub(super) struct Inbox {
 pub(super) struct Spawning {
     /// The worker's.
     pub(super) current: Option<Opening>,
-    /// Those of workers that were superseded, until they are given up.
+    /// Those of workers that were superseded, and those on threads of their own, until they are
+    /// given up.
     pub(super) stuck: Vec<Opening>,
+    /// The same until they return, and the devices that their files were on.
+    hanging: Vec<(Token, Arc<[u64]>)>,
 }
 
 impl Spawning {
@@ -59,8 +66,22 @@ impl Spawning {
         self.current.is_none() && self.stuck.is_empty()
     }
 
-    /// Takes out the stuck spawn of a run, if it has not been given up.
+    /// Others go on beside this one.
+    pub(super) fn hangs(&mut self, opening: Opening) {
+        self.hanging.push((opening.token, Arc::clone(&opening.devices)));
+        self.stuck.push(opening);
+    }
+
+    /// Whether a spawn from these devices may hang as others do at the moment. Where a program that
+    /// was never looked at lies is not known.
+    pub(super) fn may_hang(&self, devices: &[u64]) -> bool {
+        let shares = |hanging: &[u64]| hanging.iter().any(|device| devices.contains(device));
+        self.hanging.iter().any(|(_, hanging)| devices.is_empty() || shares(hanging))
+    }
+
+    /// Takes out the spawn of a run that has returned, if it has not been given up.
     pub(super) fn take_stuck(&mut self, token: Token) -> Option<Opening> {
+        self.hanging.retain(|(hanging, _)| *hanging != token);
         let at = self.stuck.iter().position(|opening| opening.token == token)?;
         Some(self.stuck.swap_remove(at))
     }
@@ -128,6 +149,16 @@ impl Shared {
     pub(super) fn ring(&self) {
         // The counter of an eventfd cannot overflow within a lifetime of rings.
         let _full = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    /// A worker is about to spawn: the watchdog is to look.
+    pub(super) fn spawn_begins(&self) {
+        self.spawns.fetch_add(1, Ordering::SeqCst);
+        if self.dozing.load(Ordering::SeqCst) {
+            // It holds this lock but while it sleeps.
+            drop(lock(&self.finished));
+            self.done.notify_all();
+        }
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -11,6 +11,7 @@ use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accounts;
@@ -107,6 +108,14 @@ pub struct Memory {
     /// One for each path and argument; `None` where there was nothing.
     seen: Vec<Option<Seen>>,
     checked: Option<Instant>,
+    devices: Arc<[u64]>,
+}
+
+impl Memory {
+    /// The devices that the files were on at the last check that they passed.
+    pub(super) fn devices(&self) -> Arc<[u64]> {
+        Arc::clone(&self.devices)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -150,6 +159,7 @@ impl Trust {
                 check_path(path, &self.owners)?;
             }
         }
+        memory.devices = seen.iter().flatten().map(|seen| seen.dev).collect();
         memory.seen = seen;
         memory.checked = Some(now);
         Ok(())

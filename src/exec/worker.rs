@@ -12,7 +12,7 @@ use crate::model::RunId;
 use super::child::{Child, Opening};
 use super::diagnose;
 use super::event::{self, Kind};
-use super::plan::{Start, Step};
+use super::plan::{Start, Step, Token};
 use super::reaper::Reaper;
 use super::room::Share;
 use super::shared::{Shared, lock};
@@ -21,9 +21,11 @@ use super::spec::Run;
 use super::trust::Untrusted;
 
 /// How often the watchdog looks whether the worker is stuck in a spawn.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(25);
 /// A spawn that takes longer than this has the worker superseded at the next look.
-const STUCK: Duration = Duration::from_millis(100);
+const STUCK: Duration = Duration::from_millis(50);
+/// Looks in a row without a spawn after which the watchdog sleeps until there is one.
+const QUIET: u32 = 4;
 
 /// What every worker is given.
 #[derive(Clone)]
@@ -52,17 +54,31 @@ fn start_worker(tools: Tools) -> io::Result<()> {
 /// mount), so that runs go on being started, ended and reported.
 fn watch(tools: &Tools) {
     let shared = &tools.shared;
+    let (mut begun, mut quiet) = (0, 0);
     let mut finished = lock(&shared.finished);
     while !*finished {
-        finished =
-            shared.done.wait_timeout(finished, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        if quiet < QUIET {
+            let waited = shared.done.wait_timeout(finished, LOOK);
+            finished = waited.unwrap_or_else(PoisonError::into_inner).0;
+        } else {
+            shared.dozing.store(true, Ordering::SeqCst);
+            // Whoever begins a spawn after this look finds us dozing, and wakes us.
+            if shared.spawns.load(Ordering::SeqCst) == begun {
+                finished = shared.done.wait(finished).unwrap_or_else(PoisonError::into_inner);
+            }
+            shared.dozing.store(false, Ordering::SeqCst);
+        }
         let mut spawning = lock(&shared.spawning);
+        let spawns = shared.spawns.load(Ordering::SeqCst);
+        quiet = if spawns == begun && spawning.current.is_none() { quiet + 1 } else { 0 };
+        begun = spawns;
         let stuck = spawning.current.as_ref().is_some_and(|o| o.begun.elapsed() >= STUCK);
         if stuck && start_worker(tools.clone()).is_ok() {
             // The new one is kept out until this lock is released, and the old one learns from it
             // that it has been superseded.
-            let opening = spawning.current.take();
-            spawning.stuck.extend(opening);
+            if let Some(opening) = spawning.current.take() {
+                spawning.hangs(opening);
+            }
         }
     }
 }
@@ -92,6 +108,8 @@ struct Worker {
 enum Launched {
     Child(Child),
     NotStarted(Run),
+    /// A thread of its own does it, and tells by the inbox.
+    Elsewhere,
     /// Another worker has taken over: this one has nothing more to do than to wait for its own.
     Superseded,
 }
@@ -124,7 +142,7 @@ impl Worker {
                     match launched {
                         Launched::Child(child) => reaper.adopt(child, now),
                         Launched::NotStarted(run) => reaper.not_started(token, run),
-                        Launched::Superseded => {}
+                        Launched::Elsewhere | Launched::Superseded => {}
                     }
                     // A look at the others between two starts.
                     Some(now)
@@ -143,6 +161,10 @@ impl Worker {
                 return;
             }
         }
+        self.outlive_children();
+    }
+
+    fn outlive_children(&self) {
         while self.children.load(Ordering::Relaxed) > 0 {
             thread::sleep(Duration::from_secs(1));
         }
@@ -150,9 +172,8 @@ impl Worker {
 
     fn launch(&self, start: &Start, now: Instant) -> Launched {
         let shared = &self.tools.shared;
-        let token = start.token;
-        let run = RunId::new();
-        lock(&shared.spawning).current = Some(Opening {
+        let (token, run) = (start.token, RunId::new());
+        let opening = Opening {
             token,
             spec: Arc::clone(&start.spec),
             run,
@@ -161,7 +182,31 @@ impl Worker {
             lag: now.saturating_duration_since(start.due),
             skipped: start.skipped,
             leftovers: start.leftovers,
-        });
+            // Nobody else waits for this lock: a plugin is spawned once at a time.
+            devices: lock(&start.trusted).devices(),
+        };
+        let mut spawning = lock(&shared.spawning);
+        if spawning.may_hang(&opening.devices) {
+            let (aside, start) = (self.tools.clone(), start.clone());
+            let done = thread::Builder::new().name("spawner".to_owned()).spawn(move || {
+                let _guard = AbortOnPanic;
+                let aside = Self { tools: aside, children: Arc::default() };
+                aside.come_late(token, check_and_spawn(&aside.tools.shared, &start, run));
+                aside.outlive_children();
+            });
+            return match done {
+                Ok(_) => {
+                    spawning.hangs(opening);
+                    Launched::Elsewhere
+                }
+                Err(error) => {
+                    Launched::NotStarted(opening.not_started(format!("no thread: {error}")))
+                }
+            };
+        }
+        spawning.current = Some(opening);
+        drop(spawning);
+        shared.spawn_begins();
         let spawned = check_and_spawn(shared, start, run);
         let mut spawning = lock(&shared.spawning);
         if let Some(opening) = spawning.current.take_if(|opening| opening.token == token) {
@@ -171,6 +216,15 @@ impl Worker {
                 Err(error) => Launched::NotStarted(opening.not_started(error)),
             };
         }
+        drop(spawning);
+        self.come_late(token, spawned);
+        Launched::Superseded
+    }
+
+    /// A spawn that hung, or might have, has returned.
+    fn come_late(&self, token: Token, spawned: Result<Spawned, String>) {
+        let shared = &self.tools.shared;
+        let mut spawning = lock(&shared.spawning);
         match (spawning.take_stuck(token), spawned) {
             // Into the inbox before the set: when its end is seen, it must be found. And before it is
             // no longer stuck: until then nobody thinks that all is done.
@@ -191,7 +245,6 @@ impl Worker {
             }
         }
         shared.ring();
-        Launched::Superseded
     }
 
     fn child(&self, opening: Opening, spawned: Spawned) -> Child {
@@ -221,7 +274,6 @@ impl Worker {
 
 fn check_and_spawn(shared: &Shared, start: &Start, run: RunId) -> Result<Spawned, String> {
     let spec = &start.spec;
-    // Nobody else waits for this lock: a plugin is spawned once at a time.
     let trusted = spec.trust.check(&mut lock(&start.trusted), Instant::now());
     trusted.map_err(|error| match error {
         Untrusted::Stat { path, .. } => diagnose::why_not_executable(&path)

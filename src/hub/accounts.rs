@@ -62,6 +62,7 @@ pub(crate) fn ensure_local(
         key: key.expose().to_owned(),
         api_key,
         secret_key: secret_key.expose().to_owned(),
+        certificate: None,
     })
 }
 

@@ -19,11 +19,14 @@ use hyper::server::conn::http1;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::TlsAcceptor;
+
+use super::tls::Tls;
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +62,7 @@ impl Default for Limits {
 /// accepted ever again.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     limits: Limits,
     stop: impl Future<Output = ()>,
@@ -80,7 +84,9 @@ pub(super) async fn serve(
                 let Some(place) = places.take(addr.ip()) else { continue };
                 // Small answers go out at once; where that cannot be set they go out later.
                 let _set = stream.set_nodelay(true);
-                tasks.spawn(converse(stream, router.clone(), place, limits, stopped.clone()));
+                let acceptor = tls.as_ref().map(Tls::acceptor);
+                let (router, stopped) = (router.clone(), stopped.clone());
+                tasks.spawn(begin(stream, acceptor, router, place, limits, stopped));
             }
             // It does not listen any more, and will not again.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
@@ -98,16 +104,67 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Answers one connection's requests until it ends, must give way, or the hub stops.
-async fn converse(
+/// Begins a conversation, in TLS where there is an `acceptor`: the handshake may take as long as a
+/// head, and gives way as a connection does that never asked for anything.
+async fn begin(
     stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
     router: Router,
     place: Place,
     limits: Limits,
     mut stopped: watch::Receiver<()>,
 ) {
-    let idle = Box::pin(tokio::time::sleep(limits.idle));
-    let io = TokioIo::new(Connection { stream, idle, limit: limits.idle });
+    let plain = |stream| {
+        let idle = Box::pin(tokio::time::sleep(limits.idle));
+        Connection { stream, idle, limit: limits.idle }
+    };
+    let Some(acceptor) = acceptor else {
+        return converse(plain(stream), router, place, limits, stopped).await;
+    };
+    let shake = async {
+        if speaks_http(&stream).await {
+            return tell_https(stream).await;
+        }
+        acceptor.accept(plain(stream)).await.ok()
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(limits.head, shake) => shaken,
+        () = place.seat.leave.notified() => return,
+        _stopping = stopped.changed() => return,
+    };
+    // How a handshake fails is its peer's affair.
+    if let Ok(Some(stream)) = shaken {
+        converse(stream, router, place, limits, stopped).await;
+    }
+}
+
+/// Whether the first byte that comes is no TLS, which begins with a 22.
+async fn speaks_http(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && first[0].is_ascii_alphabetic()
+}
+
+/// To whoever speaks plain HTTP to a port of TLS.
+async fn tell_https<T>(mut stream: TcpStream) -> Option<T> {
+    const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+        content-length: 37\r\nconnection: close\r\n\r\nthis hub speaks HTTPS: use https://\r\n";
+    // What was sent is read, or the answer would be thrown away with it.
+    let mut head = [0; 4096];
+    let _read = stream.read(&mut head).await;
+    let _sent = stream.write_all(ANSWER).await;
+    let _closed = stream.shutdown().await;
+    None
+}
+
+/// Answers one connection's requests until it ends, must give way, or the hub stops.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    router: Router,
+    place: Place,
+    limits: Limits,
+    mut stopped: watch::Receiver<()>,
+) {
+    let io = TokioIo::new(stream);
     let seat = place.seat.clone();
     let router = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |request| {
@@ -293,7 +350,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "here" }));
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(serve(listener, router, limits, async {
+        tokio::spawn(serve(listener, None, router, limits, async {
             let _gone = stopped.await;
         }));
         (addr, stop)

@@ -29,6 +29,10 @@ pub struct Credentials {
     pub api_key: String,
     /// Signs Monitis requests.
     pub secret_key: String,
+    /// The file with the certificate of a hub that speaks TLS: to be trusted at this address
+    /// whatever it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Credentials {

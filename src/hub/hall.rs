@@ -5,9 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use crate::model::Secret;
+
+use super::accounts;
+use super::credentials::{hash, same_hash};
 use super::keys::{self, Scope, Scopes, Token};
 use super::local::Local;
 use super::problem::Problem;
@@ -24,6 +30,8 @@ pub(super) struct Shared {
     pub(super) uploads: Semaphore,
     /// The cookie's name. It has the port in it: browsers share cookies between ports.
     pub(super) cookie: String,
+    /// Whether browsers are to send the cookie over TLS alone.
+    pub(super) secure: bool,
     pub(super) hosts: Hosts,
     /// What the hub keeps for this machine: its master key and `credentials.json`.
     pub(super) local: Arc<Local>,
@@ -62,6 +70,7 @@ impl Shared {
             clock: settings.clock,
             uploads: Semaphore::new(UPLOADS),
             cookie: format!("talaia_{}", addr.port()),
+            secure: settings.tls.is_some(),
             hosts: Hosts { addr, names: settings.hosts },
             local,
         }
@@ -152,14 +161,18 @@ pub(super) async fn caller(
     headers: &HeaderMap,
     scope: Scope,
 ) -> Result<Caller, Problem> {
-    let caller = if headers.contains_key(header::AUTHORIZATION) {
-        by_key(hall, headers, scope).await?
-    } else {
-        let session = session_of(hall, headers).await?.ok_or_else(Problem::unauthorized)?;
-        Caller::of_session(&session)
-    };
+    let caller = anyone(hall, headers).await?;
     caller.need(scope)?;
     Ok(caller)
+}
+
+/// Who calls, whatever they may do.
+pub(super) async fn anyone(hall: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return by_key(hall, headers, Scope::Read).await;
+    }
+    let session = session_of(hall, headers).await?.ok_or_else(Problem::unauthorized)?;
+    Ok(Caller::of_session(&session))
 }
 
 /// Who calls with a key; no session counts.
@@ -173,14 +186,41 @@ pub(super) async fn key_caller(
     Ok(caller)
 }
 
-async fn by_key(hall: &Shared, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim().to_owned())
+/// The token of `Authorization: Bearer`.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    authorization(headers, "bearer")
+}
+
+/// What `Authorization` says by this scheme.
+fn authorization<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (given, rest) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+/// Who calls with the account's public identifier and its secret key, by `Authorization: Basic`:
+/// the account itself, which may do everything.
+async fn by_account(hall: &Shared, basic: &str) -> Result<Caller, Problem> {
+    let given = STANDARD.decode(basic).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let (api_key, given) = given
+        .as_deref()
+        .and_then(|text| text.split_once(':'))
+        .map(|(api_key, secret)| (api_key.to_owned(), secret.to_owned()))
         .ok_or_else(Problem::unauthorized)?;
+    let local = hall.local.clone();
+    let found =
+        hall.store.read(move |conn| accounts::by_api_key(conn, local.master(), &api_key)).await?;
+    // As hashes: their comparison takes as long whatever is in them, and however long they are.
+    let same = |secret: &Secret| same_hash(&hash(secret.expose()), &hash(&given));
+    let account = found.filter(|(_, secret)| same(secret)).map(|(account, _)| account);
+    let account = account.ok_or_else(Problem::unknown_account)?;
+    Ok(Caller { account, scopes: Scopes::ALL, actor: "secret key".to_owned() })
+}
+
+async fn by_key(hall: &Shared, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
+    if let Some(basic) = authorization(headers, "basic") {
+        return by_account(hall, basic).await;
+    }
+    let token = bearer(headers).ok_or_else(Problem::unauthorized)?.to_owned();
     let now = hall.clock.now();
     let verify = move |conn: &Connection| keys::verify(conn, &token, now);
     let token = match scope {

@@ -1,4 +1,5 @@
-//! `/api/v1/keys`, `/plugin-keys`, `/secret-key` and `/audit`: for those with the scope `admin`.
+//! `/api/v1/keys`, `/plugin-keys`, `/secret-key` and `/audit`: for those with the scope `admin`; and
+//! `/api/v1/key`, for everybody's own.
 //!
 //! A key or secret is in the answer to the request that made it, and in no other.
 
@@ -14,7 +15,7 @@ use crate::model::{PluginKey, PluginName, Timestamp};
 
 use super::audit::{self, AuditFilter};
 use super::body;
-use super::hall::{self, Hall};
+use super::hall::{self, Caller, Hall};
 use super::keys::{self, KeyRow, LastAdmin, NewKey, Rotation, Scope, Scopes, maybe_time};
 use super::local::Followed;
 use super::parameters::{count, not_a_next, pairs, unknown};
@@ -32,6 +33,7 @@ const MOST_ENTRIES: usize = 1000;
 
 pub(super) fn routes() -> Router<Hall> {
     Router::new()
+        .route("/api/v1/key", get(own))
         .route("/api/v1/keys", get(list).post(create))
         .route("/api/v1/keys/{name}", delete(revoke))
         .route("/api/v1/keys/{name}/rotate", post(rotate))
@@ -94,6 +96,18 @@ struct Register {
     plugin: String,
     #[serde(default)]
     key: Option<String>,
+}
+
+/// Who is asking, and what they may do.
+#[derive(Serialize)]
+struct Own {
+    actor: String,
+    scopes: Scopes,
+}
+
+async fn own(State(hall): State<Hall>, headers: HeaderMap) -> Result<Response, Problem> {
+    let Caller { actor, scopes, .. } = hall::anyone(&hall, &headers).await?;
+    Ok(answer(StatusCode::OK, &Own { actor, scopes }))
 }
 
 async fn list(State(hall): State<Hall>, headers: HeaderMap) -> Result<Response, Problem> {

@@ -36,6 +36,7 @@ mod server;
 mod session;
 mod settings;
 mod store;
+mod tls;
 mod web;
 mod wire;
 
@@ -46,17 +47,23 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use credentials::Credentials;
-pub use settings::{Clock, Settings};
+pub use settings::{Clock, Settings, TlsFiles};
 pub use store::StoreError;
+pub use tls::TlsError;
 
 use credentials::Master;
 use local::Local;
 use store::{Limits, Store};
+use tls::Tls;
+
+/// How often the store looks after itself, besides after what it is given.
+const TEND: Duration = Duration::from_mins(1);
 
 /// What can go wrong with a hub.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +149,9 @@ pub enum HubError {
         /// The folder.
         path: PathBuf,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -155,6 +165,7 @@ pub struct Hub {
     listener: TcpListener,
     addr: SocketAddr,
     settings: Settings,
+    tls: Option<Tls>,
     store: Store,
     url: String,
     local: Arc<Local>,
@@ -172,6 +183,7 @@ impl Hub {
     /// Listens, opens the database, makes the account where there is none, and writes
     /// `credentials.json`, in this order: a hub that cannot listen changes nothing.
     pub async fn bind(settings: Settings) -> Result<Self, HubError> {
+        let tls = settings.tls.clone().map(Tls::open).transpose()?;
         let addr = settings.listen;
         let listener = TcpListener::bind(addr).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => HubError::PortInUse { addr },
@@ -186,19 +198,22 @@ impl Hub {
         let store = Store::open(Limits {
             path: store::file_in(folder),
             max_size: settings.max_size,
+            retention: settings.retention,
             min_free: settings.min_free,
         })?;
-        let (url, now) = (url(addr), settings.clock.now());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (url, now) = (url(scheme, addr), settings.clock.now());
         let said = url.clone();
-        let (master, credentials) = store
+        let (master, mut credentials) = store
             .change(move |conn| {
                 let credentials = accounts::ensure_local(conn, &master, kept.as_ref(), said, now)?;
                 Ok((master, credentials))
             })
             .await?;
+        credentials.certificate = settings.tls.as_ref().map(|files| files.cert.clone());
         credentials.write(folder)?;
         let local = Arc::new(Local::new(folder.clone(), master, credentials));
-        Ok(Self { listener, addr, settings, store, url, local, _lock: lock })
+        Ok(Self { listener, addr, settings, tls, store, url, local, _lock: lock })
     }
 
     /// Where it listens; the port is the real one.
@@ -206,9 +221,14 @@ impl Hub {
         self.addr
     }
 
-    /// `http://…` of [`Hub::addr`], as written in `credentials.json`.
+    /// `http://…` or `https://…` of [`Hub::addr`], as written in `credentials.json`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Whether what is sent to it is encrypted.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// What the local agent needs to reach it.
@@ -232,10 +252,26 @@ impl Hub {
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), HubError> {
-        let Self { listener, addr, settings, store, local, .. } = self;
-        let served = server::serve(listener, addr, settings, store.clone(), local, stop).await;
+        let Self { listener, addr, settings, tls, store, local, .. } = self;
+        let clock = settings.clock.clone();
+        let hall = hall::Shared::new(addr, settings, store.clone(), local);
+        let served = tokio::select! {
+            served = server::serve(listener, tls, hall, stop) => served,
+            never = tend(&store, &clock) => match never {},
+        };
         store.close().await;
         served.map_err(HubError::Serve)
+    }
+}
+
+/// Has the store look after itself as time goes by.
+async fn tend(store: &Store, clock: &Clock) -> std::convert::Infallible {
+    let mut every = tokio::time::interval(TEND);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        // Where it is busy or recovers from a defect the next time will do.
+        let _tended = store.tend(clock.now()).await;
     }
 }
 
@@ -255,11 +291,13 @@ pub fn make_login_link(data_dir: &Path, clock: &Clock) -> Result<String, HubErro
 }
 
 /// The address as a browser on this machine can call it.
-fn url(addr: SocketAddr) -> String {
+fn url(scheme: &str, addr: SocketAddr) -> String {
     match addr {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{}", v4.port()),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("http://[::1]:{}", v6.port()),
-        other => format!("http://{other}"),
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            format!("{scheme}://127.0.0.1:{}", v4.port())
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("{scheme}://[::1]:{}", v6.port()),
+        other => format!("{scheme}://{other}"),
     }
 }
 

@@ -100,6 +100,15 @@ impl Problem {
         )
     }
 
+    /// An account that does not exist, or not with this secret key.
+    pub(crate) fn unknown_account() -> Self {
+        Self::no_key(
+            "key-unknown",
+            "the key is unknown",
+            "no account of this hub has this API key and secret key; were they rotated, or are they another hub's?",
+        )
+    }
+
     /// A key that was ended.
     pub(crate) fn revoked_key(name: &str, at_ms: i64) -> Self {
         let detail = format!(

@@ -1,7 +1,6 @@
 //! The HTTP server: routes, who may call, and limits that hold for every request.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
-use super::hall::{Hall, Shared};
-use super::local::Local;
+use super::hall::{self, Hall, Shared};
 use super::problem::Problem;
-use super::settings::Settings;
-use super::store::Store;
+use super::tls::Tls;
 use super::{api, connections, ingest, keys_api, monitors_api, web};
 
 /// How long answering may take, the request's body included. An upload's body has a shorter time.
@@ -26,14 +23,12 @@ const API: Duration = Duration::from_mins(2);
 
 pub(super) async fn serve(
     listener: TcpListener,
-    addr: SocketAddr,
-    settings: Settings,
-    store: Store,
-    local: Arc<Local>,
+    tls: Option<Tls>,
+    hall: Shared,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let hall = Arc::new(Shared::new(addr, settings, store, local));
-    connections::serve(listener, routes(hall), connections::Limits::default(), stop).await
+    let router = routes(Arc::new(hall));
+    connections::serve(listener, tls, router, connections::Limits::default(), stop).await
 }
 
 fn routes(hall: Hall) -> Router {
@@ -151,10 +146,10 @@ fn admit(hall: &Shared, request: &Request) -> Result<(), Problem> {
             ));
         }
     }
-    // A browser says where a form comes from. A Bearer token is in no browser.
+    // A browser says where a form comes from. A Bearer token is in no browser; what is Basic may be.
     if request.method() != Method::GET
         && request.method() != Method::HEAD
-        && !headers.contains_key(header::AUTHORIZATION)
+        && hall::bearer(headers).is_none()
         && !own_page(headers, host)
     {
         return Err(Problem::new(

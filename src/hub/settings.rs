@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::model::Timestamp;
 
@@ -18,22 +18,42 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// The database's size in bytes above which the oldest points are dropped.
     pub max_size: u64,
+    /// How old results may become; `None` for any age.
+    pub retention: Option<Duration>,
     /// Free bytes on the disk below which the hub takes no more reports.
     pub min_free: u64,
     /// What time it is.
     pub clock: Clock,
+    /// The certificate to speak TLS with; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// A certificate and its private key, both in PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and after it those that vouch for it. Absolute: local agents and commands
+    /// are told where it is.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 impl Settings {
-    /// The defaults: 1 GiB of results, 256 MiB of the disk left alone, the system's clock.
+    /// How old results become by default: a year, and some weeks to compare with.
+    pub const RETENTION: Duration = Duration::from_hours(400 * 24);
+
+    /// The defaults: 1 GiB of results of 400 days, 256 MiB of the disk left alone, the system's clock,
+    /// plain HTTP.
     pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             listen,
             data_dir: data_dir.into(),
             hosts: Vec::new(),
             max_size: 1 << 30,
+            retention: Some(Self::RETENTION),
             min_free: 256 << 20,
             clock: Clock::system(),
+            tls: None,
         }
     }
 }

@@ -34,6 +34,17 @@ pub struct RunFact {
 }
 
 impl RunFacts<'_> {
+    /// The names of all facts, in the order in which [`RunFacts::metrics`] gives them.
+    pub const NAMES: [&'static str; 7] = [
+        "talaia_run_up",
+        "talaia_run_exit_code",
+        "talaia_run_duration",
+        "talaia_run_cpu",
+        "talaia_run_max_rss",
+        "talaia_run_rejected",
+        "talaia_run_skipped",
+    ];
+
     /// The facts as metrics. They are in every report's envelope already: whoever receives a report
     /// derives them, so that they cost nothing on the wire.
     ///
@@ -104,7 +115,7 @@ mod tests {
             facts.metrics().map(|fact| fact.name).collect()
         };
         let all = names(&Outcome::Exited { code: 3 });
-        assert_eq!(all.len(), 7);
+        assert_eq!(all, RunFacts::NAMES);
         assert!(all.iter().all(|name| name.starts_with(RUN_FACTS)));
         assert_eq!(names(&Outcome::Signaled { signal: 9 }).len(), 6);
         let none = names(&Outcome::NotStarted { error: "gone".to_owned() });

@@ -352,6 +352,11 @@ fn the_hub_api() {
 }
 
 #[test]
+fn monitors() {
+    Page::run("docs/monitors.md");
+}
+
+#[test]
 fn reliability() {
     Page::run("docs/reliability.md");
 }

@@ -135,7 +135,12 @@ fn a_run_by_hand_is_as_the_services_and_neither_sees_the_agents_secrets() {
         "--config",
         site.path("talaia.toml").to_str().unwrap(),
     ]);
-    by_hand.env("EDITOR", "vi").env("LC_TIME", "POSIX").env("CLOUD_TOKEN", "s3cret-of-the-agent");
+    by_hand
+        .env("HOME", "/elsewhere")
+        .env("USER", "somebody")
+        .env("EDITOR", "vi")
+        .env("LC_TIME", "POSIX")
+        .env("CLOUD_TOKEN", "s3cret-of-the-agent");
     by_hand.current_dir("/").stdout(fs::File::create(site.path("by_hand")).unwrap());
     let status = by_hand.stderr(Stdio::null()).status().unwrap();
     assert!(status.success(), "{}", site.read("by_hand"));

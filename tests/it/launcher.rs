@@ -650,3 +650,38 @@ fn when_the_agent_is_killed_launched_plugins_die_within_a_second() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Everything that a launcher does holds for a plugin that lives on, and so does everything that
+/// holds for one that lives on.
+#[test]
+fn a_plugin_that_lives_on_has_its_limits_and_ends_with_its_standard_input() {
+    let mut site = open_site();
+    let root = rustix::process::geteuid().is_root();
+    let user = if root { format!("user = '{ANA}'\ngroup = '{ANA}'\n") } else { String::new() };
+    let facts = "{\\\"nice\\\": $(nice), \\\"uid\\\": $(id -u), \\\"files\\\": $(ulimit -n), \\\"pid\\\": $$}";
+    site.script(
+        "p.sh",
+        &format!("echo \"{facts}\"; while read -r line; do :; done; echo '{{\"bye\": 1}}'"),
+    );
+    site.configure(&format!(
+        "[outputs.file]\ntype = 'file'\npath = 'out.ndjson'\nstart = 'oldest'\n\
+         [plugins.p]\ncommand = ['./p.sh']\nmode = 'stream'\nnice = 5\nno_new_privs = true\n\
+         limits = {{ files = 77 }}\n{user}"
+    ));
+    let agent = site.start_agent();
+    let metric = |site: &Site, name: &str| {
+        site.read("out.ndjson").lines().find_map(|line| {
+            let report: Value = serde_json::from_str(line).ok()?;
+            let metrics = report["metrics"].as_array()?.clone();
+            metrics.into_iter().find(|m| m["name"] == name).map(|m| m["value"].clone())
+        })
+    };
+    let pid = site.until("its first line", |site| metric(site, "pid")).to_string();
+    assert_eq!(metric(&site, "nice"), Some(5.into()));
+    assert_eq!(metric(&site, "files"), Some(77.into()));
+    let uid = if root { ANA } else { rustix::process::geteuid().as_raw() };
+    assert_eq!(metric(&site, "uid"), Some(uid.into()));
+    site.stop(agent);
+    assert!(!is_alive(&pid), "it outlived its agent");
+    assert_eq!(metric(&site, "bye"), Some(1.into()), "it was not left to end by itself");
+}

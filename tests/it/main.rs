@@ -40,6 +40,8 @@ mod launcher;
 #[cfg(feature = "hub")]
 mod lost_reply;
 #[cfg(feature = "hub")]
+mod monitor;
+#[cfg(feature = "hub")]
 mod own;
 mod plugins;
 #[cfg(feature = "hub")]

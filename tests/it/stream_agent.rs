@@ -203,6 +203,36 @@ fn one_megabyte_a_second_is_kept_and_the_ledger_balances() {
     assert_eq!(ledger["outputs"]["main"]["delivered"], 40_000);
 }
 
+/// What the plugins of this test print that is refused, one after the other.
+const WRONG: u64 = 20_000;
+
+#[test]
+fn a_flood_of_refused_records_is_counted_and_pushes_nothing_out() {
+    let mut site = Site::new();
+    let line = format!("{{\\\"a-b\\\":\\\"{}\\\"}}", "x".repeat(200));
+    site.script(
+        "p.sh",
+        &format!("awk 'BEGIN {{ for (i = 0; i < {WRONG}; i++) print \"{line}\" }}'; read -r end"),
+    );
+    site.configure(&format!("{OUTPUT}[plugins.p]\ncommand = [\"./p.sh\"]\nmode = \"stream\"\n"));
+    let agent = site.start_agent();
+    site.until("all of it", |site| {
+        let counts = &site.status()?["plugins"]["p"]["rejected"];
+        (counts["name-hyphen"] == WRONG).then_some(())
+    });
+    let items =
+        site.talaia(&["quarantine", "ls", "--json", "--limit", "20000", "--config", "talaia.toml"]);
+    let kept = items.code(0).stdout.lines().count();
+    assert!((1000..20_000).contains(&kept), "{kept} in quarantine");
+    assert!(site.stop(agent).success(), "{}", site.read("agent.log"));
+    let reports = reports(&site);
+    let told: usize = reports.iter().map(|r| r["rejected"].as_array().unwrap().len()).sum();
+    assert_eq!(told, 1000);
+    let cut = |report: &&Value| report["warnings"].to_string().contains("rejections-cut");
+    assert!(reports.iter().any(|report| cut(&report)), "{reports:?}");
+    site.ledger();
+}
+
 #[test]
 fn a_script_that_buffers_is_told_how_not_to() {
     let mut site = Site::new();

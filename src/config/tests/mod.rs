@@ -119,7 +119,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(plugin.command.dir, place.dir.path());
     assert_eq!(plugin.settings.to_json(), "{}");
     let env: Vec<&str> = plugin.env.keys().map(String::as_str).collect();
-    assert_eq!(env, ["HOME", "LANG", "PATH", "TMPDIR"]);
+    assert_eq!(env, ["LANG", "PATH", "TMPDIR"]);
     assert_eq!(plugin.env["PATH"].expose(), DEFAULT_PATH);
 
     let root = Env { user: User::Root, ..place.env.clone() };
@@ -231,7 +231,7 @@ fn every_key_arrives() {
     let loaded = place.load(EVERYTHING).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.problems, []);
     assert_eq!(loaded.warnings, []);
-    let Config { agent, plugins, outputs, hub } = &loaded.config;
+    let Config { agent, plugins, outputs, profiles, hub } = &loaded.config;
     assert_eq!(agent.data_dir, place.path("data"));
     assert_eq!(agent.spool.max_age, Some(Duration::from_hours(168)));
     assert_eq!(agent.spool.commit_interval, Duration::ZERO);

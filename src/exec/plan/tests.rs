@@ -171,3 +171,17 @@ fn a_replaced_plugin_leaves_its_old_due_times_behind() {
     assert_eq!(plan.remove(&"a".parse().unwrap()).map(|_| ()), Some(()));
     assert!(matches!(plan.step(t0 + Duration::from_secs(100), true), Step::Sleep(None)));
 }
+
+#[test]
+fn a_plugin_that_comes_back_within_the_grace_of_its_last_run_waits_for_that() {
+    let t0 = Instant::now();
+    let name = "a".parse().unwrap();
+    let mut plan = Plan::new(Limits { concurrency: 4, max_running: 4 });
+    plan.set(spec("a"), Box::new(Steady(100 * MS)), t0);
+    let run = start(&mut plan, t0).unwrap();
+    assert_eq!(plan.remove(&name), Some(run.token));
+    assert_eq!(plan.set(spec("a"), Box::new(Steady(100 * MS)), t0), Some(run.token));
+    assert!(start(&mut plan, t0 + 100 * MS).is_none(), "two runs of one plugin at a time");
+    plan.ended(run.token, false, t0 + 100 * MS);
+    assert!(start(&mut plan, t0 + 200 * MS).is_some());
+}

@@ -17,7 +17,8 @@ struct Hub {
 
 fn hub() -> Hub {
     let folder = tempfile::tempdir().unwrap();
-    let limits = Limits { path: file_in(folder.path()), max_size: 1 << 30, min_free: 0 };
+    let limits =
+        Limits { path: file_in(folder.path()), max_size: 1 << 30, retention: None, min_free: 0 };
     let conn = open(&limits.path, Access::Write).unwrap();
     Hub { writer: Writer::new(conn, limits).unwrap(), _folder: folder }
 }

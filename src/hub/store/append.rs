@@ -12,8 +12,9 @@ use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Statu
 
 use super::Limits;
 use super::error::{AppendError, StoreError};
-use super::known::{Known, Monitor};
+use super::known::{Known, Monitor, Place};
 use super::points::{self, Block, Waiting};
+use super::retention::{ClockWatch, Done};
 
 /// Points after which the raw block is written, so that a large batch does not fill the memory.
 pub(super) const BLOCK_POINTS: usize = 16_384;
@@ -26,6 +27,8 @@ pub(crate) struct Writer {
     pub(super) block: Block,
     /// What waits for compaction.
     pub(super) waiting: Waiting,
+    pub(super) clock: ClockWatch,
+    pub(super) done: Done,
     /// Whether space of dropped series is to be freed.
     pub(super) dropped: bool,
     /// Batches with rejections of each monitor since those were last trimmed.
@@ -43,6 +46,7 @@ impl Writer {
         let said = |source| StoreError::Sqlite { action: "open", source };
         let waiting = points::waiting(&conn).map_err(said)?;
         let dropped = points::any_dropped(&conn).map_err(said)?;
+        let clock = ClockWatch::load(&conn).map_err(said)?;
         Ok(Self {
             conn,
             limits,
@@ -50,6 +54,8 @@ impl Writer {
             block: Block::default(),
             waiting,
             dropped,
+            clock,
+            done: Done::default(),
             untrimmed: HashMap::new(),
             unswept: 0,
             swept: 0,
@@ -131,6 +137,7 @@ impl Writer {
             BatchReply { through: Seq(mark), accepted: 0, duplicates: 0, refused: Vec::new() };
         let mut waiting = Waiting::default();
         let mut insert_run = conn.prepare_cached(INSERT_RUN)?;
+        let mut next_run: i64 = conn.prepare_cached(NEXT_RUN)?.query_row((), |row| row.get(0))?;
         known.begin();
         block.clear();
         while let Some(report) = reports.next().map_err(AppendError::Body)? {
@@ -155,7 +162,7 @@ impl Writer {
                 reply.refused.push(refused);
                 continue;
             }
-            let monitor = known.monitor(conn, account, report, now)?;
+            let (place, monitor) = known.monitor(conn, account, report, now)?;
             if monitor.suspended {
                 reply.refused.push(suspended(report, monitor.id));
                 continue;
@@ -166,19 +173,19 @@ impl Writer {
             monitor.rejected =
                 monitor.rejected.saturating_add_unsigned(report.counts.rejected_total());
             monitor.skipped = monitor.skipped.saturating_add_unsigned(report.skipped);
-            take_run(conn, &mut insert_run, monitor, report)?;
-            let monitor = monitor.id;
+            take_run(conn, &mut insert_run, next_run, monitor, report)?;
+            next_run += 1;
             let mut own_facts = false;
-            for metric in &report.metrics {
+            for (nth, metric) in report.metrics.iter().enumerate() {
                 own_facts |= metric.name.starts_with(RUN_FACTS);
                 let tags = report.tags.get(metric.tags.clone()).unwrap_or_default();
-                let series = known.series(conn, monitor, metric, tags)?;
+                let series = known.series(conn, place, nth, metric, tags)?;
                 let ms = metric.time.unwrap_or(report.started).millis();
                 block.push(series, ms, metric.value.scalar());
             }
             // A plugin that prints such names itself means something else by them.
             if !own_facts {
-                take_facts(conn, known, block, monitor, report)?;
+                take_facts(conn, known, block, place, report)?;
             }
             if block.points() >= BLOCK_POINTS {
                 waiting += points::append(conn, block)?;
@@ -348,11 +355,14 @@ fn stream(
     }))
 }
 
+/// Given by us, because AUTOINCREMENT writes its own table at every row.
+const NEXT_RUN: &str = "SELECT coalesce(max(id), 0) + 1 FROM runs";
+
 const INSERT_RUN: &str = "INSERT INTO runs (monitor_id, run, started_ms, duration, interval, good, \
     outcome, status, message, warnings, produced, accepted, rejected, skipped, leftovers, cpu, \
-    max_rss, stdout, stderr, tail, before, bad_before, nth, replay_of) \
+    max_rss, stdout, stderr, tail, before, bad_before, nth, replay_of, id) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-    ?20, ?21, ?22, ?23, ?24)";
+    ?20, ?21, ?22, ?23, ?24, ?25)";
 
 /// Makes points of what the report says of its run. No run belongs to records that were judged
 /// again; a whole report that comes again has that of its own.
@@ -360,7 +370,7 @@ fn take_facts(
     conn: &Connection,
     known: &mut Known,
     block: &mut Block,
-    monitor: i64,
+    place: Place,
     report: &Report<'_>,
 ) -> Result<(), AppendError> {
     if report.replay_of.is_some_and(|run| run != report.run) {
@@ -374,22 +384,11 @@ fn take_facts(
         skipped: report.skipped,
     };
     let ms = report.started.millis();
+    let mut next = 0;
     for fact in facts.metrics() {
-        let metric = wire::Metric {
-            name: fact.name.into(),
-            value: wire::Given::Plain((&fact.value).into()),
-            kind: fact.kind,
-            unit: fact.unit.map(Into::into),
-            label: Some(fact.label.into()),
-            tags: 0..0,
-            time: None,
-            warn: None,
-            crit: None,
-            min: None,
-            max: None,
-        };
-        let series = known.series(conn, monitor, &metric, &[])?;
-        block.push(series, ms, metric.value.scalar());
+        let (series, after) = known.fact(conn, place, next, &fact)?;
+        next = after;
+        block.push(series, ms, (&fact.value).into());
     }
     Ok(())
 }
@@ -398,6 +397,7 @@ fn take_facts(
 fn take_run(
     conn: &Connection,
     insert: &mut CachedStatement<'_>,
+    id: i64,
     monitor: &mut Monitor,
     report: &Report<'_>,
 ) -> Result<(), AppendError> {
@@ -432,8 +432,8 @@ fn take_run(
         monitor.last_bad,
         monitor.reports,
         report.replay_of.map(|run| *run.uuid().as_bytes()),
+        id,
     ])?;
-    let id = conn.last_insert_rowid();
     // What is replayed happened before: it says nothing of how the plugin is now.
     if report.replay_of.is_none() || monitor.last_run.is_none() {
         monitor.last_run = Some(id);

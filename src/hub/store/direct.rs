@@ -61,7 +61,7 @@ impl Writer {
         for (ms, metric) in direct.metrics {
             let tags: Vec<(Text<'_>, Text<'_>)> =
                 metric.tags.iter().map(|(key, value)| (key.into(), value.into())).collect();
-            let series = known.series(conn, direct.monitor, &as_wire(metric), &tags)?;
+            let series = known.series_of(conn, direct.monitor, &as_wire(metric), &tags)?;
             block.push(series, *ms, (&metric.value).into());
             if block.points() >= BLOCK_POINTS {
                 waiting += points::append(conn, block)?;

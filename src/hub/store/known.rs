@@ -2,18 +2,22 @@
 //! look-ups. Forgotten whenever a transaction fails, and when it grows too large.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use rusqlite::{Connection, params};
 
 use crate::hub::scalar::Scalar;
 use crate::hub::wire::{Given, Metric, Report, Text};
+use crate::model::{RunFact, RunFacts};
 
-use super::error::AppendError;
+use super::error::{AppendError, StoreError};
 
 /// Series, and monitors, known without asking the database. Beyond, all are learnt anew.
 const SERIES: usize = 100_000;
 const MONITORS: usize = 20_000;
+/// Metrics of a report that are known by their place in it.
+const TOLD: usize = 32;
 
 type Map<V> = HashMap<Box<[u8]>, V, RandomState>;
 
@@ -42,7 +46,49 @@ pub(super) struct Monitor {
     /// Whether it takes no reports now.
     pub(super) suspended: bool,
     touched: bool,
+    /// The series of its runs' facts, in the order of [`RunFacts::NAMES`]; 0 where not known.
+    facts: [i64; RunFacts::NAMES.len()],
+    told: Told,
 }
+
+/// What a monitor's last report listed, one metric after the other: mostly the next one lists the
+/// same, and then nothing has to be looked up.
+#[derive(Default)]
+struct Told {
+    /// The keys and faces, one behind the other.
+    bytes: Vec<u8>,
+    /// Where each of them ends, and the series that it stands for.
+    ids: Vec<(u32, i64)>,
+}
+
+impl Told {
+    /// The series that stood at this place, if it is the same.
+    fn nth(&self, nth: usize, key: &[u8]) -> Option<i64> {
+        let (end, id) = *self.ids.get(nth)?;
+        (self.bytes.get(self.start(nth)..end as usize)? == key).then_some(id)
+    }
+
+    fn start(&self, nth: usize) -> usize {
+        nth.checked_sub(1)
+            .and_then(|before| self.ids.get(before))
+            .map_or(0, |(end, _)| *end as usize)
+    }
+
+    /// Takes down what stands at this place now; what stood behind it is forgotten.
+    fn note(&mut self, nth: usize, key: &[u8], id: i64) {
+        if nth > self.ids.len() || nth >= TOLD {
+            return;
+        }
+        self.bytes.truncate(self.start(nth));
+        self.ids.truncate(nth);
+        self.bytes.extend_from_slice(key);
+        self.ids.push((self.bytes.len() as u32, id));
+    }
+}
+
+/// Where a monitor is remembered, until the end of the batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place(usize);
 
 #[derive(Clone, Copy)]
 struct Series {
@@ -71,7 +117,7 @@ impl Known {
         account: i64,
         report: &Report<'_>,
         now: i64,
-    ) -> Result<&mut Monitor, AppendError> {
+    ) -> Result<(Place, &mut Monitor), AppendError> {
         self.key.clear();
         self.key.extend_from_slice(&account.to_le_bytes());
         put(&mut self.key, &report.host);
@@ -90,7 +136,7 @@ impl Known {
             monitor.touched = true;
             self.touched.push(place);
         }
-        Ok(monitor)
+        Ok((Place(place), monitor))
     }
 
     /// The monitors of this batch, each to be written back and then forgotten as touched.
@@ -111,18 +157,46 @@ impl Known {
         })
     }
 
-    /// The id of a metric's series, made or changed where need be.
+    /// The id of the series of a monitor's `nth` metric, made or changed where need be.
     pub(super) fn series(
+        &mut self,
+        conn: &Connection,
+        place: Place,
+        nth: usize,
+        metric: &Metric<'_>,
+        tags: &[(Text<'_>, Text<'_>)],
+    ) -> Result<i64, AppendError> {
+        let identity = self.write_key(metric, tags);
+        let Some(monitor) = self.monitors.get(place.0) else { return Err(nowhere()) };
+        if let Some(id) = monitor.told.nth(nth, &self.key) {
+            return Ok(id);
+        }
+        let id = self.look_up(conn, monitor.id, identity, metric, tags)?;
+        if let Some(monitor) = self.monitors.get_mut(place.0) {
+            monitor.told.note(nth, &self.key, id);
+        }
+        Ok(id)
+    }
+
+    /// The id of the series of a metric of any monitor, made or changed where need be.
+    pub(super) fn series_of(
         &mut self,
         conn: &Connection,
         monitor: i64,
         metric: &Metric<'_>,
         tags: &[(Text<'_>, Text<'_>)],
     ) -> Result<i64, AppendError> {
-        use std::hash::BuildHasher;
+        let identity = self.write_key(metric, tags);
+        // Should it be an agent's plugin as well, its metrics may not be what they were.
+        if let Some(monitor) = self.monitors.iter_mut().find(|known| known.id == monitor) {
+            monitor.told = Told::default();
+        }
+        self.look_up(conn, monitor, identity, metric, tags)
+    }
 
+    /// Writes a metric's key, and behind it its face, into `self.key`. Gives where the key ends.
+    fn write_key(&mut self, metric: &Metric<'_>, tags: &[(Text<'_>, Text<'_>)]) -> usize {
         self.key.clear();
-        self.key.extend_from_slice(&monitor.to_le_bytes());
         put(&mut self.key, &metric.name);
         for (key, value) in tags {
             put(&mut self.key, key);
@@ -130,9 +204,22 @@ impl Known {
         }
         let identity = self.key.len();
         put_face(&mut self.key, metric);
+        identity
+    }
+
+    /// The series whose key and face are in `self.key`, of which the key ends at `identity`.
+    fn look_up(
+        &mut self,
+        conn: &Connection,
+        monitor: i64,
+        identity: usize,
+        metric: &Metric<'_>,
+        tags: &[(Text<'_>, Text<'_>)],
+    ) -> Result<i64, AppendError> {
         let (identity, face) = self.key.split_at(identity);
         let face = self.hasher.hash_one(face);
-        match self.series.get(identity) {
+        let identity = [&monitor.to_le_bytes(), identity].concat();
+        match self.series.get(identity.as_slice()) {
             Some(known) if known.face == face => return Ok(known.id),
             _ => {}
         }
@@ -143,6 +230,46 @@ impl Known {
         self.series.insert(identity.into(), Series { id, face });
         Ok(id)
     }
+
+    /// The series of a fact of the monitor's runs, and where to go on for the next fact.
+    pub(super) fn fact(
+        &mut self,
+        conn: &Connection,
+        place: Place,
+        from: usize,
+        fact: &RunFact,
+    ) -> Result<(i64, usize), AppendError> {
+        let nth = RunFacts::NAMES.iter().skip(from).position(|name| *name == fact.name);
+        let nth = from + nth.unwrap_or(0);
+        let Some(monitor) = self.monitors.get(place.0) else { return Err(nowhere()) };
+        match monitor.facts.get(nth) {
+            Some(0) | None => {}
+            Some(id) => return Ok((*id, nth + 1)),
+        }
+        let metric = Metric {
+            name: fact.name.into(),
+            value: Given::Plain((&fact.value).into()),
+            kind: fact.kind,
+            unit: fact.unit.map(Into::into),
+            label: Some(fact.label.into()),
+            tags: 0..0,
+            time: None,
+            warn: None,
+            crit: None,
+            min: None,
+            max: None,
+        };
+        let id = upsert_series(conn, monitor.id, &metric, &[])?;
+        if let Some(known) = self.monitors.get_mut(place.0).and_then(|m| m.facts.get_mut(nth)) {
+            *known = id;
+        }
+        Ok((id, nth + 1))
+    }
+}
+
+/// A place that no monitor has; [`Known::monitor`] gives no such.
+fn nowhere() -> AppendError {
+    AppendError::Store(StoreError::Defect)
 }
 
 /// A text with its length, so that two texts are never taken for two others.

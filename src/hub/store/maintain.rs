@@ -14,7 +14,7 @@ const RUNS_KEPT: u32 = 400;
 const BAD_RUNS_KEPT: u32 = 1000;
 /// New runs after which old ones are swept, and runs looked at then: more, to catch up.
 const SWEEP_AFTER: u64 = 1000;
-const SWEEP: i64 = 2500;
+const SWEEP: i64 = 2000;
 /// Rejections of a monitor that are kept.
 const REJECTIONS_KEPT: u32 = 200;
 /// Batches with rejections after which a monitor is trimmed.
@@ -25,9 +25,14 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const DROP_RUNS: i64 = 512;
 
 impl Writer {
-    /// Does what is due. What fails is said and tried again after the next job.
+    /// Does what is due after a job. What fails is said and tried again after the next one.
     pub(super) fn maintain(&mut self) {
-        if let Err(source) = self.try_maintain() {
+        self.tidy(Self::try_maintain);
+    }
+
+    /// Does `work`, which nobody waits for.
+    pub(super) fn tidy(&mut self, work: impl FnOnce(&mut Self) -> rusqlite::Result<()>) {
+        if let Err(source) = work(self) {
             self.forget();
             if !self.conn.is_autocommit() && self.conn.execute_batch("ROLLBACK").is_err() {
                 tracing::error!("cannot roll back in the hub's database");
@@ -57,20 +62,13 @@ impl Writer {
             self.compact()?;
             self.shrink()?;
         }
-        if self.dropped && self.waiting == points::Waiting::default() {
-            self.free()?;
-        }
-        Ok(())
-    }
-
-    /// Does what is due as time goes by, whether or not anything comes in.
-    pub(crate) fn tend(&mut self, _now: i64) -> rusqlite::Result<()> {
         self.free()
     }
 
-    /// Looks at the next stretch of old runs and drops those that their monitors do not keep. Goes
-    /// round and round, so that each run is looked at now and then.
-    fn sweep(&mut self) -> rusqlite::Result<()> {
+    /// Looks at the next stretch of old runs and drops those that their monitors do not keep, that
+    /// are too old, and whose monitors are gone. Goes round and round, so that each run is looked at
+    /// now and then.
+    pub(super) fn sweep(&mut self) -> rusqlite::Result<()> {
         let newest: i64 =
             self.conn.query_row("SELECT coalesce(max(id), 0) FROM runs", (), |row| row.get(0))?;
         let end: Option<i64> = self.conn.query_row(
@@ -79,11 +77,21 @@ impl Writer {
             |row| row.get(0),
         )?;
         let end = end.unwrap_or(newest);
+        // A monitor's last run stays, however old it is.
         self.conn.execute(
-            "DELETE FROM runs WHERE id > ?1 AND id <= ?2 AND nth +
-             CASE good WHEN 1 THEN ?3 ELSE ?4 END <=
-             (SELECT reports FROM monitors WHERE monitors.id = runs.monitor_id)",
-            params![self.swept, end, RUNS_KEPT, BAD_RUNS_KEPT],
+            "DELETE FROM runs WHERE id > ?1 AND id <= ?2 AND (
+             nth + CASE good WHEN 1 THEN ?3 ELSE ?4 END <=
+             coalesce((SELECT reports FROM monitors WHERE monitors.id = runs.monitor_id), ?6)
+             OR started_ms < ?5 AND id <>
+             (SELECT coalesce(last_run, 0) FROM monitors WHERE monitors.id = runs.monitor_id))",
+            params![
+                self.swept,
+                end,
+                RUNS_KEPT,
+                BAD_RUNS_KEPT,
+                self.done.cutoff.unwrap_or(i64::MIN),
+                i64::MAX
+            ],
         )?;
         self.swept = if end >= newest { 0 } else { end };
         self.unswept = 0;
@@ -99,7 +107,7 @@ impl Writer {
                  WHERE id = ?1 AND (last_ms IS NULL OR last_ms <= ?2)",
             )?;
             points::compact(&transaction, |series, ms, value| {
-                update.execute(params![series, ms, super::json(value)]).map(drop)
+                update.execute(params![series, ms, super::json(&value.to_value())]).map(drop)
             })?;
         }
         transaction.commit()?;
@@ -129,12 +137,10 @@ impl Writer {
     }
 
     /// Frees the space of series that were dropped, for as long as a job may be kept waiting.
-    fn free(&mut self) -> rusqlite::Result<()> {
-        if !self.dropped {
+    pub(super) fn free(&mut self) -> rusqlite::Result<()> {
+        // Dropped series may have raw points, which compaction leaves out.
+        if !self.dropped || self.waiting != points::Waiting::default() {
             return Ok(());
-        }
-        if self.waiting != points::Waiting::default() {
-            self.compact()?;
         }
         let begun = Instant::now();
         while self.dropped && begun.elapsed() < PATIENCE {
@@ -146,7 +152,7 @@ impl Writer {
         self.conn.execute_batch("PRAGMA incremental_vacuum(4096)")
     }
 
-    /// Drops the oldest segments and runs while the database is over its size.
+    /// Drops the oldest points, runs and what belongs to them while the database is over its size.
     fn shrink(&mut self) -> rusqlite::Result<()> {
         let mut dropped = 0;
         while live_bytes(&self.conn)? > self.limits.max_size {
@@ -155,6 +161,15 @@ impl Writer {
             gone += transaction.execute(
                 "DELETE FROM runs WHERE id IN (SELECT id FROM runs ORDER BY id LIMIT ?1)
                  AND id NOT IN (SELECT last_run FROM monitors WHERE last_run IS NOT NULL)",
+                [DROP_RUNS],
+            )?;
+            gone += transaction.execute(
+                "DELETE FROM rejections WHERE id IN (SELECT id FROM rejections ORDER BY id LIMIT ?1)",
+                [DROP_RUNS],
+            )?;
+            gone += transaction.execute(
+                "DELETE FROM additional_results WHERE (monitor_id, check_ms) IN (SELECT
+                 monitor_id, check_ms FROM additional_results ORDER BY check_ms LIMIT ?1)",
                 [DROP_RUNS],
             )?;
             transaction.commit()?;
@@ -167,14 +182,7 @@ impl Writer {
             return Ok(());
         }
         tracing::info!(dropped, "the hub's database reached its size: the oldest of it went");
-        if self.waiting == points::Waiting::default() {
-            // Series without points are forgotten, so that names that never come back do not pile
-            // up. What is raw may have points of any series.
-            self.conn.execute(
-                "DELETE FROM series WHERE last_ms < (SELECT min(from_ms) FROM segments)",
-                (),
-            )?;
-        }
+        self.forget_empty_series()?;
         self.forget();
         self.conn.execute_batch("PRAGMA incremental_vacuum(4096)")
     }

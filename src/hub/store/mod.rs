@@ -17,10 +17,12 @@ mod maintain;
 mod points;
 mod query;
 mod rejections;
+mod retention;
 mod schema;
 mod worker;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -54,6 +56,8 @@ pub(crate) struct Limits {
     pub(crate) path: PathBuf,
     /// Bytes of the database above which the oldest points go.
     pub(crate) max_size: u64,
+    /// How old points and what belongs to them may become.
+    pub(crate) retention: Option<Duration>,
     /// Free bytes on the disk below which nothing is taken.
     pub(crate) min_free: u64,
 }
@@ -101,6 +105,15 @@ impl Store {
         job: impl FnOnce(&mut Writer) -> R + Send + 'static,
     ) -> Result<R, StoreError> {
         self.writer.call(job).await
+    }
+
+    /// Does what is due as time goes by: every minute or so, also while nothing comes in. `now` is
+    /// the wall clock in milliseconds since 1970.
+    pub(crate) async fn tend(&self, now: i64) -> Result<(), StoreError> {
+        // Goes on while the machine sleeps, as the wall clock does.
+        let running = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let running = running.tv_sec * 1000 + running.tv_nsec / 1_000_000;
+        self.writer.call(move |writer| writer.tend(now, running)).await
     }
 
     /// Changes what is not about results: accounts, sessions, links.

@@ -54,6 +54,25 @@ macro_rules! series {
     };
 }
 
+/// Appended only: an index by monitor would cost more than all the rest. Instead each run names the
+/// one before it and the last bad one before it, and how many runs the monitor had by then. The
+/// writer gives the ids; a monitor's last run is never swept, so that no chain leads to an id that was
+/// given again. No outcome means exit code 0.
+macro_rules! runs {
+    () => {
+        "CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, monitor_id INTEGER NOT NULL, before INTEGER,
+    bad_before INTEGER, nth INTEGER NOT NULL, run BLOB NOT NULL,
+    started_ms INTEGER NOT NULL, duration REAL NOT NULL, interval REAL, good INTEGER NOT NULL,
+    outcome TEXT, status TEXT NOT NULL, message TEXT, warnings TEXT, produced INTEGER NOT NULL,
+    accepted INTEGER NOT NULL, rejected TEXT, skipped INTEGER NOT NULL, leftovers INTEGER NOT NULL,
+    cpu REAL NOT NULL, max_rss INTEGER NOT NULL, stdout INTEGER NOT NULL, stderr INTEGER NOT NULL,
+    tail TEXT, replay_of BLOB
+) STRICT;
+"
+    };
+}
+
 /// What version 4 brought and is the same in a new database.
 ///
 /// `fields`: what a monitor declares. `role` is `result`, `additional` or `parameter`; `fixed` a JSON
@@ -77,6 +96,7 @@ CREATE TABLE additional_results (
     monitor_id INTEGER NOT NULL, check_ms INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (monitor_id, check_ms)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX additional_results_of_time ON additional_results (check_ms);
 CREATE TABLE tokens (
     hash BLOB PRIMARY KEY, account_id INTEGER NOT NULL, expires_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -103,9 +123,11 @@ const STEPS: [&str; 3] = [
          ALTER TABLE keys ADD COLUMN last_used_ms INTEGER;
          UPDATE keys SET name = 'key-' || id;
          ALTER TABLE monitors RENAME TO monitors_3;
-         ALTER TABLE series RENAME TO series_3;",
+         ALTER TABLE series RENAME TO series_3;
+         ALTER TABLE runs RENAME TO runs_3;",
         monitors!(),
         series!(),
+        runs!(),
         "INSERT INTO monitors (id, account_id, host, plugin, created_ms, received_ms, last_run,
              last_bad, reports, metrics, rejected, skipped)
          SELECT id, account_id, host, plugin, created_ms, received_ms, last_run, last_bad, reports,
@@ -115,7 +137,9 @@ const STEPS: [&str; 3] = [
              last_ms, last_value)
          SELECT id, monitor_id, name, tags, kind, unit, label, warn, crit, min, max, last_ms,
              last_value FROM series_3;
-         DROP TABLE series_3;",
+         DROP TABLE series_3;
+         INSERT INTO runs SELECT * FROM runs_3;
+         DROP TABLE runs_3;",
         since_4!()
     ),
 ];
@@ -164,18 +188,6 @@ CREATE TABLE segments (
     from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, points INTEGER NOT NULL, body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX segments_of_bucket ON segments (bucket, from_ms, to_ms);
--- Appended only: an index by monitor would cost more than all the rest. Instead each run names the
--- one before it and the last bad one before it, and how many runs the monitor had by then.
--- No outcome means exit code 0.
-CREATE TABLE runs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, before INTEGER,
-    bad_before INTEGER, nth INTEGER NOT NULL, run BLOB NOT NULL,
-    started_ms INTEGER NOT NULL, duration REAL NOT NULL, interval REAL, good INTEGER NOT NULL,
-    outcome TEXT, status TEXT NOT NULL, message TEXT, warnings TEXT, produced INTEGER NOT NULL,
-    accepted INTEGER NOT NULL, rejected TEXT, skipped INTEGER NOT NULL, leftovers INTEGER NOT NULL,
-    cpu REAL NOT NULL, max_rss INTEGER NOT NULL, stdout INTEGER NOT NULL, stderr INTEGER NOT NULL,
-    tail TEXT, replay_of BLOB
-) STRICT;
 CREATE TABLE rejections (
     id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, run BLOB NOT NULL,
     started_ms INTEGER NOT NULL, code TEXT NOT NULL, path TEXT NOT NULL, line INTEGER NOT NULL,
@@ -262,10 +274,11 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     .map_err(said)?;
     if tables == 0 {
         conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} {} {} {}
+            "BEGIN IMMEDIATE; {TABLES} {} {} {} {}
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;",
             monitors!(),
             series!(),
+            runs!(),
             since_4!()
         ))
         .map_err(said)?;

@@ -5,7 +5,7 @@ use serde_json::json;
 const NOW: i64 = 1_795_380_130_000;
 
 fn limits(folder: &Path) -> Limits {
-    Limits { path: file_in(folder), max_size: 1 << 30, min_free: 0 }
+    Limits { path: file_in(folder), max_size: 1 << 30, retention: None, min_free: 0 }
 }
 
 fn writer(limits: Limits) -> Writer {
@@ -286,7 +286,7 @@ fn a_dropped_series_never_comes_back_and_its_space_is_freed() {
     // A restart in between changes nothing.
     drop(writer);
     let mut writer = self::writer(limits(folder.path()));
-    writer.tend(NOW).unwrap();
+    writer.tend(NOW, 0);
     assert_eq!(held(&writer.conn), now);
     assert_eq!(of_gone(&writer), 0);
     assert_eq!(points(&writer) as usize, now.len());

@@ -50,7 +50,7 @@ pub(super) async fn begin(State(hall): State<Hall>, Path(token): Path<String>) -
     let page = async {
         let begun = hall.store.change(move |conn| session::begin(conn, &token, now)).await?;
         let Some(session) = begun else { return Ok(spent()) };
-        Ok(with_cookie(&hall.cookie, session.expose(), session::SESSION_MS / 1000))
+        Ok(with_cookie(&hall, session.expose(), session::SESSION_MS / 1000))
     };
     shown(page.await)
 }
@@ -64,15 +64,17 @@ pub(super) async fn end(State(hall): State<Hall>, headers: HeaderMap, body: Byte
         if let Some(token) = hall::session_cookie(&hall, &headers) {
             hall.store.change(move |conn| session::end(conn, &token)).await?;
         }
-        Ok(with_cookie(&hall.cookie, "", 0))
+        Ok(with_cookie(&hall, "", 0))
     };
     shown(page.await)
 }
 
 /// Goes to the overview and sets the session's cookie for so many seconds.
-fn with_cookie(name: &str, token: &str, seconds: i64) -> Response {
+fn with_cookie(hall: &Hall, token: &str, seconds: i64) -> Response {
     let mut response = Redirect::to("/").into_response();
-    let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}");
+    let (name, secure) = (&hall.cookie, if hall.secure { "; Secure" } else { "" });
+    let cookie =
+        format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }

@@ -21,7 +21,8 @@ pub(crate) fn unpack(packed: &[u8], packing: Packing, most: usize) -> Result<Str
         whole(FaultKind::Encoding, format!("the body is not {what}, or is cut short"), "")
     };
     let limit = most as u64 + 1;
-    let mut body = Vec::new();
+    // Bodies pack about this well; growing costs a copy.
+    let mut body = Vec::with_capacity(packed.len().saturating_mul(8).min(most / 4));
     match packing {
         Packing::Plain => body.extend_from_slice(packed),
         Packing::Zstd => {

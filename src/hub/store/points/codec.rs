@@ -99,6 +99,32 @@ pub(crate) fn read_raw<'a>(
     Ok(())
 }
 
+/// Calls `each` with series, time and the offset at which the value begins, of every point of a raw
+/// block. [`value_at`] reads the value.
+pub(crate) fn read_raw_at(
+    bytes: &[u8],
+    mut each: impl FnMut(i64, i64, usize),
+) -> Result<(), Damaged> {
+    let mut at = Cursor::open(bytes)?;
+    let (mut series, mut ms) = (0_i64, 0_i64);
+    while !at.0.is_empty() {
+        series = series.wrapping_add(at.signed()?);
+        ms = ms.wrapping_add(at.signed()?);
+        let offset = bytes.len() - at.0.len();
+        let mark = at.byte()?;
+        at.skip_value(mark)?;
+        each(series, ms, offset);
+    }
+    Ok(())
+}
+
+/// The value that begins at an offset.
+pub(crate) fn value_at(bytes: &[u8], offset: usize) -> Result<Scalar<'_>, Damaged> {
+    let mut at = Cursor(bytes.get(offset..).ok_or(Damaged)?);
+    let mark = at.byte()?;
+    at.value(mark)
+}
+
 /// The bucket of a series, and its place in there.
 pub(crate) const fn bucket(series: i64) -> (i64, u64) {
     (series >> 4, (series & 15) as u64)
@@ -319,6 +345,19 @@ impl<'a> Cursor<'a> {
     fn signed(&mut self) -> Result<i64, Damaged> {
         let n = self.unsigned()?;
         Ok((n >> 1) as i64 ^ -((n & 1) as i64))
+    }
+
+    /// Goes over a value. It is one that [`Cursor::value`] reads, where that is not cheaply known
+    /// otherwise.
+    fn skip_value(&mut self, mark: u8) -> Result<(), Damaged> {
+        match mark {
+            mark::GAP | mark::FALSE | mark::TRUE => Ok(()),
+            mark::SIGNED | mark::UNSIGNED | mark::DECIMAL..=mark::DECIMAL_END => {
+                self.unsigned().map(drop)
+            }
+            mark::FLOAT => self.take(8).map(drop),
+            _ => self.value(mark).map(drop),
+        }
     }
 
     fn value(&mut self, mark: u8) -> Result<Scalar<'a>, Damaged> {

@@ -36,19 +36,23 @@ use rusqlite::{Connection, params};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) points: u64,
+    pub(crate) bytes: u64,
     pub(crate) blocks: u64,
 }
 
 impl Waiting {
     /// Whether reads become slow by it.
     pub(super) fn is_much(self) -> bool {
-        self.points >= compact::RAW_POINTS || self.blocks >= compact::RAW_BLOCKS
+        self.points >= compact::RAW_POINTS
+            || self.bytes >= compact::RAW_BYTES
+            || self.blocks >= compact::RAW_BLOCKS
     }
 }
 
 impl std::ops::AddAssign for Waiting {
     fn add_assign(&mut self, more: Self) {
         self.points += more.points;
+        self.bytes += more.bytes;
         self.blocks += more.blocks;
     }
 }
@@ -90,13 +94,16 @@ pub(super) fn append(conn: &Connection, block: &mut Block) -> rusqlite::Result<W
     }
     conn.prepare_cached("INSERT INTO raw (points, body) VALUES (?1, ?2)")?
         .execute(params![points as i64, block.bytes()])?;
+    let bytes = block.bytes().len() as u64;
     block.clear();
-    Ok(Waiting { points, blocks: 1 })
+    Ok(Waiting { points, bytes, blocks: 1 })
 }
 
 /// What waits for compaction.
 pub(super) fn waiting(conn: &Connection) -> rusqlite::Result<Waiting> {
-    conn.query_row("SELECT coalesce(sum(points), 0), count(*) FROM raw", (), |row| {
-        Ok(Waiting { points: row.get::<_, i64>(0)? as u64, blocks: row.get::<_, i64>(1)? as u64 })
+    let sql = "SELECT coalesce(sum(points), 0), coalesce(sum(length(body)), 0), count(*) FROM raw";
+    conn.query_row(sql, (), |row| {
+        let get = |column| row.get::<_, i64>(column).map(|n| n as u64);
+        Ok(Waiting { points: get(0)?, bytes: get(1)?, blocks: get(2)? })
     })
 }

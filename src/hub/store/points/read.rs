@@ -11,6 +11,21 @@ use crate::model::Value;
 
 use super::codec;
 
+/// Calls `each` with the id and the body of every raw block, oldest first, until it gives false.
+pub(super) fn each_raw_body(
+    conn: &Connection,
+    mut each: impl FnMut(i64, &[u8]) -> bool,
+) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached("SELECT id, body FROM raw ORDER BY id")?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        if !each(row.get(0)?, row.get_ref(1)?.as_blob()?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Calls `each` with every raw point, oldest block first. A block that does not read back costs its
 /// own rest, and is said.
 pub(super) fn each_raw(
@@ -34,7 +49,6 @@ pub(in crate::hub::store) fn newest(
     conn: &Connection,
     known: &mut HashMap<i64, (i64, Value), RandomState>,
 ) -> rusqlite::Result<()> {
-    // Where the latest one lies is enough until all are seen: most values are overtaken.
     each_raw(conn, |series, ms, value| {
         if let Some(last) = known.get_mut(&series)
             && ms >= last.0
