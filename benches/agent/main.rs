@@ -60,6 +60,9 @@ fn main() {
         let sink = Sink::start();
         let a = measure(dir.path(), &options, start_agent(dir.path(), &options, sink.port));
         a.print("agent", c);
+        if let Some((p50, p99)) = a.lag {
+            println!("  start lag p50 {p50:.2} ms, p99 {p99:.2} ms");
+        }
         println!(
             "  sink: {} reports in {} requests, {:.1} bytes a report on the wire",
             sink.reports(),
@@ -122,6 +125,8 @@ struct Figures {
     gaps: Vec<f64>,
     rss_kib: u64,
     threads: u64,
+    /// How late runs started, in milliseconds, as the agent says: half of them, and 99 in 100.
+    lag: Option<(f64, f64)>,
 }
 
 impl Figures {
@@ -155,6 +160,7 @@ fn measure(dir: &Path, options: &Options, mut process: Child) -> Figures {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
     let (rss_kib, threads) = (field("VmRSS:"), field("Threads:"));
+    let lag = lag(dir);
     let _gone = rustix::process::kill_process(
         rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(),
         rustix::process::Signal::TERM,
@@ -178,7 +184,19 @@ fn measure(dir: &Path, options: &Options, mut process: Child) -> Figures {
     gaps.sort_by(f64::total_cmp);
     assert!(!gaps.is_empty(), "nothing ran: see the agent's messages above");
     let due = (until - from) as f64 / 1e9 * options.plugins as f64;
-    Figures { own: cpu * 1e6 / runs as f64, done: runs as f64 / due, gaps, rss_kib, threads }
+    Figures { own: cpu * 1e6 / runs as f64, done: runs as f64 / due, gaps, rss_kib, threads, lag }
+}
+
+/// What the agent says of its start lag; nothing while none runs.
+fn lag(dir: &Path) -> Option<(f64, f64)> {
+    let asked = Command::new(env!("CARGO_BIN_EXE_talaia"))
+        .args(["status", "--json", "--config"])
+        .arg(dir.join("talaia.toml"))
+        .output()
+        .unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&asked.stdout).ok()?;
+    let ms = |name: &str| Some(status["agent"][name].as_f64()? * 1e3);
+    Some((ms("lag_p50")?, ms("lag_p99")?))
 }
 
 /// User and system time of the process itself, in seconds.

@@ -21,7 +21,7 @@ const LINES: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Refused records of a plugin that are told in [`WINDOW`], and bytes of them that go into quarantine;
-/// the rest is counted. More would push out of the spool and the quarantine what others have there.
+/// the rest is counted. More would push out of the spool what others have there, and wear the disk.
 const TOLD: usize = 1000;
 const KEPT: usize = 4 << 20;
 /// What a refused record weighs beyond its excerpt.
@@ -74,38 +74,72 @@ impl Plugins {
     }
 }
 
-/// Starts the keeper's thread. What it returns takes the runs, and blocks while [`ROOM`] is full;
-/// the thread ends when that is dropped and all that was given is kept.
-pub(super) fn start(
-    mut keeper: Keeper,
-) -> io::Result<(impl FnMut(Run) + Send + 'static, JoinHandle<()>)> {
-    let (send, runs) = mpsc::channel::<Run>();
+/// What the keeper's thread is told.
+enum Order {
+    Keep(Box<Run>),
+    /// To answer when all that came before it is kept.
+    Answer(mpsc::Sender<()>),
+}
+
+/// The keeper's thread.
+pub(super) struct Handle {
+    thread: JoinHandle<()>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// How far the keeper has to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finish {
+    /// Whoever gives runs has given the last one, and is gone: to the end.
+    Ended,
+    /// Through what it has been given by now.
+    SoFar,
+}
+
+impl Handle {
+    /// Waits until it is there. False says that it will not be.
+    pub(super) fn finish(self, finish: Finish) -> bool {
+        if finish == Finish::Ended {
+            drop(self.orders);
+            return self.thread.join().is_ok();
+        }
+        let (done, answered) = mpsc::channel();
+        self.orders.send(Order::Answer(done)).is_ok() && answered.recv().is_ok()
+    }
+}
+
+/// Starts the keeper's thread. What it returns takes the runs, and blocks while [`ROOM`] is full.
+pub(super) fn start(mut keeper: Keeper) -> io::Result<(impl FnMut(Run) + Send + 'static, Handle)> {
+    let (orders, inbox) = mpsc::channel::<Order>();
     let room = Arc::new(Room::default());
     let freed = Arc::clone(&room);
     let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-        while let Ok(first) = runs.recv() {
+        while let Ok(first) = inbox.recv() {
             let mut next = Some(first);
-            while let Some(run) = next {
-                let size = size(&run);
-                let plugin = run.plugin.clone();
-                // A defect that one plugin's output brings to light must not silence the others.
-                if catch_unwind(AssertUnwindSafe(|| keeper.keep(run))).is_err() {
-                    tracing::error!(%plugin, "a run was lost by a defect of the agent");
+            while let Some(order) = next {
+                match order {
+                    Order::Keep(run) => {
+                        let size = size(&run);
+                        keeper.try_keep(*run);
+                        freed.give_back(size);
+                    }
+                    // Nobody waits any more: nothing to tell.
+                    Order::Answer(done) => drop(done.send(())),
                 }
-                freed.give_back(size);
-                next = runs.try_recv().ok().or_else(|| {
+                next = inbox.try_recv().ok().or_else(|| {
                     thread::sleep(LINGER);
-                    runs.try_recv().ok()
+                    inbox.try_recv().ok()
                 });
             }
         }
     })?;
+    let runs = orders.clone();
     let give = move |run: Run| {
         room.take(size(&run));
         // The keeper's thread lives as long as this.
-        let _kept = send.send(run);
+        let _kept = runs.send(Order::Keep(Box::new(run)));
     };
-    Ok((give, thread))
+    Ok((give, Handle { thread, orders }))
 }
 
 /// What a run takes of the room. A slice of a long-lived plugin has its share of another, where only
@@ -167,6 +201,14 @@ pub(super) struct Talk {
 }
 
 impl Keeper {
+    /// A defect that one plugin's output brings to light must not silence the others.
+    fn try_keep(&mut self, run: Run) {
+        let plugin = run.plugin.clone();
+        if catch_unwind(AssertUnwindSafe(|| self.keep(run))).is_err() {
+            tracing::error!(%plugin, "a run was lost by a defect of the agent");
+        }
+    }
+
     fn keep(&mut self, run: Run) {
         let Some(plugin) = self.plugins.of_run(&run.plugin) else {
             tracing::error!(plugin = %run.plugin, "a run of an unknown plugin was dropped");
@@ -204,11 +246,12 @@ impl Keeper {
             return;
         }
         let now = Instant::now();
+        let is_over = |told: &Told| now.duration_since(told.since) >= WINDOW;
+        if self.told.get(&report.plugin).is_some_and(is_over) {
+            self.told.retain(|_, told| !is_over(told));
+        }
         let fresh = Told { since: now, records: TOLD, bytes: KEPT };
         let left = self.told.entry(report.plugin.clone()).or_insert(fresh);
-        if now.duration_since(left.since) >= WINDOW {
-            *left = fresh;
-        }
         let tell = report.rejected.len().min(left.records);
         left.records -= tell;
         let fits = quarantine.come.iter().take_while(|item| {
@@ -217,16 +260,21 @@ impl Keeper {
             rest.is_some()
         });
         let keep = fits.count();
-        if tell == report.rejected.len() && keep == quarantine.come.len() {
-            return;
+        if tell < report.rejected.len() {
+            report.rejected.truncate(tell);
+            report.warnings.push(format!(
+                "rejections-cut: more than {TOLD} records were refused within a minute; the rest is \
+                 counted and not told"
+            ));
         }
-        report.rejected.truncate(tell);
-        quarantine.come.truncate(keep);
-        report.warnings.push(
-            "rejections-cut: so many records were refused within a minute that the rest is only \
-             counted, neither told nor kept in quarantine"
-                .to_owned(),
-        );
+        if keep < quarantine.come.len() {
+            quarantine.come.truncate(keep);
+            report.warnings.push(format!(
+                "quarantine-cut: more than {} MiB of records were refused within a minute; the rest \
+                 is counted and not kept",
+                KEPT >> 20
+            ));
+        }
     }
 
     fn log_stderr(&mut self, run: &Run) {

@@ -1,7 +1,7 @@
 //! From a plugin's configuration to what `exec` runs: its folders, its config file, its
 //! environment.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -189,7 +189,9 @@ pub struct Common<'a> {
     /// User ids besides root's and the agent's that may own what is run.
     pub owners: &'a [u32],
     /// Whose home and name plugins without a `user` have: the agent's user.
-    pub own: &'a Account,
+    pub own: Option<&'a Account>,
+    /// `HOME` and `USER` as the agent has them, for where nothing else says.
+    pub own_env: &'a [(String, String)],
 }
 
 /// The whole truth about how a plugin is run. `plan` is how this machine does it.
@@ -197,8 +199,11 @@ pub fn spec(plugin: &PluginConfig, common: &Common<'_>, folders: &Folders, plan:
     let mut env: Vec<(OsString, OsString)> =
         plugin.env.iter().map(|(key, value)| (key.into(), value.expose().into())).collect();
     // Not the agent's own variables: who starts it by hand has others than the service.
-    let account = plan.account.as_ref().unwrap_or(common.own);
-    for (key, value) in [("HOME", account.home.as_os_str()), ("USER", account.name.as_ref())] {
+    let own: Vec<(&str, &OsStr)> = match plan.account.as_ref().or(common.own) {
+        Some(account) => vec![("HOME", account.home.as_os_str()), ("USER", account.name.as_ref())],
+        None => common.own_env.iter().map(|(key, value)| (key.as_str(), value.as_ref())).collect(),
+    };
+    for (key, value) in own {
         if !plugin.env.contains_key(key) {
             env.push((key.into(), value.into()));
         }

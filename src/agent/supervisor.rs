@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
@@ -17,7 +16,7 @@ use crate::spool::{Health, Pressure, Spool, SpoolError};
 use super::admin::{self, Request};
 use super::confine::{Machine, Preparing};
 use super::itself;
-use super::keeper::{self, Keeper, Plugins};
+use super::keeper::{self, Finish, Keeper, Plugins};
 use super::lags::Lags;
 use super::outputs::{Embedded, Outputs};
 use super::plugin::Plugin;
@@ -77,8 +76,7 @@ pub struct Agent {
     reloads: Reloads,
     spool: Spool,
     exec: Arc<Exec>,
-    /// Ends when the last run has been handed to the spool.
-    keeper: JoinHandle<()>,
+    keeper: keeper::Handle,
     plugins: Arc<Plugins>,
     /// Those that could not be made ready, for want of space or of their user.
     unprepared: BTreeSet<PluginName>,
@@ -87,7 +85,7 @@ pub struct Agent {
     machine: Machine,
     owners: Vec<u32>,
     /// The user that it runs as.
-    account: Account,
+    account: Option<Account>,
     origin: Instant,
     started: Timestamp,
 }
@@ -222,8 +220,12 @@ impl Agent {
     fn set_plugin(&mut self, config: crate::config::PluginConfig, before: Option<&Plugin>) {
         let mut plugin = Plugin::new(config, &self.config.agent, before);
         let name = plugin.config.name.clone();
-        let common =
-            Common { agent: self.spool.agent_id(), owners: &self.owners, own: &self.account };
+        let common = Common {
+            agent: self.spool.agent_id(),
+            owners: &self.owners,
+            own: self.account.as_ref(),
+            own_env: &self.config.agent.own_env,
+        };
         let data_dir = &self.config.agent.data_dir;
         let spec = if plugin.runs() {
             let prepared = self
@@ -469,8 +471,8 @@ impl Agent {
         // outputs may have it.
         let (keeper, spool) = (self.keeper, self.spool);
         let flushed = tokio::task::spawn_blocking(move || {
-            // The keeper would wait for a run that does not die; the others it has by now.
-            if all_ended && keeper.join().is_err() {
+            // Where a run does not die the keeper would wait for it; the others it has by now.
+            if !keeper.finish(if all_ended { Finish::Ended } else { Finish::SoFar }) {
                 tracing::error!("the last runs were not judged");
             }
             spool.flush().wait()

@@ -99,7 +99,9 @@ impl Trials {
                 None => Ok(()),
             })
             .map_err(TrialError::State)?;
-        let common = Common { agent: agent_id, owners, own: &accounts::own() };
+        let account = accounts::own();
+        let common =
+            Common { agent: agent_id, owners, own: account.as_ref(), own_env: &agent.own_env };
         let spec = Arc::new(prepare::spec(plugin, &common, &folders, &plan));
         let (send, runs) = mpsc::channel();
         let settings = Settings {

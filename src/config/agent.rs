@@ -21,6 +21,9 @@ pub const SELF_PLUGIN: &str = "talaia";
 /// The agent itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentConfig {
+    /// `HOME` and `USER` as the agent has them: what plugins get where the system does not know the
+    /// user that they run as.
+    pub own_env: Vec<(String, String)>,
     /// This host's name in reports.
     pub host: String,
     /// The folder for all that the agent keeps; absolute.
@@ -107,7 +110,10 @@ pub(super) fn agent(raw: Option<&RawAgent>, cx: &mut Cx<'_>) -> AgentConfig {
     for diagnostic in missing {
         cx.found.push(diagnostic);
     }
+    let own = |name: &str| Some((name.to_owned(), cx.env.var(name)?.to_owned()));
+    let own_env = ["HOME", "USER"].into_iter().filter_map(own).collect();
     AgentConfig {
+        own_env,
         host,
         data_dir,
         tags: cx.tags(raw.tags.as_ref()),

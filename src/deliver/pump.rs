@@ -98,6 +98,8 @@ pub struct Pump<S> {
     /// Identities taken in a row without a delivery.
     clones: u32,
     next: Instant,
+    /// Whether nothing has been tried yet.
+    first: bool,
 }
 
 /// What is to be done after an attempt.
@@ -132,6 +134,7 @@ impl<S: Sink> Pump<S> {
             max_bytes: settings.max_bytes,
             clones: 0,
             next: Instant::now() + first,
+            first: true,
             spool,
             settings,
             sink,
@@ -204,6 +207,10 @@ impl<S: Sink> Pump<S> {
         loop {
             let delay = match self.step().await {
                 Step::More if self.position < goal || !self.bounds.is_empty() => continue,
+                // The first comes soon, for whoever waits for it; those after it no more together.
+                Step::More | Step::Idle if std::mem::take(&mut self.first) => {
+                    self.settings.interval.mul_f64(rand::random())
+                }
                 Step::More | Step::Idle => self.settings.interval,
                 Step::Wait(delay) => delay,
             };

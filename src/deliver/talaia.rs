@@ -30,7 +30,7 @@ pub enum Endpoint {
     },
 }
 
-/// How long an upload waits for a hub that is not there yet, before it says so.
+/// How long the first upload waits for a hub that is not there yet, before it says so.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What an upload says about its sender, and how it is sent.
@@ -56,13 +56,15 @@ pub struct TalaiaSink {
     /// The client and the address it was made for. Made again after a TLS error, because
     /// certificates are replaced while agents run.
     client: Option<(String, reqwest::Client)>,
+    /// How long the next upload waits for a hub that is not there yet: only the first one does.
+    soon: Duration,
 }
 
 impl TalaiaSink {
     /// A sink for wherever `endpoint` says.
     pub fn new(settings: TalaiaSettings, endpoint: watch::Receiver<Endpoint>) -> Self {
         let encoder = Encoder::new(settings.compression);
-        Self { settings, endpoint, encoder, client: None }
+        Self { settings, endpoint, encoder, client: None, soon: SOON }
     }
 
     fn client(&mut self, url: &str) -> Result<reqwest::Client, Verdict> {
@@ -84,9 +86,10 @@ impl TalaiaSink {
 
     async fn upload(&mut self, batch: Batch<'_>) -> Result<Verdict, Verdict> {
         // One that starts beside the agent is there in a moment.
+        let soon = std::mem::take(&mut self.soon);
         let is_ready = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Ready { .. });
         // Whether it came or not is looked at next.
-        drop(tokio::time::timeout(SOON, self.endpoint.wait_for(is_ready)).await);
+        drop(tokio::time::timeout(soon, self.endpoint.wait_for(is_ready)).await);
         let (url, key) = match &*self.endpoint.borrow_and_update() {
             Endpoint::Ready { url, key } => (url.clone(), key.clone()),
             Endpoint::Waiting { why } => {

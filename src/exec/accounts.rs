@@ -28,16 +28,9 @@ pub fn user_of(uid: u32) -> Option<Account> {
     user_in(&read("/etc/passwd"), &uid).filter(|account| account.uid.to_string() == uid)
 }
 
-/// The user that this process runs as. One that the system has no name for is named by its number
-/// and lives in `/`.
-pub fn own() -> Account {
-    let uid = rustix::process::geteuid().as_raw();
-    user_of(uid).unwrap_or_else(|| Account {
-        name: uid.to_string(),
-        uid,
-        gid: rustix::process::getegid().as_raw(),
-        home: PathBuf::from("/"),
-    })
+/// The user that this process runs as, if the system's file knows it.
+pub fn own() -> Option<Account> {
+    user_of(rustix::process::geteuid().as_raw())
 }
 
 /// The number of the group of this name or number; a number needs no entry.

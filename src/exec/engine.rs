@@ -240,6 +240,10 @@ mod tests {
     /// The same for a test with many of them, and the threads that are held up.
     static ALL_STALLED: AtomicBool = AtomicBool::new(true);
     static HELD_UP: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    /// The same for one that was run before, and the threads that spawn another one beside it.
+    static FIRST_RUN: AtomicBool = AtomicBool::new(true);
+    static ELSEWHERE_STALLED: AtomicBool = AtomicBool::new(true);
+    static BESIDE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
     fn stalling(spec: &Spec, run: RunId, nofile: Option<Rlimit>) -> Result<Spawned, String> {
         if spec.plugin.as_str().starts_with("dead") {
@@ -248,6 +252,16 @@ mod tests {
             while ALL_STALLED.load(Ordering::Acquire) {
                 thread::sleep(Duration::from_millis(5));
             }
+        }
+        // One that is looked at before lies where a shell lies, and waits for something else.
+        if spec.plugin.as_str() == "elsewhere" && !FIRST_RUN.swap(false, Ordering::AcqRel) {
+            while ELSEWHERE_STALLED.load(Ordering::Acquire) {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        if spec.plugin.as_str() == "beside" {
+            let thread = thread::current().name().unwrap_or_default().to_owned();
+            lock(&BESIDE).push(thread);
         }
         while spec.plugin.as_str() == "stuck" && STALLED.load(Ordering::Acquire) {
             thread::sleep(Duration::from_millis(5));
@@ -349,6 +363,43 @@ mod tests {
         assert_eq!(workers, 1, "each of them stood in everybody's way: {held_up:?}");
         assert_eq!(next().outcome, Outcome::Exited { code: 0 });
         ALL_STALLED.store(false, Ordering::Release);
+        exec.stop_now();
+        exec.join();
+    }
+
+    /// A script on a dead mount has its interpreter where everything else is: when that is seen to
+    /// answer, nobody makes a detour any more.
+    #[test]
+    fn what_shares_a_device_with_a_spawn_that_hangs_is_run_aside_until_the_device_answers() {
+        let (send, runs) = mpsc::channel();
+        let settings = Settings {
+            limits: Limits { concurrency: 8, max_running: 8 },
+            reap_orphans_of: None,
+            open: Box::new(|| true),
+        };
+        let exec = Exec::start_with(settings, stalling, move |run| drop(send.send(run))).unwrap();
+        let known = |name: &str| {
+            let trust = Trust { paths: vec![PathBuf::from("/bin/sleep")], ..Trust::default() };
+            Arc::new(Spec { trust, ..(*spec(name, "0")).clone() })
+        };
+        let next = |name: &str| {
+            std::iter::repeat_with(|| runs.recv_timeout(Duration::from_secs(20)).unwrap())
+                .find(|run| run.plugin.as_str() == name)
+                .unwrap()
+        };
+        exec.set(known("beside"), Box::new(Every(Duration::from_secs(3600))));
+        assert!(next("beside").outcome.is_ok());
+        exec.set(known("elsewhere"), Box::new(Every(Duration::from_secs(3600))));
+        assert!(next("elsewhere").outcome.is_ok());
+        exec.trigger(&"elsewhere".parse().unwrap()).unwrap();
+        let run = next("elsewhere");
+        assert!(matches!(run.outcome, Outcome::NotStarted { .. }), "{:?}", run.outcome);
+        for _ in 0..3 {
+            exec.trigger(&"beside".parse().unwrap()).unwrap();
+            assert!(next("beside").outcome.is_ok());
+        }
+        assert_eq!(*lock(&BESIDE), ["exec", "spawner", "exec", "exec"]);
+        ELSEWHERE_STALLED.store(false, Ordering::Release);
         exec.stop_now();
         exec.join();
     }

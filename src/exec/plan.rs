@@ -75,6 +75,9 @@ pub(super) struct Plan {
     live: HashMap<Token, (PluginName, Class)>,
     /// Live runs of plugins that are not prompt.
     live_doubtful: usize,
+    /// Runs that were given up while their spawn hangs. They take no place, for that may be for ever,
+    /// but no other run of the plugin begins.
+    hung: HashMap<Token, PluginName>,
     /// Long-lived plugins that live or are being started: they take no place of a run.
     homes: HashMap<Token, Home>,
     /// Long-lived plugins that are to be started.
@@ -139,6 +142,7 @@ impl Plan {
             young: BTreeMap::new(),
             live: HashMap::new(),
             live_doubtful: 0,
+            hung: HashMap::new(),
             homes: HashMap::new(),
             starting: VecDeque::new(),
             ticks: VecDeque::new(),
@@ -212,11 +216,10 @@ impl Plan {
 
     /// The live run of a plugin, also of one that was removed since it began.
     fn live_of(&self, name: &PluginName) -> Option<Token> {
-        let runs =
-            self.live.iter().filter(|(_, (plugin, _))| plugin == name).map(|(token, _)| token);
-        let lives =
-            self.homes.iter().filter(|(_, home)| home.plugin == *name).map(|(token, _)| token);
-        runs.chain(lives).max().copied()
+        let runs = self.live.iter().map(|(token, (plugin, _))| (token, plugin));
+        let lives = self.homes.iter().map(|(token, home)| (token, &home.plugin));
+        let all = runs.chain(&self.hung).chain(lives);
+        all.filter(|(_, plugin)| *plugin == name).map(|(token, _)| *token).max()
     }
 
     /// Forgets a plugin. Returns the run to be stopped, if one is live.
@@ -298,8 +301,8 @@ impl Plan {
             return self.moved_out(token, &home, now);
         }
         let mut replaced_by_resident = None;
-        if let Some((name, class)) = self.live.remove(&token) {
-            self.live_doubtful -= usize::from(class != Class::Prompt);
+        let hung = self.hung.remove(&token);
+        if let Some(name) = hung.or_else(|| self.give_place_back(token)) {
             if let Some(entry) = self.entries.get_mut(&name)
                 && let State::Running { token: running } = entry.state
                 && running == token
@@ -315,6 +318,20 @@ impl Plan {
             self.start_at(&name, now);
         }
         None
+    }
+
+    /// A run has been reported whose spawn has not returned.
+    pub(super) fn given_up(&mut self, token: Token) {
+        self.young.remove(&token);
+        if let Some(name) = self.give_place_back(token) {
+            self.hung.insert(token, name);
+        }
+    }
+
+    fn give_place_back(&mut self, token: Token) -> Option<PluginName> {
+        let (name, class) = self.live.remove(&token)?;
+        self.live_doubtful -= usize::from(class != Class::Prompt);
+        Some(name)
     }
 
     /// A life is over: the next one begins after a while, or at once where the plugin has changed.
@@ -439,11 +456,6 @@ impl Plan {
     /// Whether any plugin may leave processes behind.
     pub(super) fn anyone_keeps_leftovers(&self) -> bool {
         self.entries.values().any(|entry| entry.spec.leftovers == Leftovers::Keep)
-    }
-
-    /// Whether a run has been let go and has not ended.
-    pub(super) fn is_live(&self, token: Token) -> bool {
-        self.live.contains_key(&token) || self.homes.contains_key(&token)
     }
 
     /// How many runs are live, long-lived plugins included.

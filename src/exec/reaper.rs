@@ -46,6 +46,8 @@ pub(super) struct Reaper {
     condemned: HashSet<i32>,
     /// Orphans without marks, and the runs that one of them may belong to.
     strangers: HashMap<i32, Vec<Token>>,
+    /// How everything is to stop, once it is.
+    stop_all: Option<Stop>,
     /// Runs to be stopped whose child is still being spawned.
     stop_at_birth: HashSet<Token>,
     pub(super) scratch: Vec<u8>,
@@ -77,6 +79,7 @@ impl Reaper {
             sweep_at: None,
             condemned: HashSet::new(),
             strangers: HashMap::new(),
+            stop_all: None,
             stop_at_birth: HashSet::new(),
             scratch: vec![0; 64 * 1024],
             open: true,
@@ -87,8 +90,11 @@ impl Reaper {
     /// A child that was just started.
     pub(super) fn adopt(&mut self, mut child: Child, now: Instant) {
         let token = child.opening.token;
-        if self.shared.is_stopping() || self.stop_at_birth.remove(&token) {
-            child.end(Outcome::Stopped, now);
+        let stop_at_birth = self.stop_at_birth.remove(&token);
+        match self.stop_all {
+            Some(Stop::Now) => child.end_now(Outcome::Stopped, now),
+            _ if stop_at_birth || self.shared.is_stopping() => child.end(Outcome::Stopped, now),
+            _ => {}
         }
         if child.resident.is_some() {
             let pid = child.pid.as_raw_nonzero().get().unsigned_abs();
@@ -216,11 +222,12 @@ impl Reaper {
         for token in stops {
             if self.children.contains_key(&token) {
                 self.stop_one(token, Stop::Gently, now);
-            } else if self.shared.plan().is_live(token) {
+            } else if lock(&self.shared.spawning).is_under_way(token) {
                 self.stop_at_birth.insert(token);
             }
         }
         if let Some(stop) = stop_all {
+            self.stop_all = Some(stop);
             let tokens: Vec<Token> = self.children.keys().copied().collect();
             for token in tokens {
                 self.stop_one(token, stop, now);
@@ -374,7 +381,11 @@ impl Reaper {
             );
             let token = opening.token;
             let run = opening.not_started(error);
-            self.shared.plan().last_words(token, &run);
+            let mut plan = self.shared.plan();
+            plan.last_words(token, &run);
+            plan.given_up(token);
+            drop(plan);
+            self.stop_at_birth.remove(&token);
             (self.on_run)(run);
         }
     }

@@ -66,6 +66,11 @@ impl Spawning {
         self.current.is_none() && self.stuck.is_empty()
     }
 
+    /// Whether a run's spawn has begun, and has neither returned nor been given up.
+    pub(super) fn is_under_way(&self, token: Token) -> bool {
+        self.current.iter().chain(&self.stuck).any(|opening| opening.token == token)
+    }
+
     /// Others go on beside this one.
     pub(super) fn hangs(&mut self, opening: Opening) {
         self.hanging.push((opening.token, Arc::clone(&opening.devices)));
@@ -77,6 +82,15 @@ impl Spawning {
     pub(super) fn may_hang(&self, devices: &[u64]) -> bool {
         let shares = |hanging: &[u64]| hanging.iter().any(|device| devices.contains(device));
         self.hanging.iter().any(|(_, hanging)| devices.is_empty() || shares(hanging))
+    }
+
+    /// A spawn from these devices has come back: they are not what the others wait for.
+    pub(super) fn answer(&mut self, devices: &[u64]) {
+        for (_, hanging) in &mut self.hanging {
+            if hanging.iter().any(|device| devices.contains(device)) {
+                *hanging = hanging.iter().copied().filter(|d| !devices.contains(d)).collect();
+            }
+        }
     }
 
     /// Takes out the spawn of a run that has returned, if it has not been given up.

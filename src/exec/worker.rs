@@ -15,13 +15,13 @@ use super::event::{self, Kind};
 use super::plan::{Start, Step, Token};
 use super::reaper::Reaper;
 use super::room::Share;
-use super::shared::{Shared, lock};
+use super::shared::{SPAWN_LIMIT, Shared, lock};
 use super::spawn::Spawned;
 use super::spec::Run;
 use super::trust::Untrusted;
 
 /// How often the watchdog looks whether the worker is stuck in a spawn.
-const LOOK: Duration = Duration::from_millis(25);
+const LOOK: Duration = Duration::from_millis(50);
 /// A spawn that takes longer than this has the worker superseded at the next look.
 const STUCK: Duration = Duration::from_millis(50);
 /// Looks in a row without a spawn after which the watchdog sleeps until there is one.
@@ -210,6 +210,7 @@ impl Worker {
         let spawned = check_and_spawn(shared, start, run);
         let mut spawning = lock(&shared.spawning);
         if let Some(opening) = spawning.current.take_if(|opening| opening.token == token) {
+            spawning.answer(&opening.devices);
             drop(spawning);
             return match spawned.and_then(|s| self.watch_exit(opening.token, s)) {
                 Ok(spawned) => Launched::Child(self.child(opening, spawned)),
@@ -229,6 +230,9 @@ impl Worker {
             // Into the inbox before the set: when its end is seen, it must be found. And before it is
             // no longer stuck: until then nobody thinks that all is done.
             (Some(opening), spawned) => {
+                if opening.begun.elapsed() < SPAWN_LIMIT {
+                    spawning.answer(&opening.devices);
+                }
                 let mut inbox = shared.inbox();
                 match spawned.and_then(|s| self.watch_exit(token, s)) {
                     Ok(spawned) => inbox.children.push(self.child(opening, spawned)),

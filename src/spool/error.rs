@@ -33,15 +33,24 @@ pub enum SpoolError {
     },
     /// Another agent uses the folder.
     #[error(
-        "{} is in use by {}: stop it, or give this agent another `data_dir`",
+        "{} is in use by {}, or give this agent another `data_dir`",
         path.display(),
-        pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+        match (pid, ended) {
+            (None, _) => "another process: stop it".to_owned(),
+            (Some(pid), false) => format!("process {pid}: stop it"),
+            (Some(pid), true) => format!(
+                "a program that process {pid}, which has ended, was just starting and that cannot \
+                 be loaded: does its file system answer? Wait until it does"
+            ),
+        }
     )]
     InUse {
         /// The data folder.
         path: PathBuf,
         /// The other agent, where it said.
         pid: Option<u32>,
+        /// Whether there is no such process any more.
+        ended: bool,
     },
     /// The file, its log or their folder may be read only.
     #[error("cannot write {}: it must be writable by the user that runs the agent", path.display())]

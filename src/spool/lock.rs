@@ -39,7 +39,9 @@ impl Lock {
                     .read_to_string(&mut text)
                     .ok()
                     .and_then(|_| text.trim().parse().ok());
-                return Err(SpoolError::InUse { path: data_dir.to_owned(), pid });
+                let ended =
+                    pid.is_some_and(|pid: u32| !Path::new(&format!("/proc/{pid}")).exists());
+                return Err(SpoolError::InUse { path: data_dir.to_owned(), pid, ended });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
@@ -65,6 +67,22 @@ fn try_for_a_moment(file: &File) -> Result<(), TryLockError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_holds_it_is_named_and_one_that_is_gone_is_no_longer_to_be_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::take(dir.path()).unwrap();
+        let said = |lock: Result<Lock, SpoolError>| lock.err().unwrap().to_string();
+        let me = std::process::id();
+        let text = said(Lock::take(dir.path()));
+        assert!(text.contains(&format!("process {me}: stop it")), "{text}");
+        // No process has this number, and a copy of the descriptor lives on.
+        std::fs::write(dir.path().join("agent.lock"), "4194305\n").unwrap();
+        let text = said(Lock::take(dir.path()));
+        assert!(text.contains("does its file system answer?"), "{text}");
+        drop(lock);
+        Lock::take(dir.path()).unwrap();
+    }
 
     #[test]
     fn a_link_in_place_of_the_lock_is_not_followed() {

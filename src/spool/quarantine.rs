@@ -1,5 +1,7 @@
 //! The quarantine: what was refused, with enough of it to look at and to judge again. Bounded in
-//! bytes and in age; the oldest go first.
+//! bytes and in age; the oldest go first, of those plugins that have the most.
+
+use std::collections::HashMap;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -325,21 +327,75 @@ pub(super) fn is_over(
     Ok(!fits || oldest(db)?.is_some_and(|(_, then, _)| then.saturating_add(bounds.age) < clock))
 }
 
-/// Drops the oldest while there is too much, or it is too old.
+/// Drops what is too old, and, while there is too much, the oldest of those that have the most: a
+/// plugin of which everything is refused pushes out its own, not what others have there.
 pub(super) fn trim(db: &Connection, state: &mut State, bounds: Bounds) -> rusqlite::Result<()> {
     while state.quarantine_bytes > 0 {
         let Some((id, clock, bytes)) = oldest(db)? else {
             state.quarantine_bytes = 0;
             return Ok(());
         };
-        let fits = state.quarantine_bytes <= bounds.bytes;
-        if fits && clock.saturating_add(bounds.age) >= state.clock {
-            return Ok(());
+        if clock.saturating_add(bounds.age) >= state.clock {
+            break;
         }
         db.execute("DELETE FROM quarantine WHERE id = ?1", [id])?;
         state.quarantine_bytes = state.quarantine_bytes.saturating_sub(bytes);
     }
+    if state.quarantine_bytes <= bounds.bytes {
+        return Ok(());
+    }
+    // Each look at all of it makes room for a while.
+    let mut weights = weights(db)?;
+    let mut excess = excess(&weights, bounds.bytes - bounds.bytes / 8);
+    weights.retain(|(_, plugin, weight)| {
+        let Some(excess) = excess.get_mut(plugin).filter(|excess| **excess > 0) else {
+            return true;
+        };
+        *excess = excess.saturating_sub(*weight);
+        false
+    });
+    let kept = serde_json::to_string(&weights.iter().map(|(id, ..)| id).collect::<Vec<_>>());
+    db.execute(
+        "DELETE FROM quarantine WHERE id NOT IN (SELECT value FROM json_each(?1))",
+        [kept.unwrap_or_default()],
+    )?;
+    state.quarantine_bytes = weights.iter().map(|(.., weight)| weight).sum();
     Ok(())
+}
+
+/// Number, plugin and weight of everything, oldest first.
+fn weights(db: &Connection) -> rusqlite::Result<Vec<(i64, Option<String>, u64)>> {
+    db.prepare(
+        "SELECT id, plugin, length(body) + ifnull(length(raw), 0) FROM quarantine ORDER BY id",
+    )?
+    .query_map((), |row| Ok((row.get(0)?, row.get(1)?, count(row, 2)? + OVERHEAD)))?
+    .collect()
+}
+
+/// What each plugin has beyond a share that is the same for all, where those that have less leave
+/// the rest to the others, so that all of them together have `room`.
+fn excess(weights: &[(i64, Option<String>, u64)], room: u64) -> HashMap<Option<String>, u64> {
+    let mut sums: HashMap<Option<String>, u64> = HashMap::new();
+    for (_, plugin, weight) in weights {
+        *sums.entry(plugin.clone()).or_default() += weight;
+    }
+    let mut ascending: Vec<u64> = sums.values().copied().collect();
+    ascending.sort_unstable();
+    let (mut room, mut plugins) = (room, ascending.len() as u64);
+    let mut share = u64::MAX;
+    for sum in ascending {
+        share = room / plugins;
+        if sum > share {
+            break;
+        }
+        share = u64::MAX;
+        room -= sum;
+        plugins -= 1;
+    }
+    for sum in sums.values_mut() {
+        *sum = sum.saturating_sub(share);
+    }
+    sums
 }
 
 /// The wall clock, to be shown, never to be reasoned with.
@@ -375,10 +431,14 @@ mod tests {
     }
 
     fn put(db: &Connection, state: &mut State, bytes: usize) {
+        put_of("p", db, state, bytes);
+    }
+
+    fn put_of(plugin: &str, db: &Connection, state: &mut State, bytes: usize) {
         let come = vec![item(bytes)];
         let body = br#"{"run":"r","started":"2026-11-22T20:42:10Z"}"#;
         let with = QuarantineChange { come, format: "json", leave: Vec::new() };
-        change(db, state, "p", body, &with).unwrap();
+        change(db, state, plugin, body, &with).unwrap();
     }
 
     fn all(db: &Connection) -> Vec<Quarantined> {
@@ -408,6 +468,26 @@ mod tests {
         trim(&db, &mut state, BOUNDS).unwrap();
         assert!(all(&db).is_empty(), "what is larger than the bound is not kept");
         assert_eq!(state.quarantine_bytes, 0);
+    }
+
+    #[test]
+    fn a_flood_of_one_plugin_pushes_out_nothing_of_the_others() {
+        let (db, mut state) = (schema::in_memory(), State::default());
+        for n in 0..3 {
+            put_of(&format!("quiet{n}"), &db, &mut state, 100);
+        }
+        for _ in 0..200 {
+            put_of("loud", &db, &mut state, 50);
+            trim(&db, &mut state, BOUNDS).unwrap();
+            assert!(state.quarantine_bytes <= BOUNDS.bytes);
+            counted(&db, &state);
+        }
+        let left = all(&db);
+        let of = |name: &str| {
+            left.iter().filter(|q| q.plugin.as_deref().is_some_and(|p| p.starts_with(name))).count()
+        };
+        assert_eq!(of("quiet"), 3);
+        assert!(of("loud") >= 5, "{}", of("loud"));
     }
 
     #[test]

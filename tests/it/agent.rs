@@ -20,11 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Site {
     dir: tempfile::TempDir,
     agents: Vec<Child>,
+    /// Where systemd would listen.
+    notify: Option<PathBuf>,
 }
 
 impl Site {
     fn new(config: &str) -> Self {
-        let site = Self { dir: tempfile::tempdir().unwrap(), agents: Vec::new() };
+        let site = Self { dir: tempfile::tempdir().unwrap(), agents: Vec::new(), notify: None };
         site.configure(config);
         site
     }
@@ -74,7 +76,11 @@ impl Site {
 
     fn start(&mut self) -> u32 {
         let log = File::options().create(true).append(true).open(self.path("agent.log")).unwrap();
-        let agent = self.command(&["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut command = self.command(&["run"]);
+        if let Some(socket) = &self.notify {
+            command.env("NOTIFY_SOCKET", socket);
+        }
+        let agent = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let pid = agent.id();
         self.agents.push(agent);
         pid
@@ -436,6 +442,35 @@ fn stop_ends_every_process_of_every_plugin() {
     send(pid, Signal::TERM);
     assert!(site.wait().success(), "{}", site.log());
     assert_dead(&pids);
+}
+
+/// What systemd is told, as it would hear it.
+#[test]
+fn systemd_is_told_of_start_reload_and_stop() {
+    let mut site = Site::new(&format!("[hub]\nenabled = false\n{}", plugin("p", "")));
+    site.script("p", "echo '{\"v\": 1}'");
+    let socket = std::os::unix::net::UnixDatagram::bind(site.path("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let heard = |wanted: &str| {
+        let mut buffer = [0; 4096];
+        loop {
+            let bytes = socket.recv(&mut buffer).expect("it must be told");
+            let text = String::from_utf8_lossy(&buffer[..bytes]).into_owned();
+            if text.lines().any(|line| line == wanted) {
+                return text;
+            }
+        }
+    };
+    site.notify = Some(site.path("notify"));
+    let pid = site.start();
+    heard("READY=1");
+    send(pid, Signal::HUP);
+    // It says when, so that an answer to an earlier reload is not taken for this one's.
+    assert!(heard("RELOADING=1").contains("MONOTONIC_USEC="));
+    heard("READY=1");
+    send(pid, Signal::TERM);
+    heard("STOPPING=1");
+    assert!(site.wait().success(), "{}", site.log());
 }
 
 #[test]

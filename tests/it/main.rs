@@ -34,6 +34,7 @@ mod hostile;
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]
+mod keys;
 mod kill;
 #[cfg(feature = "hub")]
 mod launcher;

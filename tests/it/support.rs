@@ -57,13 +57,24 @@ pub(crate) struct Site {
     user: Option<u32>,
 }
 
+/// The program under test: another build than the tests' own where `TALAIA_TEST_PROGRAM` names one.
+fn program() -> PathBuf {
+    std::env::var_os("TALAIA_TEST_PROGRAM")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_talaia")), PathBuf::from)
+}
+
+/// Whether that is a build for users, optimised and of the size that they have.
+pub(crate) fn is_release() -> bool {
+    !cfg!(debug_assertions) || std::env::var_os("TALAIA_TEST_PROGRAM").is_some()
+}
+
 impl Site {
     /// For whoever runs the tests.
     pub(crate) fn new() -> Self {
         let site = Self {
             dir: tempfile::tempdir().unwrap(),
             agents: Vec::new(),
-            program: PathBuf::from(env!("CARGO_BIN_EXE_talaia")),
+            program: program(),
             user: None,
         };
         fs::create_dir(site.path("home")).unwrap();
@@ -188,7 +199,12 @@ impl Site {
         let at = self.agents.iter().position(|child| child.id() == pid).unwrap();
         let mut child = self.agents.remove(at);
         signal(pid, Signal::TERM);
-        child.wait().unwrap()
+        let status = child.wait().unwrap();
+        // Whatever a test is about: what its agent took adds up.
+        if status.success() && self.path("data/spool.db").exists() {
+            self.ledger();
+        }
+        status
     }
 
     /// Ends a process that was started here as a power cut would.

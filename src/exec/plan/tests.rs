@@ -173,6 +173,28 @@ fn a_replaced_plugin_leaves_its_old_due_times_behind() {
 }
 
 #[test]
+fn runs_whose_spawn_hangs_give_their_places_back() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 100, max_running: 8 });
+    for n in 0..8 {
+        plan.set(spec(&format!("dead{n}")), Box::new(Steady(1000 * MS)), t0);
+    }
+    let mut given_up = Vec::new();
+    while let Some(run) = start(&mut plan, t0) {
+        plan.given_up(run.token);
+        given_up.push(run.token);
+    }
+    assert_eq!((given_up.len(), plan.live()), (8, 0));
+    let later = t0 + 1000 * MS;
+    plan.set(spec("healthy"), Box::new(Steady(1000 * MS)), later);
+    assert_eq!(start(&mut plan, later).unwrap().spec.plugin.as_str(), "healthy");
+    assert!(start(&mut plan, later).is_none(), "they are still being spawned");
+    // One comes back, and is due again.
+    plan.ended(given_up[0], true, later);
+    assert!(start(&mut plan, later + 1000 * MS).is_some());
+}
+
+#[test]
 fn a_plugin_that_comes_back_within_the_grace_of_its_last_run_waits_for_that() {
     let t0 = Instant::now();
     let name = "a".parse().unwrap();
