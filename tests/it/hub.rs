@@ -12,3 +12,4 @@ mod pages;
 mod schema;
 mod support;
 mod tls;
+mod upkeep;
