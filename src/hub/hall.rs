@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) local: Arc<Local>,
     folder: PathBuf,
     max_size: u64,
+    retention: Option<Duration>,
     min_free: u64,
     since_ms: i64,
 }
@@ -46,6 +48,8 @@ pub(super) struct Shared {
 pub(super) struct Keeping {
     /// Bytes of the database above which the oldest points go.
     pub(super) max_size: u64,
+    /// The age at which points go, where there is one.
+    pub(super) retention: Option<Duration>,
     /// Free bytes on the disk below which nothing is taken.
     pub(super) min_free: u64,
     /// Free bytes and all bytes of the disk, where it can be asked.
@@ -65,6 +69,7 @@ impl Shared {
             since_ms: settings.clock.now(),
             folder: settings.data_dir,
             max_size: settings.max_size,
+            retention: settings.retention,
             min_free: settings.min_free,
             store,
             clock: settings.clock,
@@ -84,6 +89,7 @@ impl Shared {
         });
         Keeping {
             max_size: self.max_size,
+            retention: self.retention,
             min_free: self.min_free,
             disk,
             since_ms: self.since_ms,

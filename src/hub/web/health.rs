@@ -45,7 +45,8 @@ fn body(health: &Health, keeping: &Keeping, now: i64) -> Markup {
                 p.big { (bytes(health.size)) " " span.faint { "of " (bytes(keeping.max_size)) } }
                 (meter(full, "of what it may grow to"))
                 p.faint {
-                    "Above that the oldest points go. "
+                    "Above that the oldest points go"
+                    @if let Some(age) = keeping.retention { ", and any after " (seconds(age.as_secs_f64())) } ". "
                     @if health.free > 1 << 20 { (bytes(health.free)) " of it is free for new ones." }
                 }
             }

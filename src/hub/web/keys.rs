@@ -165,7 +165,7 @@ fn create(session: &Session, draft: &Draft) -> Markup {
             h2 #new { "New key" }
             form.fields method="post" action="/keys" {
                 (token(session)) input type="hidden" name="do" value="create";
-                label { "Name" input type="text" name="name" value=(draft.name) required maxlength="64" pattern="[A-Za-z0-9][A-Za-z0-9._-]*" title="letters, digits, `.`, `_` and `-`, beginning with a letter or digit" placeholder="web-1" autocomplete="off" spellcheck="false"; }
+                label { "Name" input type="text" name="name" value=(draft.name) required maxlength="64" pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*" title="letters, digits, `.`, `_` and `-`, beginning with a letter or digit" placeholder="web-1" autocomplete="off" spellcheck="false"; }
                 fieldset {
                     legend { "May" }
                     @for scope in Scope::ALL {

@@ -66,7 +66,7 @@ impl Chart<'_> {
         html! {
             figure.chart id=(id) data-from=(window.from) data-to=(window.to) data-unit=(unit.unwrap_or_default()) {
                 figcaption {
-                    h3 { (title) }
+                    h3 id={ (id) "h" } { (title) }
                     @if title != series.name { code.faint { (series.name) } }
                     @if !several {
                         @if let Some(last) = first.last() { b.last { (number(last, unit)) } }
@@ -202,7 +202,7 @@ impl Chart<'_> {
         html! {
             details.data id={ (id) "x" } {
                 summary { "Table" }
-                div.scroll tabindex="0" role="region" aria-labelledby={ (id) "t" } {
+                div.scroll tabindex="0" role="region" aria-labelledby={ (id) "h" } {
                     table {
                         thead { tr {
                             th scope="col" { "From" }

@@ -167,7 +167,7 @@ impl Strip<'_> {
         html! {
             figure.chart.states id=(id) {
                 figcaption {
-                    h3 id={ (id) "t" } { (title) }
+                    h3 id={ (id) "h" } { (title) }
                     @if title != series.name { code.faint { (series.name) } }
                     @if alone { (now(series)) }
                 }
@@ -209,7 +209,7 @@ impl Strip<'_> {
         html! {
             details.data id={ (id) "x" } {
                 summary { "Table" }
-                div.scroll tabindex="0" role="region" aria-labelledby={ (id) "t" } {
+                div.scroll tabindex="0" role="region" aria-labelledby={ (id) "h" } {
                     table {
                         thead { tr { th scope="col" { "From" } th scope="col" { "For" } th scope="col" { "Value" } @if self.tracks.len() > 1 { th scope="col" { "Tags" } } } }
                         tbody {
