@@ -12,6 +12,7 @@ mod append;
 mod direct;
 mod error;
 mod known;
+mod pages;
 mod maintain;
 mod points;
 mod query;
@@ -37,6 +38,9 @@ pub(crate) use append::Writer;
 pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
+pub(crate) use pages::{
+    AgentRow, Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of, tagged,
+};
 pub(crate) use maintain::drop_series;
 pub(crate) use points::{Scan, extent, total as total_points, visit};
 pub(crate) use query::{
