@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::config::{Env, HubConfig};
 use crate::deliver::Endpoint;
 use crate::hub::{
-    self, Clock, Export, ExportError, ExportFormat, Hub, HubError, MonitisReads, Settings, TlsFiles,
-    make_login_link,
+    self, Clock, Export, ExportError, ExportFormat, Hub, HubError, MonitisReads, Settings,
+    TlsFiles, make_login_link,
 };
 use crate::model::{Secret, chain};
 

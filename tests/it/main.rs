@@ -37,6 +37,7 @@ mod hub;
 mod judge;
 #[cfg(feature = "hub")]
 mod keys;
+#[cfg(feature = "hub")]
 mod kill;
 #[cfg(feature = "hub")]
 mod launcher;

@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use crate::hub::monitors::{Aggregation, Edit, Field, Monitor, NewField, NewMonitor, parse};
+use crate::hub::monitors::{
+    Aggregation, Distinct, Edit, Field, Monitor, NewField, NewMonitor, parse,
+};
 use crate::hub::session::Session;
 use crate::hub::store::json;
 use crate::model::{MetricType, Value};
@@ -64,10 +66,8 @@ impl Row {
     }
 
     fn field(&self) -> Result<NewField, String> {
-        let kind: MetricType = self
-            .kind
-            .parse()
-            .map_err(|()| format!("`{}` has no type that there is", self.name))?;
+        let kind: MetricType =
+            self.kind.parse().map_err(|()| format!("`{}` has no type that there is", self.name))?;
         let mut field = NewField::new(self.name.clone(), kind);
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         field.label = given(&self.label);
@@ -133,6 +133,7 @@ impl Draft {
             metrics: self.fields()?,
             additional: Vec::new(),
             parameters: Vec::new(),
+            distinct: Distinct::default(),
         })
     }
 
@@ -147,6 +148,7 @@ impl Draft {
             metrics: (fields != before.fields()?).then_some(fields),
             additional: None,
             parameters: None,
+            distinct: Distinct::default(),
         })
     }
 

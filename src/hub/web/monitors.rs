@@ -25,11 +25,7 @@ pub(super) fn routes() -> Router<Hall> {
     Router::new().route("/monitors", get(show)).route("/monitors/new", get(blank).post(create))
 }
 
-async fn show(
-    State(hall): State<Hall>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Response {
+async fn show(State(hall): State<Hall>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let session = logged_in!(hall, headers);
     let now = hall.clock.now();
     let page = async {
@@ -51,8 +47,7 @@ async fn show(
             }
         }
         let (account, asked) = (session.account, filter.clone());
-        let mut found =
-            hall.store.read(move |conn| monitors::list(conn, account, &filter)).await?;
+        let mut found = hall.store.read(move |conn| monitors::list(conn, account, &filter)).await?;
         let more = found.len() > PAGE;
         found.truncate(PAGE);
         let body = body(&found, &asked, more, now);
@@ -179,10 +174,8 @@ async fn create(State(hall): State<Hall>, headers: HeaderMap, body: Bytes) -> Re
             Err(wrong) => return form(&session, &draft, 0, Some(&wrong)),
         };
         let (now, caller) = (hall.clock.now(), Caller::of_session(&session));
-        let made = hall
-            .store
-            .change(move |conn| Ok(monitors::create(conn, &caller, &new, now)))
-            .await?;
+        let made =
+            hall.store.change(move |conn| Ok(monitors::create(conn, &caller, &new, now))).await?;
         match made {
             Ok(id) => Ok(see(&format!("/monitor/{id}"))),
             Err(MonitorError::Store(error)) => Err(error.into()),

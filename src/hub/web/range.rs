@@ -65,9 +65,8 @@ impl Range {
     /// Of a query's `range`, `from` and `to`. What cannot be read is left to the usual: the last
     /// hour, up to now.
     pub(super) fn read(pairs: &[(String, String)], now: i64) -> Self {
-        let get = |name: &str| {
-            pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim())
-        };
+        let get =
+            |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
         let (from, to) = (get("from").and_then(moment), get("to").and_then(moment));
         if from.is_some() || to.is_some() {
             let to = to.unwrap_or(now).clamp(0, now + 24 * HOUR);
@@ -82,9 +81,8 @@ impl Range {
 
     /// The links and the form that choose another, for the page at `path` of `own`.
     pub(super) fn chooser(&self, path: &str, own: &[(&str, &str)]) -> Markup {
-        let link = |word: &'static str| {
-            format!("{path}{}", query(&[own, &[("range", word)]].concat()))
-        };
+        let link =
+            |word: &'static str| format!("{path}{}", query(&[own, &[("range", word)]].concat()));
         html! {
             nav.ranges aria-label="How far back" {
                 @for one in Preset::ALL {

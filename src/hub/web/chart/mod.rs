@@ -110,9 +110,10 @@ impl Chart<'_> {
     /// All that is to fit on the axis: of a line alone its peaks as well.
     fn values(&self) -> impl Iterator<Item = f64> {
         let alone = self.lines.len() == 1;
-        self.lines.iter().flat_map(Line::drawn).flat_map(move |drawn| {
-            if alone { [drawn.low, drawn.high] } else { [drawn.mean; 2] }
-        })
+        self.lines
+            .iter()
+            .flat_map(Line::drawn)
+            .flat_map(move |drawn| if alone { [drawn.low, drawn.high] } else { [drawn.mean; 2] })
     }
 
     /// One line, and for a line alone what lies below it and between its peaks.
@@ -389,7 +390,10 @@ mod tests {
         let text = drawn(&row, &[(0, 70.0), (1000, 75.0)]);
         assert!(text.contains("class=\"mark warn\"") && text.contains("warn &gt; 80"), "{text}");
         assert!(!text.contains("class=\"mark crit\""), "{text}");
-        assert!(text.contains("crit &gt; 9000") && text.contains("outside of this chart"), "{text}");
+        assert!(
+            text.contains("crit &gt; 9000") && text.contains("outside of this chart"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -124,7 +124,10 @@ mod tests {
                 let (from, to) = (scale.low, scale.high);
                 assert!(from <= low && to >= high, "{low} {high} {unit:?}: {from} {to}");
                 assert!(to > from);
-                assert!((to - from) <= 12.0 * (high - low).max(high.abs()).max(1.0), "{low} {high}");
+                assert!(
+                    (to - from) <= 12.0 * (high - low).max(high.abs()).max(1.0),
+                    "{low} {high}"
+                );
             }
         }
     }

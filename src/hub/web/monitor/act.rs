@@ -88,8 +88,7 @@ async fn add(hall: &Hall, session: &Session, monitor: &Monitor, sent: &Sent) -> 
         Err(wrong) => return Ok(Err(wrong)),
     };
     let rows = [ResultRow { ms, values, additional: None }];
-    let done =
-        hall.store.write(move |writer| writer.post_results(account, id, &rows, now)).await?;
+    let done = hall.store.write(move |writer| writer.post_results(account, id, &rows, now)).await?;
     Ok(told(done)?.map(|_| ()))
 }
 
@@ -216,12 +215,7 @@ pub(super) async fn delete_form(
     shown(answer.await)
 }
 
-async fn deleting(
-    hall: &Hall,
-    session: &Session,
-    monitor: &Monitor,
-    wrong: Option<&str>,
-) -> Page {
+async fn deleting(hall: &Hall, session: &Session, monitor: &Monitor, wrong: Option<&str>) -> Page {
     let id = monitor.id;
     let held = hall.store.read(move |conn| monitors::held(conn, id)).await?;
     let path = format!("/monitor/{id}");
@@ -289,8 +283,7 @@ pub(super) async fn delete(
             return deleting(&hall, &session, &monitor, Some(wrong)).await;
         }
         let (id, now, caller) = (monitor.id, hall.clock.now(), Caller::of_session(&session));
-        let done =
-            hall.store.write(move |writer| writer.remove_monitor(&caller, id, now)).await?;
+        let done = hall.store.write(move |writer| writer.remove_monitor(&caller, id, now)).await?;
         match told(done)? {
             Ok(_) => Ok(see("/monitors")),
             Err(wrong) => deleting(&hall, &session, &monitor, Some(&wrong)).await,
