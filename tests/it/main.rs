@@ -26,6 +26,8 @@ mod deliver;
 mod disk;
 mod exec;
 #[cfg(feature = "hub")]
+mod faces;
+#[cfg(feature = "hub")]
 mod fire;
 mod fuzz;
 #[cfg(feature = "hub")]
