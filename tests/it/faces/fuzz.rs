@@ -39,7 +39,7 @@ fn value() -> impl Strategy<Value = String> {
 #[test]
 fn no_request_makes_the_interfaces_fail() {
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let hub = runtime.block_on(start());
     let names = prop_oneof![
         Just("name"),

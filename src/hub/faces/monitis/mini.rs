@@ -453,7 +453,9 @@ mod tests {
         /// What each client encodes comes out as it went in.
         #[test]
         fn python_results_come_back(values in proptest::collection::vec("[ -~äß€]{1,12}", 2..5)) {
-            let quote = |text: &str| text.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
+            let quote = |text: &str| {
+                text.bytes().fold(String::new(), |text, b| text + &format!("%{b:02X}"))
+            };
             let pieces: Vec<String> = values.iter().enumerate()
                 .map(|(n, value)| quote(&format!("v{n}:{value}"))).collect();
             let read = results(&pieces.join(";"), Dialect::Unknown).unwrap();
