@@ -7,6 +7,15 @@ use std::path::PathBuf;
 /// The search path that plugins get unless the config says otherwise.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The variables in which commands look for what opens a hub. No plugin gets them.
+pub const KEY_VARIABLES: [&str; 5] = [
+    "TALAIA_KEY",
+    "TALAIA_SECRET_KEY",
+    "MONITIS_SECRETKEY",
+    "MONITIS_SECRET_KEY",
+    "MONITIS_SANDBOX_SECRETKEY",
+];
+
 /// Whether the agent runs as root; some defaults differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {

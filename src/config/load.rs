@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::diagnostic::{Diagnostic, LoadErrors, Severity, Sources};
 use super::env::Env;
 use super::json::parse_json;
-use super::node::{Node, Place, parse_toml};
+use super::node::{Kind, Node, Place, parse_toml};
 use super::output::{OutputConfig, output};
 use super::pattern::{expand, is_pattern};
 use super::profile::{self, Destinations};
@@ -66,6 +66,7 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
         outputs: Vec::new(),
         profiles: Vec::new(),
         plugins: BTreeMap::new(),
+        reading: Reading::All,
     };
     match source {
         Source::File(path) => loading.main_file(path),
@@ -96,6 +97,7 @@ pub fn destinations(path: &Path, env: &Env) -> Result<Destinations, LoadErrors> 
         outputs: Vec::new(),
         profiles: Vec::new(),
         plugins: BTreeMap::new(),
+        reading: Reading::Destinations,
     };
     loading.main_file(path);
     let cx = &mut loading.cx;
@@ -119,6 +121,28 @@ struct Loading<'a> {
     outputs: Vec<Named<At<RawOutput>>>,
     profiles: Vec<Named<At<RawProfile>>>,
     plugins: BTreeMap<PluginName, Definition>,
+    reading: Reading,
+}
+
+/// How much of the files is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    All,
+    /// What [`destinations`] is about.
+    Destinations,
+}
+
+/// Leaves of a config what [`destinations`] is about.
+fn cut_down(config: &mut Node) {
+    let Kind::Table(entries) = &mut config.kind else { return };
+    entries.retain(|e| matches!(e.key.as_str(), "include" | "agent" | "outputs" | "profiles"));
+    for entry in entries {
+        if entry.key == "agent"
+            && let Kind::Table(settings) = &mut entry.value.kind
+        {
+            settings.retain(|e| e.key == "data_dir");
+        }
+    }
 }
 
 impl Loading<'_> {
@@ -156,7 +180,7 @@ impl Loading<'_> {
         let json = path.extension() == Some(OsStr::new("json"));
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let file = self.cx.sources.add(path, &text);
-        let (node, errors): (Node, _) =
+        let (mut node, errors): (Node, _) =
             if json { parse_json(&text, file) } else { parse_toml(&text, file) };
         let broken = !errors.is_empty();
         for (message, span) in errors {
@@ -164,6 +188,9 @@ impl Loading<'_> {
         }
         if broken {
             return None;
+        }
+        if self.reading == Reading::Destinations {
+            cut_down(&mut node);
         }
         At::<T>::read(&node, &mut self.cx.found)
     }
@@ -387,6 +414,22 @@ impl Loading<'_> {
         files
     }
 
+    /// The variables that hold keys of outputs and profiles.
+    fn key_variables(&self) -> Vec<String> {
+        let outputs = self.outputs.iter().filter_map(|output| match &output.value.value {
+            RawOutput::Talaia(hub) => hub.key.as_ref(),
+            RawOutput::File(_) | RawOutput::Stdout(_) => None,
+        });
+        let profiles = self.profiles.iter().map(|profile| &profile.value.value);
+        let profiles =
+            profiles.flat_map(|raw| [raw.key.as_ref(), raw.secret_key.as_ref()]).flatten();
+        let named = |source: &At<SecretSource>| match &source.value {
+            SecretSource::Env(name) => Some(name.value.clone()),
+            SecretSource::File(_) => None,
+        };
+        outputs.chain(profiles).filter_map(named).collect()
+    }
+
     fn finish(mut self) -> Result<Loaded, LoadErrors> {
         let raw_agent = self.agent.take();
         let agent = agent::agent(raw_agent.as_ref().map(|at| &at.value), &mut self.cx);
@@ -395,17 +438,7 @@ impl Loading<'_> {
         for folder in dirs.iter().flat_map(|at| &at.value) {
             self.folder(folder, &named);
         }
-        let output_keys: Vec<String> = self
-            .outputs
-            .iter()
-            .filter_map(|output| match &output.value.value {
-                RawOutput::Talaia(hub) => match &hub.key.as_ref()?.value {
-                    SecretSource::Env(name) => Some(name.value.clone()),
-                    SecretSource::File(_) => None,
-                },
-                RawOutput::File(_) | RawOutput::Stdout(_) => None,
-            })
-            .collect();
+        let keys = self.key_variables();
         let mut outputs: BTreeMap<String, OutputConfig> = BTreeMap::new();
         for raw in &self.outputs {
             if let Some(resolved) = output(raw, &mut self.cx) {
@@ -416,7 +449,7 @@ impl Loading<'_> {
         let profiles = profile::profiles(&self.profiles, &names, &mut self.cx);
         let hub = self.hub.take();
         let hub = agent::hub(hub.as_ref().map(|at| &at.value), self.outputs.len(), &mut self.cx);
-        let around = Around { agent: &agent, output_keys: &output_keys };
+        let around = Around { agent: &agent, keys: &keys };
         let mut plugins = BTreeMap::new();
         let mut origins = BTreeMap::new();
         if let Some(def) = self.plugins.values().find(|def| def.name.as_str() == SELF_PLUGIN) {

@@ -48,7 +48,7 @@ pub use choices::{Compression, Leftovers, Start, Stdin};
 pub use command::Command;
 pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
-pub use env::{DEFAULT_PATH, Env, User};
+pub use env::{DEFAULT_PATH, Env, KEY_VARIABLES, User};
 pub use load::{Scripts, Source, destinations, load};
 pub use node::Place;
 pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, TalaiaOutput};

@@ -8,6 +8,7 @@ use super::agent::{AgentConfig, size};
 use super::choices::{Leftovers, Stdin};
 use super::command::{Command, Fault, find, inspect, look_up};
 use super::diagnostic::{Diagnostic, Severity};
+use super::env::KEY_VARIABLES;
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
@@ -42,8 +43,15 @@ pub(super) struct Definition {
 /// What a plugin's settings are resolved with.
 pub(super) struct Around<'a> {
     pub(super) agent: &'a AgentConfig,
-    /// The environment variables that hold keys of outputs; no plugin may have them.
-    pub(super) output_keys: &'a [String],
+    /// The environment variables that hold keys of outputs and profiles; no plugin may have them.
+    pub(super) keys: &'a [String],
+}
+
+impl Around<'_> {
+    /// Whether the variable holds a key that commands or the agent use.
+    fn holds_key(&self, name: &str) -> bool {
+        self.keys.iter().any(|key| key == name) || KEY_VARIABLES.contains(&name)
+    }
 }
 
 /// Resolves one plugin. `files` gets the schema file, where there is one.
@@ -151,9 +159,9 @@ fn plugin_env(
     }
     env.extend(around.agent.env.clone());
     for name in def.raw.pass_env.iter().flat_map(|at| &at.value) {
-        if around.output_keys.contains(&name.value) {
+        if around.holds_key(&name.value) {
             cx.found.push(
-                Diagnostic::error(format!("`{}` holds the key of an output", name.value))
+                Diagnostic::error(format!("`{}` holds a key of the agent's own", name.value))
                     .at(&name.place)
                     .help("the agent's own keys are never handed to a plugin"),
             );
@@ -174,10 +182,10 @@ fn plugin_env(
     if let Some(table) = &def.raw.env {
         for pair in &table.value.0 {
             if let super::values::EnvText::Secret(SecretSource::Env(name)) = &pair.value.value
-                && around.output_keys.contains(&name.value)
+                && around.holds_key(&name.value)
             {
                 cx.found.push(
-                    Diagnostic::error(format!("`{}` holds the key of an output", name.value))
+                    Diagnostic::error(format!("`{}` holds a key of the agent's own", name.value))
                         .at(&name.place)
                         .help("the agent's own keys are never handed to a plugin"),
                 );

@@ -56,7 +56,7 @@ pub enum Condition {
 pub struct OutputState {
     /// Whether it works.
     pub state: Condition,
-    /// Why not, in one line.
+    /// Why not, in one line; or, where it works, why the destination refused some of the last batch.
     pub error: Option<String>,
     /// Since when, by the wall clock.
     pub since: Timestamp,

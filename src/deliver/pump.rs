@@ -13,6 +13,9 @@ use crate::spool::{Identity, Spool, Stored, Window};
 
 use super::{Condition, OutputState, Reporter, Stop, stopped};
 
+/// Characters kept of why a report was refused.
+const SAID: usize = 300;
+
 /// Single reports refused in a row, with none delivered between them, at which it is not the
 /// reports that are wrong.
 const POISON: usize = 10;
@@ -273,13 +276,18 @@ impl<S: Sink> Pump<S> {
     async fn delivered(&mut self, last: Seq, refused: Vec<Refused>) -> Step {
         let mut all = self.refused.clone();
         all.extend(refused);
+        // It works, and a person should hear of what it does not take.
+        let note = all.first().map(|first| {
+            let said: String = first.message.chars().take(SAID).collect();
+            format!("{} of the last reports were refused: {said}", all.len())
+        });
         if let Err(step) = self.settle(last, all).await {
             return step;
         }
         self.settings.retry.reset();
         self.settings.hold.reset();
         self.clones = 0;
-        self.reporter.set(Condition::Ok, None);
+        self.reporter.set(Condition::Ok, note);
         // Carefully back to full size.
         self.max_reports =
             (self.max_reports + self.max_reports / 8 + 1).min(self.settings.max_reports);

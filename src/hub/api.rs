@@ -1,4 +1,4 @@
-//! What programs read: `GET /api/v1/plugins`, `/series`, `/runs` and `/points`.
+//! What programs read: `GET /api/v1/plugins`, `/series`, `/runs`, `/points` and `/openapi.json`.
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
@@ -28,6 +28,12 @@ pub(super) fn routes() -> Router<Hall> {
         .route("/api/v1/series", get(series))
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/points", get(points))
+        .route("/api/v1/openapi.json", get(openapi))
+}
+
+/// The description of all paths. Needs no key: it is the same for every hub, and public.
+async fn openapi() -> Response {
+    as_json(include_str!("../../schemas/openapi.v1.json").to_owned())
 }
 
 #[derive(Serialize)]

@@ -4,9 +4,10 @@
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Serialize;
 
-use crate::model::{InvalidKey, PluginKey, PluginName};
+use crate::model::{InvalidKey, PluginKey, PluginName, Secret};
 
 use super::audit;
+use super::credentials;
 use super::hall::Caller;
 use super::keys::{maybe_time, time};
 
@@ -92,8 +93,8 @@ pub(crate) fn register(
     if inserted == 0 {
         return Err(PluginKeyError::Taken { key });
     }
-    let detail = key.to_string();
-    audit::write(&transaction, caller, now, "plugin-key.create", plugin.as_str(), Some(&detail))?;
+    let hint = hint(key);
+    audit::write(&transaction, caller, now, "plugin-key.create", plugin.as_str(), Some(&hint))?;
     transaction.commit()?;
     Ok(key)
 }
@@ -139,8 +140,7 @@ pub(crate) fn revoke(
         )
         .optional()?;
     let Some(plugin) = plugin else { return Err(PluginKeyError::Missing { key }) };
-    let detail = key.to_string();
-    audit::write(&transaction, caller, now, "plugin-key.revoke", &plugin, Some(&detail))?;
+    audit::write(&transaction, caller, now, "plugin-key.revoke", &plugin, Some(&hint(key)))?;
     transaction.commit()?;
     Ok(plugin)
 }
@@ -160,7 +160,12 @@ pub(crate) fn lookup(conn: &Connection, account: i64, key: PluginKey) -> rusqlit
     })
 }
 
-/// Reads a key as people write it; see [`PluginKey`].
+/// What tells a key from others in the audit log.
+fn hint(key: PluginKey) -> String {
+    credentials::hint(&Secret::new(key.to_string()))
+}
+
+/// Reads a key as people write it.
 pub(crate) fn parse(text: &str) -> Result<PluginKey, InvalidKey> {
     text.parse()
 }

@@ -356,6 +356,11 @@ fn the_hub_api() {
 }
 
 #[test]
+fn monitors() {
+    Page::run("docs/monitors.md");
+}
+
+#[test]
 fn reliability() {
     Page::run("docs/reliability.md");
 }

@@ -34,11 +34,14 @@ mod hostile;
 mod hub;
 mod judge;
 #[cfg(feature = "hub")]
+mod keys;
 mod kill;
 #[cfg(feature = "hub")]
 mod launcher;
 #[cfg(feature = "hub")]
 mod lost_reply;
+#[cfg(feature = "hub")]
+mod monitor;
 #[cfg(feature = "hub")]
 mod own;
 mod plugins;

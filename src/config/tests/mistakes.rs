@@ -97,6 +97,41 @@ hosts = ["http://hub/"]
 }
 
 #[test]
+fn mistakes_in_profiles_and_keys() {
+    let place = Place::new();
+    let said = place.said(
+        r#"
+[profiles.pre-live]
+hub = "https://me:pw@hub.example.org"
+key = "th1s-1s-secret"
+[profiles.half]
+api_key = "A"
+ouputs = []
+[profiles.pair]
+secret_key = { env = "SECRET" }
+ca = "no-such-ca"
+[profiles.elsewhere]
+outputs = ["mian", "other"]
+key = { env = "ELSEWHERE" }
+[outputs.main]
+type = "stdout"
+[plugins.broken_line]
+command = ["./ok.sh"]
+key = "0b7cf2d0-6a1c- 4b1e-9d55-0c1e6a1f2b3c"
+[plugins.curious]
+command = ["./ok.sh"]
+pass_env = ["ELSEWHERE", "TALAIA_KEY", "MONITIS_SECRETKEY"]
+env = { MINE = { env = "SECRET" } }
+[hub]
+enabled = true
+listen = "0.0.0.0:7180"
+tls = { cert = "no-such-cert" }
+"#,
+    );
+    insta::assert_snapshot!(said);
+}
+
+#[test]
 fn what_comes_later_says_so() {
     let place = Place::new();
     let said = place.said(

@@ -209,6 +209,17 @@ enabled = true
 listen = "[::1]:0"
 hosts = ["Hub.example.org"]
 quota = "100MiB"
+tls = { cert = "pw", key = "pw" }
+[profiles.staging]
+hub = "https://staging.example.org/"
+key = { file = "pw" }
+api_key = "5Q1UJD45IM5C21MVOJGIIIREIK"
+secret_key = { env = "TALAIA_KEY" }
+ca = "pw"
+outputs = ["log", "main"]
+[profiles.sandbox]
+api_key = { env = "TOKEN" }
+secret_key = { file = "not-there-yet" }
 "#;
 
 fn everything() -> Place {
@@ -278,6 +289,19 @@ fn every_key_arrives() {
     assert_eq!(outputs.len(), 3);
     assert!(hub.enabled);
     assert_eq!(hub.hosts, ["hub.example.org"]);
+    assert_eq!(hub.tls.as_ref().unwrap().key, place.path("pw"));
+    let staging = &profiles["staging"];
+    assert_eq!(staging.hub.as_deref(), Some("https://staging.example.org"));
+    assert_eq!(staging.key, Some(SecretPlace::File(place.path("pw"))));
+    assert_eq!(staging.key.as_ref().unwrap().fetch(&place.env).unwrap().expose(), "s3cret");
+    let plain = Text::Plain("5Q1UJD45IM5C21MVOJGIIIREIK".to_owned());
+    let secret = SecretPlace::Env("TALAIA_KEY".to_owned());
+    assert_eq!(staging.account, Some((plain, secret)));
+    assert_eq!(staging.outputs.as_ref().unwrap(), &["log", "main"]);
+    // What only commands use is not fetched before.
+    let (_, secret) = profiles["sandbox"].account.as_ref().unwrap();
+    let error = secret.fetch(&place.env).unwrap_err().to_string();
+    assert!(error.contains("not-there-yet"), "{error}");
     for file in ["talaia.toml", "more/b.toml", "all.schema.json", "plugins/foo-bar.toml"] {
         assert!(loaded.files.contains(&place.path(file)), "{file} {:?}", loaded.files);
     }
@@ -297,6 +321,23 @@ fn the_same_tree_in_json_comes_to_the_same() {
     let path = place.file("talaia.json", serde_json::to_string_pretty(&tree).unwrap());
     let json = load(&Source::File(path), &place.env).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(json.config, toml);
+}
+
+#[test]
+fn commands_read_hubs_and_profiles_whatever_else_is_wrong() {
+    let place = everything();
+    let path = place.file("talaia.toml", EVERYTHING.replace("\"json\"", "\"nagios\""));
+    assert!(load(&Source::File(path.clone()), &place.env).is_err());
+    let found = destinations(&path, &place.env).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(found.data_dir, Some(place.path("data")));
+    assert_eq!(found.profiles, place.load(EVERYTHING).unwrap().config.profiles);
+    let main = &found.outputs["main"];
+    assert_eq!((found.outputs.len(), main.url.as_str()), (1, "https://hub.example.org"));
+    assert_eq!(main.key, SecretPlace::Env("TALAIA_KEY".to_owned()));
+    assert!(main.ca.is_some() && main.identity.is_some() && main.proxy != Proxy::None);
+    let path = place.file("talaia.toml", "[profiles.x]\nhub = 'ftp://x'\n");
+    assert_eq!(destinations(&path, &place.env).unwrap_err().count(), 1);
+    assert!(destinations(&place.path("none.toml"), &place.env).is_err());
 }
 
 #[test]

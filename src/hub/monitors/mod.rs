@@ -79,7 +79,7 @@ pub(crate) enum MonitorError {
         id: i64,
     },
     /// Results that do not keep to what the monitor declares. None of them was stored.
-    #[error("{} of the values cannot be taken, so none was: {}", .count, first(.refused))]
+    #[error("{}", why(*.count, .refused))]
     Refused {
         /// How many values were refused.
         count: usize,
@@ -120,11 +120,16 @@ fn words(ids: &[i64]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn first(refused: &[RefusedValue]) -> String {
-    refused.first().map_or_else(String::new, |r| {
-        let hint = if r.hint.is_empty() { String::new() } else { format!("; {}", r.hint) };
-        format!("{} ({}): {}{hint}", r.path, r.code, r.message)
-    })
+/// How many values were refused, and the first of them in full.
+fn why(count: usize, refused: &[RefusedValue]) -> String {
+    let many = match count {
+        1 => "a value cannot be taken, so nothing was stored".to_owned(),
+        _ => format!("{count} values cannot be taken, so nothing was stored; the first"),
+    };
+    let Some(first) = refused.first() else { return many };
+    let RefusedValue { code, path, message, hint, .. } = first;
+    let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
+    format!("{many}: {path} ({code}): {message}{hint}")
 }
 
 #[cfg(test)]
