@@ -521,6 +521,60 @@ pub(crate) enum HubCommand {
         #[command(flatten)]
         data: HubDataArgs,
     },
+    /// Copy all that the hub has into a file, as of one moment; the hub may be running
+    Backup {
+        /// The file to make
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        data: HubDataArgs,
+    },
+    /// Put a backup in the place of what the hub has; the hub must not be running
+    Restore {
+        /// The backup
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        data: HubDataArgs,
+    },
+    /// Say whether all that the hub has reads back and adds up; the hub may be running
+    Verify {
+        /// A backup to look through instead
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        data: HubDataArgs,
+    },
+    /// Write the hub's points to stdout; the hub may be running
+    Export {
+        /// From this time on, in UTC, or from so long ago
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        from: Option<Timestamp>,
+        /// Up to this time
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        to: Option<Timestamp>,
+        /// Of this monitor only: its id, its name, or PLUGIN@HOST
+        #[arg(long, value_name = "MONITOR")]
+        monitor: Option<String>,
+        /// What to write
+        #[arg(long, value_enum, default_value_t = HubExportFormat::Ndjson)]
+        format: HubExportFormat,
+        /// Read a backup instead of the hub's own database
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        data: HubDataArgs,
+    },
+}
+
+/// What `talaia hub export` writes.
+#[cfg(feature = "hub")]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum HubExportFormat {
+    /// One JSON object per line: a series with up to 1000 points
+    Ndjson,
+    /// One point per line
+    Csv,
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

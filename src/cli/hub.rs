@@ -1,6 +1,7 @@
 //! The hub: on its own as `talaia hub`, and embedded in `talaia run`.
 
-use std::path::PathBuf;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,10 +9,13 @@ use tokio::sync::watch;
 
 use crate::config::{Env, HubConfig};
 use crate::deliver::Endpoint;
-use crate::hub::{Clock, Hub, HubError, Settings, TlsFiles, make_login_link};
+use crate::hub::{
+    self, Clock, Export, ExportError, ExportFormat, Hub, HubError, Settings, TlsFiles,
+    make_login_link,
+};
 use crate::model::{Secret, chain};
 
-use super::args::{ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubServeArgs};
+use super::args::{ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubExportFormat, HubServeArgs};
 use super::exit::{Exit, Failure};
 use super::print::{self, BAD, FAINT, ODD, STRONG, paint};
 use super::{client, load};
@@ -28,6 +32,87 @@ pub(crate) fn run(args: &HubArgs) -> Result<Exit, Failure> {
             print::data(link).map_err(|e| Failure::new(Exit::Disk, format!("stdout: {e}")))?;
             Ok(Exit::Ok)
         }
+        Some(HubCommand::Backup { file, data }) => backup(&folder(data)?, file),
+        Some(HubCommand::Restore { file, data }) => restore(&folder(data)?, file),
+        Some(HubCommand::Verify { file, data }) => verify(&folder(data)?, file.as_deref()),
+        Some(HubCommand::Export { from, to, monitor, format, file, data }) => {
+            let wanted = Export {
+                format: match format {
+                    HubExportFormat::Ndjson => ExportFormat::Ndjson,
+                    HubExportFormat::Csv => ExportFormat::Csv,
+                },
+                from: from.map_or(i64::MIN, |time| time.millis()),
+                to: to.map_or(i64::MAX, |time| time.millis()),
+                monitor: monitor.clone(),
+            };
+            export(&folder(data)?, file.as_deref(), &wanted)
+        }
+    }
+}
+
+fn backup(folder: &Path, file: &Path) -> Result<Exit, Failure> {
+    let made = hub::backup(folder, file).map_err(|e| failure(&e))?;
+    print::talk(format!(
+        "{}: {}, {} reports, {} points; keep `master.key` of {} as well, and apart from it",
+        file.display(),
+        print::bytes(made.size),
+        made.reports,
+        made.points,
+        folder.display()
+    ));
+    Ok(Exit::Ok)
+}
+
+fn restore(folder: &Path, file: &Path) -> Result<Exit, Failure> {
+    let aside = hub::restore(folder, file).map_err(|e| failure(&e))?;
+    print::talk(format!("the hub in {} has what {} holds", folder.display(), file.display()));
+    if let Some(aside) = aside {
+        print::talk(format!("what it had before is in {}", aside.display()));
+    }
+    print::talk("keys that were revoked since are good again: look through `talaia keys list`");
+    Ok(Exit::Ok)
+}
+
+fn verify(folder: &Path, file: Option<&Path>) -> Result<Exit, Failure> {
+    let looked = hub::verify(folder, file).map_err(|e| failure(&e))?;
+    for finding in &looked.findings {
+        if print::data(format!("{} {finding}", paint(BAD, "bad "))).is_err() {
+            break;
+        }
+    }
+    let named = looked.findings.len() as u64;
+    if looked.found > named {
+        print::talk(format!("and {} more", looked.found - named));
+    }
+    let held = format!(
+        "{}, {} series, {}, {}",
+        print::count(looked.monitors, "monitor"),
+        looked.series,
+        print::count(looked.points, "point"),
+        print::count(looked.runs, "run")
+    );
+    print::talk(if looked.found == 0 {
+        format!("{held}: nothing wrong")
+    } else {
+        format!("{held}: {}", print::count(looked.found, "finding"))
+    });
+    Ok(if looked.found == 0 { Exit::Ok } else { Exit::Finding })
+}
+
+fn export(folder: &Path, file: Option<&Path>, wanted: &Export) -> Result<Exit, Failure> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    match hub::export(folder, file, wanted, &mut out) {
+        Ok(points) => {
+            print::talk(print::count(points, "point"));
+            Ok(Exit::Ok)
+        }
+        // A reader that went away has seen enough.
+        Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+        Err(ExportError::Hub(error)) => Err(failure(&error)),
+        Err(error @ ExportError::NoMonitor { .. }) => {
+            Err(Failure::from_error(Exit::Finding, &error))
+        }
+        Err(error @ ExportError::Write(_)) => Err(Failure::from_error(Exit::Disk, &error)),
     }
 }
 

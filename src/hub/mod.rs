@@ -21,6 +21,7 @@ mod body;
 mod caller;
 mod connections;
 mod credentials;
+mod export;
 mod hall;
 mod ingest;
 mod json;
@@ -39,6 +40,7 @@ mod settings;
 mod store;
 mod times;
 mod tls;
+mod upkeep;
 mod web;
 mod wire;
 
@@ -55,9 +57,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use credentials::Credentials;
+pub use export::{Export, ExportError, ExportFormat, export};
 pub use settings::{Clock, Settings, TlsFiles};
 pub use store::StoreError;
 pub use tls::TlsError;
+pub use upkeep::{Backup, Verified, backup, restore, verify};
 
 use credentials::Master;
 use local::Local;
@@ -142,6 +146,12 @@ pub enum HubError {
     /// `master.key` is not a key.
     #[error("{path} is not a key of 32 bytes; restore it, or move it away to begin a new one")]
     MasterKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is something already where a file is to be made.
+    #[error("there is {path} already; name another file, or remove it")]
+    Exists {
         /// The file.
         path: PathBuf,
     },

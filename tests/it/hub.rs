@@ -11,3 +11,4 @@ mod pages;
 mod schema;
 mod support;
 mod tls;
+mod upkeep;

@@ -155,7 +155,7 @@ fn judge(
             for metric in judged.metrics {
                 match outside(declared, &metric) {
                     Some((field, said)) => {
-                        refused.add(|| not_one_of(at, field, said, &metric.value))
+                        refused.add(|| not_one_of(at, field, said, &metric.value));
                     }
                     None => metrics.push((row.ms, metric)),
                 }

@@ -70,6 +70,12 @@ pub(super) struct Column {
     pub(super) tags_at: usize,
 }
 
+/// The places of a value's tags and of its name among all that the monitor has.
+pub(super) type Place = (usize, usize);
+
+/// The values at one check time, or in one interval.
+pub(super) type Cells = BTreeMap<Place, Value>;
+
 /// The series of a monitor, what is known of its runs left out.
 pub(super) struct Columns {
     pub(super) of: HashMap<i64, Column>,
@@ -113,7 +119,7 @@ impl Columns {
     }
 
     /// A row of what there is at one check time, for each of the tags.
-    pub(super) fn rows(&self, ms: i64, cells: BTreeMap<(usize, usize), Value>) -> Vec<Row> {
+    pub(super) fn rows(&self, ms: i64, cells: Cells) -> Vec<Row> {
         let mut rows: Vec<(usize, Row)> = Vec::new();
         for ((tags_at, name_at), value) in cells {
             let (Some(tags), Some(name)) = (self.tags.get(tags_at), self.names.get(name_at)) else {
@@ -167,7 +173,7 @@ pub(super) fn each_moment(
     conn: &Connection,
     columns: &Columns,
     range: std::ops::RangeInclusive<i64>,
-    mut each: impl FnMut(i64, BTreeMap<(usize, usize), Value>) -> ControlFlow<()>,
+    mut each: impl FnMut(i64, Cells) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
     each_point(conn, columns, range, |points| {
         for moment in points.chunk_by_mut(|a, b| a.0 == b.0) {

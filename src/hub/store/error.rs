@@ -56,6 +56,16 @@ pub enum StoreError {
         /// The version it says.
         version: i64,
     },
+    /// The database is of an earlier version.
+    #[error(
+        "{path} is of an earlier version of the hub ({version}); start the hub with it once, which brings it up to date"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The version it says.
+        version: i64,
+    },
     /// There is no room.
     #[error("the hub's disk is full; free some space or lower the hub's size")]
     Full,

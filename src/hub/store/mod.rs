@@ -18,6 +18,7 @@ mod query;
 mod rejections;
 mod retention;
 mod schema;
+mod verify;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -44,7 +45,9 @@ pub(crate) use query::{
 };
 pub(crate) use rejections::{RejectionGroup, rejections};
 use schema::reopen;
-pub(crate) use schema::{Access, open};
+pub(crate) use schema::{Access, open, open_existing};
+pub use verify::Verified;
+pub(crate) use verify::verify;
 
 /// How much may be kept.
 #[derive(Debug, Clone)]

@@ -235,6 +235,22 @@ pub(super) fn reopen(path: &Path, access: Access) -> Result<Connection, StoreErr
     try_open(path, access)
 }
 
+/// Opens a database that is there, to read it and no more: the hub's own, which may be in use, or a
+/// backup.
+pub(crate) fn open_existing(path: &Path) -> Result<Connection, StoreError> {
+    let said = |source| StoreError::Sqlite { action: "open", source };
+    let conn = try_open(path, Access::Read)?;
+    let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let version = number("user_version").map_err(said)?;
+    if number("application_id").map_err(said)? != APPLICATION || version > VERSION {
+        return Err(StoreError::Newer { path: path.to_owned(), version });
+    }
+    if version < VERSION {
+        return Err(StoreError::Older { path: path.to_owned(), version });
+    }
+    Ok(conn)
+}
+
 fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     let said = |source| StoreError::Sqlite { action: "open", source };
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX

@@ -7,7 +7,7 @@
 //! | what is newer than the last values that are known | [`newest`] |
 //! | drop series, drop what is older, drop the oldest | [`drop_series`], [`drop_before`], [`drop_oldest`] |
 //! | sort what was appended; free what was dropped | [`compact`], [`free_dropped`] |
-//! | sizes; whether all of it reads back | [`waiting`], [`sizes`], [`check`] |
+//! | how much waits; whether all of it reads back | [`waiting`], [`check`] |
 //!
 //! Promises: what [`append`] wrote is there when its caller's transaction is committed, and only then; of two
 //! points of one series at one time both are kept, and the later written comes later; a dropped
@@ -19,11 +19,13 @@
 //! times as much. [`compact`] sorts many blocks into segments: chunks of one series each, those of
 //! sixteen series with ids next to each other in one row.
 
+mod check;
 mod codec;
 mod compact;
 mod drop;
 mod read;
 
+pub(super) use check::check;
 pub(crate) use codec::RawBlock as Block;
 pub(super) use compact::compact;
 pub(super) use drop::{any_dropped, drop_before, drop_oldest, drop_series, free_dropped};

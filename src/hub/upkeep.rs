@@ -1,0 +1,189 @@
+//! What is done to a hub's database from outside: backup, restore, verify. A hub may be running
+//! meanwhile, but for the restore.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::store::{self, StoreError};
+use super::{HubError, lock};
+
+pub use store::Verified;
+
+/// What a backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backup {
+    /// Bytes of the file.
+    pub size: u64,
+    /// Reports that were taken in by then, ever.
+    pub reports: u64,
+    /// Points that it holds.
+    pub points: u64,
+}
+
+/// Writes all that the hub in `data_dir` has into the new file `to`, as of one moment. The hub may go
+/// on meanwhile.
+///
+/// The file is for its owner alone. Sessions and login links are left out; of keys it has the hashes,
+/// and what it has of the secret key opens with the folder's `master.key` only, which is not in it.
+/// The file appears once it is whole and on disk.
+pub fn backup(data_dir: &Path, to: &Path) -> Result<Backup, HubError> {
+    if to.symlink_metadata().is_ok() {
+        return Err(HubError::Exists { path: to.to_owned() });
+    }
+    let source = store::open_existing(&database(data_dir)?)?;
+    let part = beside(to, &format!(".{}.part", std::process::id()));
+    let partial = Partial::make(&part)?;
+    let said = |source| StoreError::Sqlite { action: "back up", source };
+    copy(&source, &part).map_err(said)?;
+    let held = finish(&part).map_err(said)?;
+    let size = publish(&part, to)?;
+    partial.keep();
+    Ok(Backup { size, ..held })
+}
+
+/// Writes what a database has, as of one moment, into an empty file.
+fn copy(source: &Connection, to: &Path) -> rusqlite::Result<()> {
+    let name = to.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(to.to_owned()))?;
+    source.execute("VACUUM INTO ?1", [name]).map(drop)
+}
+
+/// Takes out of a copy what is not to outlive the hub that it is of, and counts the rest.
+fn finish(path: &Path) -> rusqlite::Result<Backup> {
+    let conn = Connection::open(path)?;
+    conn.execute_batch(
+        "DELETE FROM sessions; DELETE FROM login_links; DELETE FROM tokens; VACUUM;",
+    )?;
+    let count = |sql: &str| conn.query_row(sql, (), |row| row.get::<_, f64>(0));
+    Ok(Backup {
+        size: 0,
+        reports: count("SELECT total(reports) FROM monitors")? as u64,
+        points: count(
+            "SELECT (SELECT total(points) FROM raw) + (SELECT total(points) FROM segments)",
+        )? as u64,
+    })
+}
+
+/// Puts a backup in the place of the database of the hub in `data_dir`, which must not be running.
+/// What was there is kept beside it; gives where.
+pub fn restore(data_dir: &Path, from: &Path) -> Result<Option<PathBuf>, HubError> {
+    super::credentials::make_folder(data_dir)?;
+    let _lock = lock(data_dir)?;
+    // Whatever it is, it must be a hub's database, and one that this version reads.
+    let source = store::open_existing(from)?;
+    let path = store::file_in(data_dir);
+    let part = beside(&path, &format!(".{}.part", std::process::id()));
+    let partial = Partial::make(&part)?;
+    copy(&source, &part).map_err(|source| StoreError::Sqlite { action: "restore", source })?;
+    let aside = move_aside(&path)?;
+    publish(&part, &path)?;
+    partial.keep();
+    Ok(aside)
+}
+
+/// Moves a database and its log to a name that is free: the log goes with it, or it would be taken
+/// for the new one's.
+fn move_aside(path: &Path) -> Result<Option<PathBuf>, HubError> {
+    if ["", "-wal"].iter().all(|suffix| !beside(path, suffix).exists()) {
+        return Ok(None);
+    }
+    let aside = (0..10_000)
+        .map(|n| beside(path, &format!(".replaced-{n}")))
+        .find(|candidate| candidate.symlink_metadata().is_err())
+        .ok_or_else(|| HubError::Exists { path: beside(path, ".replaced-0") })?;
+    for suffix in ["-wal", "-shm", ""] {
+        let (from, to) = (beside(path, suffix), beside(&aside, suffix));
+        match std::fs::rename(&from, &to) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(HubError::Write { path: to, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(aside))
+}
+
+/// Looks through the database of the hub in `data_dir`, or through `file`: whether everything reads
+/// back and all counts add up. Changes nothing; the hub may be running.
+pub fn verify(data_dir: &Path, file: Option<&Path>) -> Result<Verified, HubError> {
+    let path = source(data_dir, file)?;
+    Ok(store::verify(&path)?)
+}
+
+/// The file that is meant: `file`, or the hub's own database.
+pub(super) fn source(data_dir: &Path, file: Option<&Path>) -> Result<PathBuf, HubError> {
+    match file {
+        Some(file) => Ok(file.to_owned()),
+        None => database(data_dir),
+    }
+}
+
+fn database(data_dir: &Path) -> Result<PathBuf, HubError> {
+    let path = store::file_in(data_dir);
+    if path.exists() { Ok(path) } else { Err(HubError::NoHub { path: data_dir.to_owned() }) }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Gives a whole file its name, which must be free, and sees that all of it is on disk. Gives its
+/// size.
+fn publish(part: &Path, to: &Path) -> Result<u64, HubError> {
+    let failed = |source| HubError::Write { path: to.to_owned(), source };
+    let size = File::open(part)
+        .and_then(|file| file.sync_all().and_then(|()| Ok(file.metadata()?.len())))
+        .map_err(failed)?;
+    let renamed = renameat_with(CWD, part, CWD, to, RenameFlags::NOREPLACE);
+    match renamed.map_err(io::Error::from) {
+        // A file system that knows no such rename.
+        Err(error) if error.raw_os_error() == Some(22) => {
+            std::fs::rename(part, to).map_err(failed)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(HubError::Exists { path: to.to_owned() });
+        }
+        other => other.map_err(failed)?,
+    }
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)?;
+    Ok(size)
+}
+
+/// A file that is not whole yet: removed unless it is kept.
+struct Partial<'a>(Option<&'a Path>);
+
+impl<'a> Partial<'a> {
+    fn make(path: &'a Path) -> Result<Self, HubError> {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| HubError::Write { path: path.to_owned(), source })?;
+        Ok(Self(Some(path)))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Partial<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            for suffix in ["", "-journal"] {
+                // What is left of it has a name that says what it is.
+                let _removed = std::fs::remove_file(beside(path, suffix));
+            }
+        }
+    }
+}
