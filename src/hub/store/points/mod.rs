@@ -7,7 +7,7 @@
 //! | what is newer than the last values that are known | [`newest`] |
 //! | drop series, drop what is older, drop the oldest | [`drop_series`], [`drop_before`], [`drop_oldest`] |
 //! | sort what was appended; free what was dropped | [`compact`], [`free_dropped`] |
-//! | how much waits; whether all of it reads back | [`waiting`], [`check`] |
+//! | how much waits; whether all of it reads back | [`waiting`], [`total`], [`oldest`], [`check`] |
 //!
 //! Promises: what [`append`] wrote is there when its caller's transaction is committed, and only then; of two
 //! points of one series at one time both are kept, and the later written comes later; a dropped
@@ -28,9 +28,9 @@ mod read;
 pub(super) use check::check;
 pub(crate) use codec::RawBlock as Block;
 pub(super) use compact::compact;
-pub(super) use drop::{any_dropped, drop_before, drop_oldest, drop_series, free_dropped};
+pub(super) use drop::{any_dropped, drop_before, drop_oldest, drop_series, dropped, free_dropped};
 pub(super) use read::newest;
-pub(crate) use read::{Scan, count, extent, visit};
+pub(crate) use read::{Scan, extent, visit};
 
 use rusqlite::{Connection, params};
 
@@ -59,6 +59,35 @@ impl std::ops::AddAssign for Waiting {
     }
 }
 
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// All points.
+    pub(crate) points: u64,
+    /// Those of them that wait for compaction.
+    pub(crate) waiting: u64,
+    pub(crate) segments: u64,
+    /// The time of the oldest point, those that wait left out.
+    pub(crate) oldest_ms: Option<i64>,
+}
+
+/// Counts what there is.
+pub(super) fn sizes(conn: &Connection) -> rusqlite::Result<Sizes> {
+    let waiting = waiting(conn)?.points;
+    conn.query_row(
+        "SELECT count(*), coalesce(sum(points), 0), min(from_ms) FROM segments",
+        (),
+        |row| {
+            Ok(Sizes {
+                points: row.get::<_, i64>(1)? as u64 + waiting,
+                waiting,
+                segments: row.get::<_, i64>(0)? as u64,
+                oldest_ms: row.get(2)?,
+            })
+        },
+    )
+}
+
 /// Writes the block's points, in the caller's transaction, and empties it.
 pub(super) fn append(conn: &Connection, block: &mut Block) -> rusqlite::Result<Waiting> {
     let points = block.points() as u64;
@@ -70,6 +99,17 @@ pub(super) fn append(conn: &Connection, block: &mut Block) -> rusqlite::Result<W
     let bytes = block.bytes().len() as u64;
     block.clear();
     Ok(Waiting { points, bytes, blocks: 1 })
+}
+
+/// How many points there are, by what the rows say.
+pub(crate) fn total(conn: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT (SELECT total(points) FROM raw) + (SELECT total(points) FROM segments)";
+    conn.query_row(sql, (), |row| row.get::<_, f64>(0)).map(|points| points as u64)
+}
+
+/// The time before which there is no compacted point, if there is one at all.
+pub(super) fn oldest(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    conn.query_row("SELECT min(from_ms) FROM segments", (), |row| row.get(0))
 }
 
 /// What waits for compaction.
