@@ -12,8 +12,8 @@ mod append;
 mod direct;
 mod error;
 mod known;
-mod pages;
 mod maintain;
+mod pages;
 mod points;
 mod query;
 mod rejections;
@@ -38,10 +38,11 @@ pub(crate) use append::Writer;
 pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
-pub(crate) use pages::{
-    AgentRow, Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of, tagged,
-};
 pub(crate) use maintain::drop_series;
+pub(crate) use pages::{
+    AgentRow, Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of,
+    tagged,
+};
 pub(crate) use points::{Block, Scan, count, extent, visit};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,

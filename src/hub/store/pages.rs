@@ -229,8 +229,7 @@ pub(crate) struct Health {
 
 /// Looks at the database itself, and who sends to it.
 pub(crate) fn health(conn: &Connection, account: i64, now: i64) -> rusqlite::Result<Health> {
-    let pragma =
-        |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let page = pragma("page_size")?;
     let one = |sql: &str| conn.query_row(sql, (), |row| row.get::<_, i64>(0));
     let points = points::sizes(conn)?;

@@ -64,10 +64,8 @@ impl Row {
     }
 
     fn field(&self) -> Result<NewField, String> {
-        let kind: MetricType = self
-            .kind
-            .parse()
-            .map_err(|()| format!("`{}` has no type that there is", self.name))?;
+        let kind: MetricType =
+            self.kind.parse().map_err(|()| format!("`{}` has no type that there is", self.name))?;
         let mut field = NewField::new(self.name.clone(), kind);
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         field.label = given(&self.label);

@@ -11,7 +11,9 @@ use axum::routing::get;
 use maud::{Markup, html};
 
 use crate::hub::hall::{Caller, Hall};
-use crate::hub::keys::{self, KeyError, KeyRow, KeyState, LastAdmin, NewKey, Rotation, Scope, Scopes};
+use crate::hub::keys::{
+    self, KeyError, KeyRow, KeyState, LastAdmin, NewKey, Rotation, Scope, Scopes,
+};
 use crate::hub::local::Followed;
 use crate::hub::plugin_keys::{self, PluginKeyRow};
 use crate::hub::session::Session;
@@ -325,9 +327,7 @@ async fn taken(
             let title = format!("The key of the plugin {plugin}");
             let made = hall
                 .store
-                .change(move |conn| {
-                    Ok(plugin_keys::register(conn, &caller, &plugin, None, now))
-                })
+                .change(move |conn| Ok(plugin_keys::register(conn, &caller, &plugin, None, now)))
                 .await?;
             match made {
                 Ok(key) => Ok(Done::Made {

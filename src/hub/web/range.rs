@@ -65,9 +65,8 @@ impl Range {
     /// Of a query's `range`, `from` and `to`. What cannot be read is left to the usual: the last
     /// hour, up to now.
     pub(super) fn read(pairs: &[(String, String)], now: i64) -> Self {
-        let get = |name: &str| {
-            pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim())
-        };
+        let get =
+            |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
         let (from, to) = (get("from").and_then(moment), get("to").and_then(moment));
         if from.is_some() || to.is_some() {
             let to = to.unwrap_or(now).clamp(0, now + 24 * HOUR);
@@ -82,9 +81,8 @@ impl Range {
 
     /// The links and the form that choose another, for the page at `path` of `own`.
     pub(super) fn chooser(&self, path: &str, own: &[(&str, &str)]) -> Markup {
-        let link = |word: &'static str| {
-            format!("{path}{}", query(&[own, &[("range", word)]].concat()))
-        };
+        let link =
+            |word: &'static str| format!("{path}{}", query(&[own, &[("range", word)]].concat()));
         html! {
             nav.ranges aria-label="How far back" {
                 @for one in Preset::ALL {
@@ -145,9 +143,9 @@ mod tests {
         assert_eq!(read(&[("range", "x")]).window.span(), HOUR);
         let typed = read(&[("from", "2026-11-20T10:00"), ("to", "2026-11-20T12:30")]);
         assert_eq!(typed.window.span(), 2 * HOUR + HOUR / 2);
-        assert_eq!(stamp(typed.window.from), "2026-11-20T10:00:00Z");
+        assert_eq!(stamp(typed.window.from), "2026-11-20T10:00:00.000Z");
         let exact = read(&[("from", "2026-11-20T10:00:00+01:00")]);
-        assert_eq!(stamp(exact.window.from), "2026-11-20T09:00:00Z");
+        assert_eq!(stamp(exact.window.from), "2026-11-20T09:00:00.000Z");
         assert_eq!(exact.window.to, NOW);
     }
 

@@ -90,13 +90,7 @@ fn codes(groups: &[RejectionGroup], asked: Option<&str>) -> Vec<String> {
     codes
 }
 
-fn body(
-    found: &[RejectionGroup],
-    codes: &[String],
-    asked: &Asked,
-    more: bool,
-    now: i64,
-) -> Markup {
+fn body(found: &[RejectionGroup], codes: &[String], asked: &Asked, more: bool, now: i64) -> Markup {
     html! {
         h1 { "Rejections" }
         p.facts.faint { "Records that were refused, alike ones together, newest first. Each costs itself and nothing else. The newest 200 or so of each plugin are kept." }

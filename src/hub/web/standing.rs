@@ -79,7 +79,11 @@ impl Standing {
             Status::Critical => Self::Critical,
             Status::Unknown => Self::Failing,
             // A plugin of the Nagios kind ends with a code that means its status.
-            _ if !matches!(outcome, Outcome::Exited { .. } | Outcome::Answered | Outcome::Stopped) => {
+            _ if !matches!(
+                outcome,
+                Outcome::Exited { .. } | Outcome::Answered | Outcome::Stopped
+            ) =>
+            {
                 Self::Failing
             }
             _ if refused => Self::Rejecting,

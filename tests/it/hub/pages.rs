@@ -101,9 +101,20 @@ async fn every_page_has_the_headers_that_protect_it() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
     let cookie = hub.log_in().await;
-    for path in
-        ["/", "/rejections", "/keys", "/monitors", "/monitors/new", "/health", "/audit", "/nowhere", "/style.css", "/app.js", "/icon.svg", "/api/v1/runs"]
-    {
+    for path in [
+        "/",
+        "/rejections",
+        "/keys",
+        "/monitors",
+        "/monitors/new",
+        "/health",
+        "/audit",
+        "/nowhere",
+        "/style.css",
+        "/app.js",
+        "/icon.svg",
+        "/api/v1/runs",
+    ] {
         let page = hub.page(&cookie, path).await;
         let policy = page.header("content-security-policy");
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}");
@@ -188,14 +199,20 @@ async fn pages_show_what_happened() {
         assert!(page.contains(text), "{text}");
     }
     // 300 packets each 30 s.
-    assert!(page.contains("<b class=\"last\">10 packets/s</b>") && page.contains("total 5700 packets"));
+    assert!(
+        page.contains("<b class=\"last\">10 packets/s</b>") && page.contains("total 5700 packets")
+    );
     let later = hub.page(&cookie, "/plugin?host=web-1&plugin=disk&range=7d").await.body;
     assert!(later.contains("aria-current=\"true\">7 days") && later.contains("<svg"));
 
     let page = hub.page(&cookie, "/rejections").await.body;
-    for text in
-        ["name-hyphen", "/metrics/3/name", "line 4, column 88", "foo-bar", "rename it to <code>foo_bar</code>"]
-    {
+    for text in [
+        "name-hyphen",
+        "/metrics/3/name",
+        "line 4, column 88",
+        "foo-bar",
+        "rename it to <code>foo_bar</code>",
+    ] {
         assert!(page.contains(text), "{text}");
     }
 

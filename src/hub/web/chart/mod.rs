@@ -84,7 +84,7 @@ impl Chart<'_> {
                             line.grid x2="100%" y1=(tenths(at)) y2=(tenths(at)) {}
                         }
                         (shades(&zones, &scale))
-                        svg width="100%" height=(HEIGHT) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" {
+                        svg width="100%" height=(HEIGHT) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" overflow="visible" {
                             @for (nth, line) in self.lines.iter().enumerate() {
                                 (self.curve(nth, line, &scale))
                             }
@@ -110,9 +110,10 @@ impl Chart<'_> {
     /// All that is to fit on the axis: of a line alone its peaks as well.
     fn values(&self) -> impl Iterator<Item = f64> {
         let alone = self.lines.len() == 1;
-        self.lines.iter().flat_map(Line::drawn).flat_map(move |drawn| {
-            if alone { [drawn.low, drawn.high] } else { [drawn.mean; 2] }
-        })
+        self.lines
+            .iter()
+            .flat_map(Line::drawn)
+            .flat_map(move |drawn| if alone { [drawn.low, drawn.high] } else { [drawn.mean; 2] })
     }
 
     /// One line, and for a line alone what lies below it and between its peaks.
@@ -272,7 +273,7 @@ fn edges(zones: &[Zone], scale: &Scale) -> Markup {
                 @let y = HEIGHT * scale.share(edge);
                 // The label lies in its zone, warnings on the left and the rest on the right, where
                 // they are not in each other's way.
-                @let above = zone.low == edge && y > 14.0 || y > HEIGHT - 24.0;
+                @let above = zone.low >= edge && y > 14.0 || y > HEIGHT - 24.0;
                 @let at = tenths(if above { y - 4.0 } else { y + 11.0 });
                 line class={ "mark " (zone.word()) } x2="100%" y1=(tenths(y)) y2=(tenths(y)) {}
                 @if zone.crit {
@@ -389,7 +390,10 @@ mod tests {
         let text = drawn(&row, &[(0, 70.0), (1000, 75.0)]);
         assert!(text.contains("class=\"mark warn\"") && text.contains("warn &gt; 80"), "{text}");
         assert!(!text.contains("class=\"mark crit\""), "{text}");
-        assert!(text.contains("crit &gt; 9000") && text.contains("outside of this chart"), "{text}");
+        assert!(
+            text.contains("crit &gt; 9000") && text.contains("outside of this chart"),
+            "{text}"
+        );
     }
 
     #[test]

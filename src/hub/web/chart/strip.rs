@@ -61,7 +61,6 @@ impl<'a> Track<'a> {
         }
         let short: String;
         let text = match value {
-            Scalar::Gap => return,
             Scalar::Boolean(true) | Scalar::Signed(1) => "yes",
             Scalar::Boolean(false) | Scalar::Signed(0) => "no",
             Scalar::Text(text) => {
@@ -256,8 +255,7 @@ mod tests {
         let points: Vec<_> = said.map(|(ms, text)| (ms, Scalar::Text(text))).to_vec();
         let track = track(&row, &points);
         let pieces: Vec<_> = track.pieces(Some(6000));
-        let told: Vec<_> =
-            pieces.iter().map(|p| (p.first, p.after, track.text(p.cell))).collect();
+        let told: Vec<_> = pieces.iter().map(|p| (p.first, p.after, track.text(p.cell))).collect();
         assert_eq!(told, [(0, 4, "up"), (4, 5, "down"), (60, 62, "down"), (62, 63, "up")]);
     }
 
@@ -277,7 +275,8 @@ mod tests {
         let track = track(&row, &points);
         assert_eq!(track.texts.len(), TEXTS + 1);
         assert_eq!(track.text(track.pieces(Some(3000)).last().unwrap().cell), "other texts");
-        let drawn = Strip { tracks: vec![track], left_out: 0, gap: Some(3000) }.draw().into_string();
+        let drawn =
+            Strip { tracks: vec![track], left_out: 0, gap: Some(3000) }.draw().into_string();
         assert!(drawn.contains("pid 3"));
     }
 }

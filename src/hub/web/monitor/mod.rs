@@ -99,8 +99,7 @@ async fn page(hall: &Hall, session: &Session, id: &str, query: &str, said: &Said
     let pairs = pairs(query)?;
     let range = usual(Range::read(&pairs, now), &pairs, &monitor, now);
     let day = results::asked(&pairs, &monitor, now);
-    let found =
-        hall.store.read(move |conn| load(conn, monitor, range, day, &pairs)).await?;
+    let found = hall.store.read(move |conn| load(conn, monitor, range, day, &pairs)).await?;
     let frame = Frame::of(&found.monitor.name, "/monitors", session);
     let status =
         if said.wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };

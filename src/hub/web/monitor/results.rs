@@ -53,9 +53,8 @@ pub(super) fn table(found: &Found, path: &str) -> Markup {
     let Day { from, page, after } = &found.day;
     let day = date(*from);
     let link = |ms: i64| format!("{path}{}#results", query(&[("day", &date(ms))]));
-    let download = |form: &str| {
-        format!("{path}/results{}", query(&[("day", &day), ("format", form)]))
-    };
+    let download =
+        |form: &str| format!("{path}/results{}", query(&[("day", &day), ("format", form)]));
     let tagged = page.rows.iter().any(|row| !row.tags.is_empty());
     html! {
         section #results-s aria-labelledby="results" {
@@ -133,7 +132,11 @@ fn cell(is: &Value, name: &str, series: &[SeriesRow]) -> Markup {
 /// The form that adds a result.
 pub(super) fn add(found: &Found, session: &Session, path: &str, said: &Said) -> Markup {
     let typed = |name: &str| {
-        said.typed.iter().find(|(of, _)| of == name).map(|(_, text)| text.as_str()).unwrap_or_default()
+        said.typed
+            .iter()
+            .find(|(of, _)| of == name)
+            .map(|(_, text)| text.as_str())
+            .unwrap_or_default()
     };
     html! {
         section.card #add-s aria-labelledby="add" {

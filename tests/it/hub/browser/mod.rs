@@ -234,7 +234,8 @@ async fn pages_are_sound_in_every_size_and_scheme() {
                     browser.open(&format!("{}{path}", hub.url)).await;
                     let png = decoded(&browser.picture().await);
                     std::fs::create_dir_all(folder).unwrap();
-                    std::fs::write(folder.join(format!("{name}-{width}-{scheme}.png")), png).unwrap();
+                    std::fs::write(folder.join(format!("{name}-{width}-{scheme}.png")), png)
+                        .unwrap();
                 }
             }
         }
@@ -270,7 +271,8 @@ async fn one_finds_a_plugin_and_looks_closer() {
     // What is bad comes first.
     let states = "[...document.querySelectorAll('#attention .badge')].map(b => b.innerText).join()";
     assert_eq!(browser.text(states).await, "failing,rejecting,warning");
-    let names = "[...document.querySelectorAll('.plugins tbody th a')].map(a => a.innerText).join()";
+    let names =
+        "[...document.querySelectorAll('.plugins tbody th a')].map(a => a.innerText).join()";
     browser.write("#q", "mount=/home").await;
     browser.enter().await;
     assert_eq!(browser.text(names).await, "disk,disk");
@@ -290,7 +292,10 @@ async fn one_finds_a_plugin_and_looks_closer() {
     // What was typed is of the reader's zone, five hours and three quarters ahead.
     let span = "[document.querySelector('.chart').dataset.from, document.querySelector('.chart').dataset.to].map(ms => new Date(Number(ms)).toISOString()).join()";
     assert_eq!(browser.text(span).await, "2026-11-22T04:15:00.000Z,2026-11-22T06:15:00.000Z");
-    assert_eq!(browser.text("document.querySelector('input[name=from]').value").await, "2026-11-22T10:00");
+    assert_eq!(
+        browser.text("document.querySelector('input[name=from]').value").await,
+        "2026-11-22T10:00"
+    );
     let tick = browser.text("document.querySelector('.xs text').textContent").await;
     assert_eq!(tick, "10:00");
 
@@ -340,7 +345,9 @@ async fn a_page_stays_fresh_and_where_one_is() {
     browser.open(&format!("{}/plugin?host=web-1&plugin=disk", hub.url)).await;
     browser.click("#runs-s details summary").await;
     browser.click("#values").await;
-    browser.eval("document.querySelector('.ranges a').focus({preventScroll: true}); scrollTo(0, 300)").await;
+    browser
+        .eval("document.querySelector('.ranges a').focus({preventScroll: true}); scrollTo(0, 300)")
+        .await;
     let before = "[document.querySelectorAll('#runs-s details[open]').length, scrollY, document.activeElement.innerText, document.querySelector('#runs-s details[open]').id].join()";
     let told = browser.text(before).await;
 
@@ -350,7 +357,10 @@ async fn a_page_stays_fresh_and_where_one_is() {
     browser.until("document.querySelector('td.is').innerText === '71.5 %'").await;
     assert_eq!(browser.text(before).await, told);
     assert_eq!(browser.text("document.getElementById('live').textContent").await, "live");
-    assert_eq!(browser.eval("document.querySelectorAll('#runs-s tbody tr:not(.note)').length").await, 31);
+    assert_eq!(
+        browser.eval("document.querySelectorAll('#runs-s tbody tr:not(.note)').length").await,
+        31
+    );
     is_quiet(&browser, &hub);
 
     // A form that somebody fills in is left alone.
@@ -358,12 +368,17 @@ async fn a_page_stays_fresh_and_where_one_is() {
     browser.write("#new ~ form input[name=name]", "web-7").await;
     browser.eval("dispatchEvent(new Event('online'))").await;
     browser.until("document.getElementById('live').textContent.startsWith('paused')").await;
-    assert_eq!(browser.text("document.querySelector('#new ~ form input[name=name]').value").await, "web-7");
+    assert_eq!(
+        browser.text("document.querySelector('#new ~ form input[name=name]').value").await,
+        "web-7"
+    );
 
     browser.open(&format!("{}/", hub.url)).await;
     hub.stop().await;
     browser.eval("dispatchEvent(new Event('online'))").await;
-    browser.until("document.getElementById('live').textContent.startsWith('connection lost')").await;
+    browser
+        .until("document.getElementById('live').textContent.startsWith('connection lost')")
+        .await;
     assert!(browser.text("document.body.innerText").await.contains("disk"), "what was seen stays");
 }
 

@@ -1,5 +1,7 @@
 //! A day of four machines, as their agents would have sent it.
 
+#![expect(clippy::needless_pass_by_value, reason = "reads better where they are called")]
+
 use std::f64::consts::TAU;
 
 use serde_json::{Value, json};
@@ -13,7 +15,8 @@ struct Noise(u64);
 
 impl Noise {
     fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as f64 / f64::from(u32::MAX >> 1)
     }
 }
@@ -27,9 +30,9 @@ fn tagged(mut metric: Value, key: &str, value: &str) -> Value {
     metric
 }
 
-fn with(mut metric: Value, marks: &[(&str, Value)]) -> Value {
+fn with<const N: usize>(mut metric: Value, marks: [(&str, Value); N]) -> Value {
     for (mark, value) in marks {
-        metric[*mark] = value.clone();
+        metric[mark] = value;
     }
     metric
 }
@@ -41,31 +44,59 @@ fn printed(plugin: &str, ms: i64, nth: i64, noise: &mut Noise) -> Value {
     match plugin {
         "cpu" => json!([
             with(
-                metric("cpu_used", rounded(12.0 + 50.0 * day + 9.0 * noise.next()), "percent", "%", "CPU used"),
-                &[("warn", json!(80)), ("crit", json!(95))]
+                metric(
+                    "cpu_used",
+                    rounded(12.0 + 50.0 * day + 9.0 * noise.next()),
+                    "percent",
+                    "%",
+                    "CPU used"
+                ),
+                [("warn", json!(80)), ("crit", json!(95))]
             ),
             metric("load1", rounded(0.3 + day + noise.next() / 3.0), "float", "", "Load"),
         ]),
         "memory" => json!([with(
-            metric("memory_used", json!(3_400_000_000_i64 + nth * 400_000), "integer", "B", "Memory used"),
-            &[("warn", json!("~:6442450944")), ("min", json!(0)), ("max", json!(8_589_934_592_i64))]
+            metric(
+                "memory_used",
+                json!(3_400_000_000_i64 + nth * 400_000),
+                "integer",
+                "B",
+                "Memory used"
+            ),
+            [("warn", json!("~:6442450944")), ("min", json!(0)), ("max", json!(8_589_934_592_i64))]
         )]),
         "disk" => {
             let of = |mount: &str, used: f64| {
                 let used = metric("disk_used", rounded(used), "percent", "%", "Disk used");
-                with(tagged(used, "mount", mount), &[("warn", json!(80)), ("crit", json!(90))])
+                with(tagged(used, "mount", mount), [("warn", json!(80)), ("crit", json!(90))])
             };
-            json!([of("/", 41.0 + day), of("/home", 77.0 + nth as f64 / 200.0), of("/srv", 60.0 - day)])
+            json!([
+                of("/", 41.0 + day),
+                of("/home", 77.0 + nth as f64 / 200.0),
+                of("/srv", 60.0 - day)
+            ])
         }
         "network" => json!([
-            metric("packets_in", json!(nth * 30_000 + (day * 9000.0) as i64), "counter", "packets", "Packets in"),
+            metric(
+                "packets_in",
+                json!(nth * 30_000 + (day * 9000.0) as i64),
+                "counter",
+                "packets",
+                "Packets in"
+            ),
             metric("bytes_in", json!(nth * 41_000_000), "counter", "B", "Received"),
         ]),
         _ => {
             let whole = !(400..460).contains(&nth);
             json!([
                 metric("raid_ok", json!(whole), "boolean", "", "RAID is whole"),
-                metric("raid_state", json!(if whole { "clean" } else { "rebuilding" }), "string", "", "RAID state"),
+                metric(
+                    "raid_state",
+                    json!(if whole { "clean" } else { "rebuilding" }),
+                    "string",
+                    "",
+                    "RAID state"
+                ),
             ])
         }
     }
