@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::diagnostic::Diagnostic;
 use super::env::DEFAULT_PATH;
-use super::output::readable;
 use super::plugin::environment;
 use super::raw::{RawAgent, RawHub, RawHubTls, RawQuarantine, RawSpool};
 use super::read::{At, Size};
@@ -83,6 +82,8 @@ pub struct HubConfig {
     pub hosts: Vec<String>,
     /// Most bytes of results.
     pub quota: u64,
+    /// Whether old Monitis clients may read with the public `apikey` alone.
+    pub monitis_reads: bool,
     /// How old results may become; `None` for any age.
     pub retention: Option<Duration>,
     /// How it speaks TLS; `None` for plain HTTP.
@@ -273,6 +274,7 @@ pub(super) fn hub(raw: Option<&RawHub>, outputs: usize, cx: &mut Cx<'_>) -> HubC
         listen,
         hosts,
         quota: size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx),
+        monitis_reads: raw.monitis_reads.as_ref().is_none_or(|at| at.value),
         retention: retention(raw.retention.as_ref(), cx),
         tls,
     }
@@ -296,7 +298,7 @@ fn tls(at: &At<RawHubTls>, cx: &mut Cx<'_>) -> Option<HubTls> {
     let raw = &at.value;
     match (&raw.cert, &raw.key) {
         (Some(cert), Some(key)) => {
-            Some(HubTls { cert: readable(cert, cx), key: readable(key, cx) })
+            Some(HubTls { cert: cx.readable(cert), key: cx.readable(key) })
         }
         _ => {
             if !raw.spoiled {

@@ -3,6 +3,7 @@
 //! Whoever may read sees all of it; results are posted with the scope `ingest`, and everything that
 //! makes, changes or removes a monitor needs `admin`.
 
+mod problem;
 mod query;
 mod results;
 
@@ -182,7 +183,7 @@ async fn edit(
 
 /// What went with a monitor.
 #[derive(Serialize)]
-struct Removed {
+struct Gone {
     id: i64,
     name: String,
     removed: Held,
@@ -197,7 +198,7 @@ async fn remove(
     let now = hall.clock.now();
     let removed = change(&hall, caller, asked, move |writer, caller, found| {
         let removed = writer.remove_monitor(caller, found.id, now)?;
-        Ok(Removed { id: found.id, name: found.name, removed })
+        Ok(Gone { id: found.id, name: found.name, removed })
     })
     .await?;
     Ok(answer(StatusCode::OK, &removed))

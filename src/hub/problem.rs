@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::model::Timestamp;
 
 use super::keys::KeyError;
-use super::monitors::MonitorError;
 use super::plugin_keys::PluginKeyError;
 use super::store::{AppendError, StoreError};
 use super::wire::{Fault, FaultKind};
@@ -296,7 +295,7 @@ impl From<KeyError> for Problem {
             KeyError::Exists { .. } | KeyError::LastAdmin { .. } | KeyError::TooMany => {
                 Self::new(StatusCode::CONFLICT, "key", "the keys do not allow it", detail)
             }
-            KeyError::Name { .. } | KeyError::Scope { .. } | KeyError::NoScope | KeyError::Past => {
+            KeyError::Name { .. } | KeyError::Scope(_) | KeyError::NoScope | KeyError::Past => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key", "no such key can be", detail)
             }
             KeyError::Sqlite(source) => StoreError::Sqlite { action: "change", source }.into(),
@@ -338,51 +337,6 @@ impl From<AppendError> for Problem {
                 format!("{error}: the agent's data folder was copied; it takes a new identity"),
             ),
             AppendError::Store(error) => Self::from(error),
-        }
-    }
-}
-
-impl From<MonitorError> for Problem {
-    fn from(error: MonitorError) -> Self {
-        let detail = error.to_string();
-        match error {
-            MonitorError::Exists { id, .. } => {
-                Self::new(StatusCode::CONFLICT, "monitor-exists", "the name is taken", detail)
-                    .with("id", id)
-            }
-            MonitorError::Unknown { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "monitor-unknown", "no such monitor", detail)
-            }
-            MonitorError::Ambiguous { ids, .. } => Self::new(
-                StatusCode::CONFLICT,
-                "monitor-ambiguous",
-                "several monitors have the name",
-                detail,
-            )
-            .with("ids", ids),
-            MonitorError::Invalid { pointer, .. } => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "monitor-invalid",
-                "a monitor cannot be like this",
-                detail,
-            )
-            .with("place", serde_json::json!({ "pointer": pointer })),
-            MonitorError::Suspended { id } => Self::new(
-                StatusCode::CONFLICT,
-                "monitor-suspended",
-                "the monitor takes no results",
-                detail,
-            )
-            .with("id", id),
-            MonitorError::Refused { count, refused } => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "results-refused",
-                "results that the monitor does not take",
-                detail,
-            )
-            .with("count", count)
-            .with("rejected", serde_json::to_value(refused).unwrap_or_default()),
-            MonitorError::Store(error) => Self::from(error),
         }
     }
 }

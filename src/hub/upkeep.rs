@@ -58,14 +58,9 @@ fn finish(path: &Path) -> rusqlite::Result<Backup> {
     conn.execute_batch(
         "DELETE FROM sessions; DELETE FROM login_links; DELETE FROM tokens; VACUUM;",
     )?;
-    let count = |sql: &str| conn.query_row(sql, (), |row| row.get::<_, f64>(0));
-    Ok(Backup {
-        size: 0,
-        reports: count("SELECT total(reports) FROM monitors")? as u64,
-        points: count(
-            "SELECT (SELECT total(points) FROM raw) + (SELECT total(points) FROM segments)",
-        )? as u64,
-    })
+    let reports: f64 =
+        conn.query_row("SELECT total(reports) FROM monitors", (), |row| row.get(0))?;
+    Ok(Backup { size: 0, reports: reports as u64, points: store::total_points(&conn)? })
 }
 
 /// Puts a backup in the place of the database of the hub in `data_dir`, which must not be running.

@@ -266,6 +266,30 @@ fn only_cli_prints() {
 }
 
 #[test]
+fn only_the_points_know_how_points_lie() {
+    let (mut inside, mut outside) = (0, Vec::new());
+    for (_, path, code) in rooms() {
+        let text: String = code.split_whitespace().collect::<Vec<_>>().join(" ");
+        for verb in ["FROM", "JOIN", "INTO", "UPDATE"] {
+            for table in ["raw", "segments", "dropped"] {
+                let sql = format!("{verb} {table}");
+                let named = text.match_indices(&sql).any(|(at, _)| {
+                    let after = text[at + sql.len()..].chars().next();
+                    after.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+                });
+                if named && path.components().any(|part| part.as_os_str() == "points") {
+                    inside += 1;
+                } else if named && !path.ends_with("store/tests.rs") {
+                    outside.push(format!("{}: {sql}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(inside >= 6, "the tables are not where they are looked for");
+    assert!(outside.is_empty(), "{outside:#?}");
+}
+
+#[test]
 fn every_room_says_what_it_promises() {
     for (room, _) in DIRECTIONS {
         let text = fs::read_to_string(src().join(room).join("mod.rs")).unwrap();

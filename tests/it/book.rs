@@ -99,7 +99,7 @@ impl Page {
         let wrapper = format!(
             "#!/bin/sh\n\
              case \"$1 $2\" in\n\
-             'hub login') ;;\n\
+             'hub login'|'hub backup'|'hub restore'|'hub verify'|'hub export') ;;\n\
              run\\ * | hub\\ *) command=$1; shift; set -- \"$command\" --listen 127.0.0.1:0 \"$@\" ;;\n\
              esac\n\
              exec '{}' \"$@\"\n",
@@ -240,8 +240,12 @@ fn is_exempt(line: &str) -> bool {
 }
 
 fn lives_on(line: &str) -> bool {
-    let serves = line.starts_with("talaia run ") || line.starts_with("talaia hub");
-    serves && !line.starts_with("talaia hub login")
+    let work = ["login", "backup", "restore", "verify", "export"];
+    let works = |line: &str| {
+        let word = line.strip_prefix("talaia hub ").and_then(|rest| rest.split(' ').next());
+        word.is_some_and(|word| work.contains(&word))
+    };
+    (line.starts_with("talaia run ") || line.starts_with("talaia hub")) && !works(line)
 }
 
 fn exit_code(line: &str) -> Option<i32> {
@@ -361,6 +365,16 @@ fn reliability() {
     Page::run("docs/reliability.md");
 }
 
+#[test]
+fn old_clients() {
+    Page::run("docs/old-clients.md");
+}
+
+#[test]
+fn the_seeds() {
+    Page::run("docs/seeds.md");
+}
+
 /// `name.rs::test` between backquotes, without a folder in `tests/it`.
 fn named_tests(page: &str) -> impl Iterator<Item = (&str, &str)> {
     let spans = page.split('`').skip(1).step_by(2);
@@ -408,6 +422,20 @@ fn every_complaint_has_its_test_or_the_reason_why_not() {
         let row = row.unwrap_or_else(|| panic!("there is no complaint {number}"));
         let answered = named_tests(row).next().is_some() || row.contains("| Not ours: ");
         assert!(answered, "{row}");
+    }
+}
+
+#[test]
+fn every_row_of_the_seeds_is_answered() {
+    let text = fs::read_to_string(root().join("docs/seeds.md")).unwrap();
+    for (letter, last) in [('S', 36), ('M', 40)] {
+        for number in 1..=last {
+            let start = format!("| {letter}{number} | ");
+            let row = text.lines().find(|line| line.starts_with(&start));
+            let row = row.unwrap_or_else(|| panic!("there is no row {letter}{number}"));
+            let later = row.contains("to come") || row.contains("not ours");
+            assert!(later || named_tests(row).next().is_some(), "{row}");
+        }
     }
 }
 
@@ -482,7 +510,9 @@ const SECTIONS: &[(&str, &str)] = &[
     ("HubOutput", "`[outputs.NAME]`, `type = \"talaia\"`"),
     ("FileOutput", "`[outputs.NAME]`, `type = \"file\"`"),
     ("StdoutOutput", "`[outputs.NAME]`, `type = \"stdout\"`"),
+    ("Profile", "`[profiles.NAME]`"),
     ("Hub", "`[hub]`"),
+    ("HubTls", "`[hub.tls]`"),
 ];
 
 fn tables(schema: &Value) -> String {

@@ -176,14 +176,24 @@ pub(super) fn each_csv(
     mut take: impl FnMut(&[u8]) -> bool,
 ) -> Result<(), Failure> {
     let mut after = String::new();
+    let mut names: Option<Vec<u8>> = None;
     loop {
         let page = remote.get(&format!("{of}&format=csv{after}"))?;
-        let names = match after.is_empty() {
-            true => 0,
-            // A line: names have no line breaks in them.
-            false => page.body.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1),
+        // A line: names have no line breaks in them.
+        let end = page.body.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (head, rows) = page.body.split_at(end);
+        let wanted = match &names {
+            None => {
+                names = Some(head.to_vec());
+                take(&page.body)
+            }
+            Some(names) if names == head => take(rows),
+            Some(_) => {
+                let text = "the monitor got further metrics meanwhile, so that the columns differ; try again";
+                return Err(Failure::new(Exit::Finding, text));
+            }
         };
-        if !take(&page.body[names..]) {
+        if !wanted {
             return Ok(());
         }
         let Some(next) = page.next else { return Ok(()) };
@@ -221,5 +231,8 @@ fn table(monitor: &Value, rows: &[Value]) -> Vec<String> {
         }));
         cells
     };
-    print::table(head, rows.iter().map(line).collect())
+    // The names of metrics stay as they are, as a row does.
+    let lines =
+        print::table(Vec::new(), std::iter::once(head).chain(rows.iter().map(line)).collect());
+    lines.into_iter().skip(1).collect()
 }

@@ -70,6 +70,12 @@ pub(super) struct Column {
     pub(super) tags_at: usize,
 }
 
+/// The places of a value's tags and of its name among all that the monitor has.
+pub(super) type Place = (usize, usize);
+
+/// The values at one check time, or in one interval.
+pub(super) type Cells = BTreeMap<Place, Value>;
+
 /// The series of a monitor, what is known of its runs left out.
 pub(super) struct Columns {
     pub(super) of: HashMap<i64, Column>,
@@ -96,24 +102,27 @@ impl Columns {
             })?
             .collect::<rusqlite::Result<Vec<_>>>()?;
         series.retain(|column| !column.name.starts_with(RUN_FACTS));
-        let declared: Vec<String> =
-            fields(conn, monitor, Role::Result)?.into_iter().map(|field| field.name).collect();
-        let place = |name: &String| declared.iter().position(|d| d == name);
+        let declared = fields(conn, monitor, Role::Result)?;
+        let declared: HashMap<&str, usize> =
+            declared.iter().enumerate().map(|(at, field)| (field.name.as_str(), at)).collect();
+        let place = |name: &str| declared.get(name).copied().unwrap_or(usize::MAX);
         let mut names: Vec<String> = series.iter().map(|column| column.name.clone()).collect();
-        names.sort_by_cached_key(|name| (place(name).unwrap_or(usize::MAX), name.clone()));
+        names.sort_by_cached_key(|name| (place(name), name.clone()));
         names.dedup();
         let mut tags: Vec<Tags> = series.iter().map(|column| column.tags.clone()).collect();
         tags.sort_by_cached_key(|tags| (row_of(tags), tags.clone()));
         tags.dedup();
+        let name_at: HashMap<&String, usize> = names.iter().zip(0..).collect();
+        let tags_at: HashMap<&Tags, usize> = tags.iter().zip(0..).collect();
         for column in &mut series {
-            column.name_at = names.iter().position(|name| *name == column.name).unwrap_or(0);
-            column.tags_at = tags.iter().position(|tags| *tags == column.tags).unwrap_or(0);
+            column.name_at = name_at.get(&column.name).copied().unwrap_or(0);
+            column.tags_at = tags_at.get(&column.tags).copied().unwrap_or(0);
         }
         Ok(Self { of: series.into_iter().map(|column| (column.id, column)).collect(), names, tags })
     }
 
     /// A row of what there is at one check time, for each of the tags.
-    pub(super) fn rows(&self, ms: i64, cells: BTreeMap<(usize, usize), Value>) -> Vec<Row> {
+    pub(super) fn rows(&self, ms: i64, cells: Cells) -> Vec<Row> {
         let mut rows: Vec<(usize, Row)> = Vec::new();
         for ((tags_at, name_at), value) in cells {
             let (Some(tags), Some(name)) = (self.tags.get(tags_at), self.names.get(name_at)) else {
@@ -167,7 +176,7 @@ pub(super) fn each_moment(
     conn: &Connection,
     columns: &Columns,
     range: std::ops::RangeInclusive<i64>,
-    mut each: impl FnMut(i64, BTreeMap<(usize, usize), Value>) -> ControlFlow<()>,
+    mut each: impl FnMut(i64, Cells) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
     each_point(conn, columns, range, |points| {
         for moment in points.chunk_by_mut(|a, b| a.0 == b.0) {

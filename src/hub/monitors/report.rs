@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use crate::model::{MetricType, Value};
 
 use super::field::{Aggregation, Role, fields};
-use super::read::{Columns, Page, each_moment};
+use super::read::{Cells, Columns, Page, Place, each_moment};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -111,7 +111,7 @@ pub(crate) fn report(
         .into_iter()
         .filter_map(|field| Some((field.name, field.aggregation?)))
         .collect();
-    let ways: HashMap<(usize, usize), Way> = columns
+    let ways: HashMap<Place, Way> = columns
         .of
         .values()
         .map(|column| {
@@ -121,8 +121,8 @@ pub(crate) fn report(
         })
         .collect();
     let mut page = Page::default();
-    let mut open: Option<(i64, BTreeMap<(usize, usize), Cell>)> = None;
-    let mut counted: HashMap<(usize, usize), (i64, Value)> = HashMap::new();
+    let mut open: Option<(i64, Gathered)> = None;
+    let mut counted: HashMap<Place, (i64, Value)> = HashMap::new();
     // The interval before gives counters something to grow from.
     let before = query.interval.start(query.interval.start(query.from).saturating_sub(1));
     each_moment(conn, &columns, before..=query.to, |ms, cells| {
@@ -162,10 +162,10 @@ pub(crate) fn report(
     Ok(page.of(columns))
 }
 
-fn finish(
-    cells: BTreeMap<(usize, usize), Cell>,
-    ways: &HashMap<(usize, usize), Way>,
-) -> BTreeMap<(usize, usize), Value> {
+/// The values of one interval.
+type Gathered = BTreeMap<Place, Cell>;
+
+fn finish(cells: Gathered, ways: &HashMap<Place, Way>) -> Cells {
     cells
         .into_iter()
         .filter_map(|(place, cell)| Some((place, cell.finish(*ways.get(&place)?))))
@@ -198,12 +198,11 @@ struct Step {
 
 impl Step {
     fn of(before_ms: i64, before: &Value, ms: i64, value: &Value) -> Option<Self> {
-        let growth = match (whole(before), whole(value)) {
-            (Some(before), Some(now)) => (if now >= before { now - before } else { now }) as f64,
-            _ => {
-                let (before, now) = (before.as_f64()?, value.as_f64()?);
-                if now >= before { now - before } else { now }
-            }
+        let growth = if let (Some(before), Some(now)) = (whole(before), whole(value)) {
+            (if now >= before { now - before } else { now }) as f64
+        } else {
+            let (before, now) = (before.as_f64()?, value.as_f64()?);
+            if now >= before { now - before } else { now }
         };
         Some(Self { growth, seconds: ms.saturating_sub(before_ms) as f64 / 1000.0 })
     }

@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::hub::hall::Caller;
-use crate::hub::keys::Scopes;
+use crate::hub::caller::{Caller, Scopes};
 use crate::hub::store::{Access, Limits, Writer, file_in, open};
 use crate::model::{MetricType, Tags, Value};
 
@@ -209,7 +208,7 @@ fn several_values_at_one_check_time_are_rows() {
     let id = create(writer.conn(), &by(1), &many, NOW).unwrap();
     let three =
         row(NOW, &[("n", Value::Signed(1)), ("n", Value::Signed(1)), ("n", Value::Signed(3))]);
-    writer.post_results(1, id, &[three.clone()], NOW).unwrap();
+    writer.post_results(1, id, std::slice::from_ref(&three), NOW).unwrap();
     let rows = all(&mut writer, id);
     let rows_of: Vec<_> = rows.iter().map(|r| (r.tags.get("row"), r.values[0].1.clone())).collect();
     assert_eq!(

@@ -115,13 +115,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes series out of the store for good: their points are out of sight at once, and their
-    /// space is freed in steps. Their ids are never given again.
-    pub(crate) fn drop_series(&mut self, ids: &[i64]) -> Result<(), StoreError> {
-        self.change(|conn| drop_series(conn, ids))
-            .map_err(|source| StoreError::Sqlite { action: "drop series of", source })
-    }
-
     /// Does `job` in one transaction, after which nothing that was remembered of monitors and
     /// series holds: for whatever renames or removes some.
     pub(crate) fn change<R>(
@@ -210,8 +203,9 @@ fn live_bytes(conn: &Connection) -> rusqlite::Result<u64> {
     Ok(pages.saturating_mul(get("page_size")?) as u64)
 }
 
-/// Takes series out of the table and marks their points as dropped, in the caller's transaction; on
-/// the writing side that is [`Writer::change`].
+/// Takes series out of the store for good: their points are out of sight once the caller's
+/// transaction is committed ([`Writer::change`]), and their space is freed in steps. Their ids are
+/// never given again.
 pub(crate) fn drop_series(conn: &Connection, ids: &[i64]) -> rusqlite::Result<()> {
     let mut delete = conn.prepare_cached("DELETE FROM series WHERE id = ?1")?;
     for id in ids {

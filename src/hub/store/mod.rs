@@ -43,7 +43,7 @@ pub(crate) use pages::{
     AgentRow, Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of,
     tagged,
 };
-pub(crate) use points::{Block, Scan, count, extent, visit};
+pub(crate) use points::{Scan, extent, total as total_points, visit};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
     runs_of, series, totals,

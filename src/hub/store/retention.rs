@@ -187,15 +187,14 @@ impl Writer {
     /// Forgets series of which no point is left, so that names that never come back do not pile up.
     pub(super) fn forget_empty_series(&mut self) -> rusqlite::Result<()> {
         // What is raw may have points of any series.
-        if self.waiting == Waiting::default() {
-            self.change(|conn| {
-                conn.execute(
-                    "DELETE FROM series WHERE last_ms < (SELECT min(from_ms) FROM segments)",
-                    (),
-                )
-            })?;
+        if self.waiting != Waiting::default() {
+            return Ok(());
         }
-        Ok(())
+        self.change(|conn| match points::oldest(conn)? {
+            Some(oldest) => conn.execute("DELETE FROM series WHERE last_ms < ?1", [oldest]),
+            None => conn.execute("DELETE FROM series WHERE last_ms IS NOT NULL", ()),
+        })
+        .map(drop)
     }
 }
 

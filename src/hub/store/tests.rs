@@ -1,4 +1,5 @@
 use super::*;
+use crate::hub::store::points::Block;
 use crate::model::{RunId, Seq, SpoolId};
 use serde_json::json;
 
@@ -269,10 +270,14 @@ fn a_dropped_series_never_comes_back_and_its_space_is_freed() {
     let before = held(&writer.conn);
     let newest = count(&writer.conn, "SELECT max(id) FROM series");
     let gone: Vec<i64> = (3..=30).chain([newest]).collect();
-    writer.drop_series(&gone).unwrap();
+    writer.change(|conn| drop_series(conn, &gone)).unwrap();
     let kept: Vec<_> = before.into_iter().filter(|(id, ..)| !gone.contains(id)).collect();
     assert_eq!(held(&writer.conn), kept);
-    let of_gone = |writer: &Writer| super::count(&writer.conn, &gone, i64::MIN..=i64::MAX).unwrap();
+    let of_gone = |writer: &Writer| {
+        let mut count = 0;
+        visit(&writer.conn, &gone, i64::MIN..=i64::MAX, |_, _, _| count += 1).unwrap();
+        count
+    };
     assert!(of_gone(&writer) > 0, "their space is freed later");
     let points = "SELECT (SELECT total(points) FROM segments) + (SELECT total(points) FROM raw)";
     let points =
@@ -293,8 +298,136 @@ fn a_dropped_series_never_comes_back_and_its_space_is_freed() {
     assert_eq!(count(&writer.conn, "SELECT count(*) FROM dropped"), 0);
     // Whole buckets that are gone leave no row behind.
     let all: Vec<i64> = now.iter().map(|(id, ..)| *id).collect();
-    writer.drop_series(&all).unwrap();
+    writer.change(|conn| drop_series(conn, &all)).unwrap();
     writer.maintain();
     assert_eq!(count(&writer.conn, "SELECT count(*) FROM segments"), 0);
     assert!(held(&writer.conn).is_empty());
+}
+
+const DAY: i64 = 24 * 3600 * 1000;
+
+/// What a store of two days' retention holds of each day.
+fn by_day(writer: &Writer) -> Vec<(i64, usize)> {
+    let mut days = std::collections::BTreeMap::new();
+    for (_, ms, _) in held(&writer.conn) {
+        *days.entry((ms - NOW).div_euclid(DAY)).or_insert(0) += 1;
+    }
+    days.into_iter().collect()
+}
+
+#[test]
+fn what_is_too_old_goes_and_a_turned_clock_takes_nothing_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let two_days = Duration::from_hours(48);
+    let limits = Limits { retention: Some(two_days), ..limits(folder.path()) };
+    let mut writer = writer(limits.clone());
+    writer.tend(NOW, 0);
+    let spool = SpoolId::new();
+    let stamp = |ms| crate::model::Timestamp::from_millis(ms).unwrap().to_string();
+    let first = "2026-11-22T20:42:10Z";
+    // A batch a day; the clock is looked at every hour.
+    let day = |writer: &mut Writer, nth: i64| {
+        let then = NOW + nth * DAY;
+        let body = batch(spool, nth as u64 * 10 + 1, 10, 5).replace(first, &stamp(then));
+        writer.append(1, &body, then).unwrap();
+        let insert =
+            "INSERT INTO additional_results (monitor_id, check_ms, body) VALUES (1, ?1, '[]')";
+        writer.conn.execute(insert, [then]).unwrap();
+        for hour in 0..24 {
+            let by = nth * DAY + hour * DAY / 24;
+            writer.tend(NOW + by, by);
+        }
+    };
+    for nth in 0..10 {
+        day(&mut writer, nth);
+    }
+    let days =
+        |writer: &Writer| -> Vec<i64> { by_day(writer).into_iter().map(|(d, _)| d).collect() };
+    let kept = days(&writer);
+    assert!(kept == [7, 8, 9] || kept == [8, 9], "{kept:?}");
+    let oldest = NOW + 7 * DAY;
+    for sql in [
+        "SELECT min(started_ms) FROM rejections",
+        "SELECT min(started_ms) FROM runs",
+        "SELECT min(check_ms) FROM additional_results",
+    ] {
+        assert!(count(&writer.conn, sql) >= oldest, "{sql}");
+    }
+    // Forward by ten years, and it stays there: nothing goes for a week.
+    let ahead = 3652 * DAY;
+    let now = 10 * DAY;
+    for hour in 0..7 * 24 - 1 {
+        writer.tend(NOW + now + ahead + hour * DAY / 24, now + hour * DAY / 24);
+    }
+    assert_eq!(days(&writer), kept);
+    // Nor does a restart in between help, with the clock as wrong.
+    drop(writer);
+    let mut writer = self::writer(limits);
+    writer.tend(NOW + now + ahead + 7 * DAY, 0);
+    writer.tend(NOW + now + ahead + 7 * DAY + DAY / 48, DAY / 48);
+    assert_eq!(days(&writer), kept);
+    // It is right again: from then on a week.
+    for hour in 1..7 * 24 {
+        writer.tend(NOW + now + 7 * DAY + hour * DAY / 24, hour * DAY / 24 + DAY);
+    }
+    assert_eq!(days(&writer), kept);
+    for hour in 7 * 24..7 * 24 + 48 {
+        writer.tend(NOW + now + 7 * DAY + hour * DAY / 24, hour * DAY / 24 + DAY);
+    }
+    assert_eq!(days(&writer), [0_i64; 0], "all of it is too old by now");
+    let last = "SELECT count(*) FROM runs WHERE id IN (SELECT last_run FROM monitors)";
+    assert_eq!(count(&writer.conn, last), 1, "the last run of a monitor stays");
+}
+
+#[test]
+fn the_audit_log_keeps_its_newest_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer =
+        writer(Limits { retention: Some(Duration::from_hours(1)), ..limits(folder.path()) });
+    writer
+        .conn
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100050)
+             INSERT INTO audit (at_ms, account_id, actor, action, subject)
+             SELECT 0, 1, 'a', 'b', i FROM n",
+        )
+        .unwrap();
+    writer.tend(NOW, 0);
+    assert_eq!(count(&writer.conn, "SELECT count(*) FROM audit"), 100_000);
+    assert_eq!(count(&writer.conn, "SELECT min(id) FROM audit"), 51);
+}
+
+#[test]
+fn a_scan_gives_every_point_in_order_however_late_it_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(limits(folder.path()));
+    let spool = SpoolId::new();
+    let mut block = Block::default();
+    let mut wanted: Vec<(i64, i64)> = Vec::new();
+    writer.append(1, &batch(spool, 1, 1, 3), NOW).unwrap();
+    writer.compact().unwrap();
+    // Overlapping stretches, some of them of the same moments, the last not compacted.
+    for (nth, from) in [0_i64, 5000, 2500, 0, 9000, 100].into_iter().enumerate() {
+        for n in 0..3000 {
+            let value = nth as i64 * 1_000_000 + n;
+            block.push(2, from + n, crate::hub::scalar::Scalar::Signed(value));
+            block.push(3, from + n, crate::hub::scalar::Scalar::Gap);
+            wanted.push((from + n, value));
+        }
+        writer.waiting += points::append(&writer.conn, &mut block).unwrap();
+        if nth < 5 {
+            writer.compact().unwrap();
+        }
+    }
+    // Of what came at one moment the later written comes later.
+    wanted.sort_by_key(|(ms, _)| *ms);
+    for (range, need) in [(0..=20_000, usize::MAX), (2600..=5100, 4000), (7..=7, 2), (50..=0, 9)] {
+        let mut scan = Scan::new(&writer.conn, [2], range.clone()).unwrap();
+        let found = scan.first(2, range.clone(), need).unwrap();
+        let found: Vec<(i64, i64)> =
+            found.into_iter().map(|(ms, value)| (ms, value.as_f64().unwrap() as i64)).collect();
+        let want: Vec<(i64, i64)> =
+            wanted.iter().copied().filter(|(ms, _)| range.contains(ms)).take(need).collect();
+        assert!(found == want, "{range:?}: {} points instead of {}", found.len(), want.len());
+    }
 }

@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use crate::hub::monitors::{Aggregation, Edit, Field, Monitor, NewField, NewMonitor, parse};
+use crate::hub::monitors::{
+    Aggregation, Distinct, Edit, Field, Monitor, NewField, NewMonitor, parse,
+};
 use crate::hub::session::Session;
 use crate::hub::store::json;
 use crate::model::{MetricType, Value};
@@ -131,6 +133,7 @@ impl Draft {
             metrics: self.fields()?,
             additional: Vec::new(),
             parameters: Vec::new(),
+            distinct: Distinct::default(),
         })
     }
 
@@ -145,6 +148,7 @@ impl Draft {
             metrics: (fields != before.fields()?).then_some(fields),
             additional: None,
             parameters: None,
+            distinct: Distinct::default(),
         })
     }
 

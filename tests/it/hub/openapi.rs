@@ -90,27 +90,29 @@ fn every_route_is_described_and_every_description_has_a_route() {
     assert!(stale.is_empty(), "in schemas/openapi.v1.json only: {stale:?}");
 }
 
+/// All that a description refers to.
+fn refs(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str() {
+                    Some(to) if name == "$ref" => {
+                        into.insert(to.to_owned());
+                    }
+                    _ => refs(value, into),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| refs(item, into)),
+        _ => {}
+    }
+}
+
 #[test]
 fn the_description_is_whole() {
     let description = description();
     assert_eq!(description["openapi"], "3.1.0");
     // Whatever is referred to is there.
-    fn refs(value: &Value, into: &mut BTreeSet<String>) {
-        match value {
-            Value::Object(members) => {
-                for (name, value) in members {
-                    match value.as_str() {
-                        Some(to) if name == "$ref" => {
-                            into.insert(to.to_owned());
-                        }
-                        _ => refs(value, into),
-                    }
-                }
-            }
-            Value::Array(items) => items.iter().for_each(|item| refs(item, into)),
-            _ => {}
-        }
-    }
     let mut all = BTreeSet::new();
     refs(&description, &mut all);
     for to in &all {

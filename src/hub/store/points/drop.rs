@@ -28,7 +28,9 @@ pub(in crate::hub::store) fn drop_series(conn: &Connection, ids: &[i64]) -> rusq
 }
 
 /// All series that are dropped and may still have points.
-pub(super) fn dropped(conn: &Connection) -> rusqlite::Result<HashSet<i64, RandomState>> {
+pub(in crate::hub::store) fn dropped(
+    conn: &Connection,
+) -> rusqlite::Result<HashSet<i64, RandomState>> {
     conn.prepare_cached("SELECT series FROM dropped")?.query_map((), |row| row.get(0))?.collect()
 }
 

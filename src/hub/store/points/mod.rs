@@ -7,7 +7,7 @@
 //! | what is newer than the last values that are known | [`newest`] |
 //! | drop series, drop what is older, drop the oldest | [`drop_series`], [`drop_before`], [`drop_oldest`] |
 //! | sort what was appended; free what was dropped | [`compact`], [`free_dropped`] |
-//! | how much waits; whether all of it reads back | [`waiting`], [`check`] |
+//! | how much waits; whether all of it reads back | [`waiting`], [`total`], [`oldest`], [`check`] |
 //!
 //! Promises: what [`append`] wrote is there when its caller's transaction is committed, and only then; of two
 //! points of one series at one time both are kept, and the later written comes later; a dropped
@@ -28,9 +28,9 @@ mod read;
 pub(super) use check::check;
 pub(crate) use codec::RawBlock as Block;
 pub(super) use compact::compact;
-pub(super) use drop::{any_dropped, drop_before, drop_oldest, drop_series, free_dropped};
+pub(super) use drop::{any_dropped, drop_before, drop_oldest, drop_series, dropped, free_dropped};
 pub(super) use read::newest;
-pub(crate) use read::{Scan, count, extent, visit};
+pub(crate) use read::{Scan, extent, visit};
 
 use rusqlite::{Connection, params};
 
@@ -99,6 +99,17 @@ pub(super) fn append(conn: &Connection, block: &mut Block) -> rusqlite::Result<W
     let bytes = block.bytes().len() as u64;
     block.clear();
     Ok(Waiting { points, bytes, blocks: 1 })
+}
+
+/// How many points there are, by what the rows say.
+pub(crate) fn total(conn: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT (SELECT total(points) FROM raw) + (SELECT total(points) FROM segments)";
+    conn.query_row(sql, (), |row| row.get::<_, f64>(0)).map(|points| points as u64)
+}
+
+/// The time before which there is no compacted point, if there is one at all.
+pub(super) fn oldest(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    conn.query_row("SELECT min(from_ms) FROM segments", (), |row| row.get(0))
 }
 
 /// What waits for compaction.

@@ -127,17 +127,6 @@ pub(crate) fn extent(conn: &Connection, wanted: &[i64]) -> rusqlite::Result<Opti
     Ok(extent)
 }
 
-/// How many points these series have in `range`.
-pub(crate) fn count(
-    conn: &Connection,
-    wanted: &[i64],
-    range: RangeInclusive<i64>,
-) -> rusqlite::Result<u64> {
-    let mut count = 0;
-    visit(conn, wanted, range, |_, _, _| count += 1)?;
-    Ok(count)
-}
-
 /// Reads series one after the other, each in order of time. What is not compacted yet is gone
 /// through once, for all of them.
 pub(crate) struct Scan<'c> {
@@ -200,40 +189,41 @@ impl<'c> Scan<'c> {
         )?;
         let (bucket, place) = codec::bucket(series);
         let mut rows = statement.query(params![bucket, range.start(), range.end()])?;
-        let (mut held, mut whole): (Vec<(i64, Value)>, Vec<(i64, Value)>) = Default::default();
+        // Beside each point the segment that it is of: of two at one time the later written one, and
+        // so the one of the later segment, comes last. What is raw came after all segments.
+        let mut held: Vec<(i64, i64, Value)> = Vec::new();
+        let mut whole: Vec<(i64, i64, Value)> = Vec::new();
+        let mut given: Vec<(i64, Value)> = Vec::new();
+        let mut give = |whole: &mut Vec<(i64, i64, Value)>| {
+            whole.sort_by_key(|(ms, segment, _)| (*ms, *segment));
+            given.clear();
+            given.extend(whole.drain(..).map(|(ms, _, value)| (ms, value)));
+            each(&mut given)
+        };
         while let Some(row) = rows.next()? {
-            let from_ms: i64 = row.get(1)?;
+            let (id, from_ms): (i64, i64) = (row.get(0)?, row.get(1)?);
             // Segments of late points may overlap. What is earlier than the rest begins is whole.
-            if held.iter().any(|(ms, _)| *ms < from_ms)
-                || fresh.peek().is_some_and(|(ms, _)| *ms < from_ms)
-            {
-                // What is raw came after what is in segments, and of two values at one time the
-                // later comes last: so segments first, and a stable sort.
-                whole.extend(held.extract_if(.., |(ms, _)| *ms < from_ms));
-                while let Some(point) = fresh.next_if(|(ms, _)| *ms < from_ms) {
-                    whole.push(point);
-                }
-                whole.sort_by_key(|(ms, _)| *ms);
-                if each(&mut whole).is_break() {
-                    return Ok(());
-                }
-                whole.clear();
+            whole.extend(held.extract_if(.., |(ms, ..)| *ms < from_ms));
+            while let Some((ms, value)) = fresh.next_if(|(ms, _)| *ms < from_ms) {
+                whole.push((ms, i64::MAX, value));
+            }
+            if !whole.is_empty() && give(&mut whole).is_break() {
+                return Ok(());
             }
             let body = row.get_ref(2)?.as_blob()?;
             let mine = |at| at == place;
             let read = codec::read_segment(body, mine, |_, ms, value| {
                 if range.contains(&ms) {
-                    held.push((ms, value.to_value()));
+                    held.push((ms, id, value.to_value()));
                 }
             });
             if read.is_err() {
-                tracing::error!(segment = row.get::<_, i64>(0)?, "a segment of points is damaged");
+                tracing::error!(segment = id, "a segment of points is damaged");
             }
         }
-        held.extend(fresh);
-        held.sort_by_key(|(ms, _)| *ms);
+        held.extend(fresh.map(|(ms, value)| (ms, i64::MAX, value)));
         if !held.is_empty() {
-            let _last = each(&mut held);
+            let _last = give(&mut held);
         }
         Ok(())
     }
