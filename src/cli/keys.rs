@@ -20,12 +20,12 @@ pub(crate) fn run(command: &KeysCommand) -> Result<Exit, Failure> {
     match command {
         KeysCommand::List { plugin: true, json, remote } => {
             let items = Remote::find(remote)?.items("/api/v1/plugin-keys", MOST)?;
-            show(&items, *json, &["plugin", "key", "created", "revoked"])
+            Ok(show(&items, *json, &["plugin", "key", "created", "revoked"]))
         }
         KeysCommand::List { plugin: false, json, remote } => {
             let items = Remote::find(remote)?.items("/api/v1/keys", MOST)?;
             let columns = ["name", "scopes", "hint", "state", "expires", "last_used", "local"];
-            show(&items, *json, &columns)
+            Ok(show(&items, *json, &columns))
         }
         KeysCommand::Create { plugin: Some(plugin), key, json, remote, .. } => {
             let key = key.as_deref().map(str::parse::<PluginKey>).transpose();
@@ -82,7 +82,7 @@ pub(crate) fn run(command: &KeysCommand) -> Result<Exit, Failure> {
                 path = format!("{path}&action={}", segment(action));
             }
             let items = Remote::find(remote)?.items(&path, *limit)?;
-            show(&items, *json, &["at", "actor", "action", "subject", "detail"])
+            Ok(show(&items, *json, &["at", "actor", "action", "subject", "detail"]))
         }
     }
 }
@@ -133,7 +133,7 @@ fn give(reply: &Reply, member: &str, json: bool) -> Result<Exit, Failure> {
 }
 
 /// A table with these members as columns, or a line of JSON for each item.
-fn show(items: &[Value], json: bool, columns: &[&str]) -> Result<Exit, Failure> {
+fn show(items: &[Value], json: bool, columns: &[&str]) -> Exit {
     let lines = if json {
         items.iter().map(Value::to_string).collect()
     } else {
@@ -147,7 +147,7 @@ fn show(items: &[Value], json: bool, columns: &[&str]) -> Result<Exit, Failure> 
             break;
         }
     }
-    Ok(Exit::Ok)
+    Exit::Ok
 }
 
 fn cell(value: &Value) -> String {

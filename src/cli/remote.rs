@@ -1,6 +1,5 @@
 //! Talking to a hub: one client, one way to send and to say what came back.
 
-use std::io::Write;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -102,14 +101,6 @@ impl Remote {
         })?;
         self.show_body('<', &answer);
         Ok(Reply { status, body: answer, next })
-    }
-
-    /// Writes the answer to a `GET` as it comes.
-    pub(crate) fn download(&self, path: &str, out: &mut dyn Write) -> Result<(), Failure> {
-        self.stream(Method::GET, path, None, &mut |bytes| {
-            out.write_all(bytes).map_err(|error| format!("cannot write: {error}"))
-        })
-        .map(drop)
     }
 
     /// All items of a listing, page after page, up to `most`: `path` gives the first.

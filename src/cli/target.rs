@@ -76,12 +76,11 @@ fn destinations(
     args: &RemoteArgs,
     env: &Env,
 ) -> Result<Destinations, Failure> {
-    let asked = args.config.is_some() || wants_config(args);
+    let asked = args.config.is_some() || args.profile.is_some();
     let path = match load::source(config, env) {
         Ok(config::Source::File(path)) => path,
-        Ok(_) => return Ok(Destinations::default()),
-        Err(failure) if asked && !built_in(args) => return Err(failure),
-        Err(_) => return Ok(Destinations::default()),
+        Err(failure) if !built_in(args) => return Err(failure),
+        _ => return Ok(Destinations::default()),
     };
     match config::destinations(&path, env) {
         Ok(destinations) => Ok(destinations),
@@ -90,10 +89,6 @@ fn destinations(
         }
         Err(_) => Ok(Destinations::default()),
     }
-}
-
-fn wants_config(args: &RemoteArgs) -> bool {
-    args.profile.is_some()
 }
 
 /// Whether the profile exists without a config.
@@ -203,11 +198,8 @@ impl Places<'_> {
             _ => return Ok(None),
         };
         let path = load::hub_dir(&folder).join("credentials.json");
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            // Another user's hub is as none: the environment may say which is meant.
-            Err(_) => return Ok(None),
-        };
+        // Another user's hub is as none: the environment may say which is meant.
+        let Ok(text) = std::fs::read(&path) else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| {
             let text = format!("{} does not hold a hub's credentials: {error}", path.display());
             Failure::new(Exit::Input, text)
@@ -399,4 +391,5 @@ fn first<'a>(
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's files need not be durable")]
 mod tests;

@@ -142,6 +142,7 @@ fn read(TlsFiles { cert, key }: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's files need not be durable")]
 mod tests {
     use super::*;
 

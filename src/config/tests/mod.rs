@@ -90,6 +90,8 @@ fn the_default_config_is_right_and_changes_nothing() {
         .flat_map(|line| [line, "\n"])
         .collect();
     place.script("plugins/disk.sh", "#!/bin/sh\n");
+    place.file("hub.pem", "");
+    place.file("hub.key", "");
     let loaded = place.load(&all).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.config.plugins.len(), 1);
     assert_eq!(loaded.config.outputs.len(), 1);
