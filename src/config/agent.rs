@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::diagnostic::Diagnostic;
 use super::env::DEFAULT_PATH;
-use super::output::readable;
 use super::plugin::environment;
 use super::raw::{RawAgent, RawHub, RawHubTls, RawQuarantine, RawSpool};
 use super::read::{At, Size};
@@ -296,7 +295,7 @@ fn tls(at: &At<RawHubTls>, cx: &mut Cx<'_>) -> Option<HubTls> {
     let raw = &at.value;
     match (&raw.cert, &raw.key) {
         (Some(cert), Some(key)) => {
-            Some(HubTls { cert: readable(cert, cx), key: readable(key, cx) })
+            Some(HubTls { cert: cx.readable(cert), key: cx.readable(key) })
         }
         _ => {
             if !raw.spoiled {

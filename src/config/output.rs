@@ -139,7 +139,7 @@ fn talaia(hub: &RawTalaia, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) -> Optio
     };
     let identity = match (&hub.cert, &hub.cert_key) {
         (Some(cert), Some(key)) => {
-            Some(Identity { cert: readable(cert, cx), key: readable(key, cx) })
+            Some(Identity { cert: cx.readable(cert), key: cx.readable(key) })
         }
         (Some(at), None) | (None, Some(at)) => {
             cx.error("`cert` and `cert_key` go together: one of them is missing", &at.place);
@@ -147,7 +147,7 @@ fn talaia(hub: &RawTalaia, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) -> Optio
         }
         (None, None) => None,
     };
-    let ca = hub.ca.as_ref().map(|path| readable(path, cx));
+    let ca = hub.ca.as_ref().map(|path| cx.readable(path));
     let second = Duration::from_secs(1);
     let resolved = (
         cx.duration(hub.interval.as_ref(), second / 10, 10 * second),
@@ -166,15 +166,6 @@ fn talaia(hub: &RawTalaia, raw: &Named<At<RawOutput>>, cx: &mut Cx<'_>) -> Optio
         proxy,
         start: hub.start.as_ref().map_or(Start::Now, |at| at.value),
     })
-}
-
-/// A path that must name a readable file now.
-pub(super) fn readable(path: &At<String>, cx: &mut Cx<'_>) -> PathBuf {
-    let full = cx.path(path);
-    if let Err(e) = std::fs::File::open(&full) {
-        cx.error(format!("cannot read `{}`: {e}", full.display()), &path.place);
-    }
-    full
 }
 
 /// A hub's address.

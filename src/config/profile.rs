@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
 use super::env::Env;
-use super::output::{Identity, address, readable};
+use super::output::{Identity, address};
 use super::proxy::Proxy;
 use super::raw::{RawOutput, RawProfile};
 use super::read::{At, Named, nearest};
@@ -187,7 +187,7 @@ fn profile(named: &Named<At<RawProfile>>, outputs: &[&str], cx: &mut Cx<'_>) -> 
         hub,
         key: raw.key.as_ref().map(|key| place(&key.value, cx)),
         account,
-        ca: raw.ca.as_ref().map(|path| readable(path, cx)),
+        ca: raw.ca.as_ref().map(|path| cx.readable(path)),
         outputs: raw
             .outputs
             .as_ref()

@@ -34,6 +34,15 @@ impl Cx<'_> {
         self.base(&path.place).join(&path.value)
     }
 
+    /// A path that must name a file that can be read now.
+    pub(super) fn readable(&mut self, path: &At<String>) -> PathBuf {
+        let full = self.path(path);
+        if let Err(e) = std::fs::File::open(&full) {
+            self.error(format!("cannot read `{}`: {e}", full.display()), &path.place);
+        }
+        full
+    }
+
     pub(super) fn error(&mut self, message: impl Into<String>, place: &Place) {
         self.found.push(Diagnostic::error(message).at(place));
     }

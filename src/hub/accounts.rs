@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use crate::model::Secret;
 
 use super::audit;
+use super::caller::Caller;
 use super::credentials::{self, Credentials, Master};
-use super::hall::Caller;
 use super::keys::{self, Scopes, Token};
 
 /// The account of the machine that the hub runs on.

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::hall::Caller;
-use super::keys::time;
+use super::caller::Caller;
+use super::times::time;
 
 /// Entries kept; beyond, the oldest go.
 const MOST: i64 = 100_000;

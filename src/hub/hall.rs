@@ -12,8 +12,10 @@ use tokio::sync::Semaphore;
 use crate::model::Secret;
 
 use super::accounts;
+pub(crate) use super::caller::Caller;
+use super::caller::{Scope, Scopes};
 use super::credentials::{hash, same_hash};
-use super::keys::{self, Scope, Scopes, Token};
+use super::keys::{self, Token};
 use super::local::Local;
 use super::problem::Problem;
 use super::session;
@@ -86,35 +88,19 @@ impl Hosts {
     }
 }
 
-/// Who calls, and what they may do.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    pub(crate) account: i64,
-    pub(crate) scopes: Scopes,
-    /// For the audit log: `key web-1`, `session`, or the name of an interface.
-    pub(crate) actor: String,
-}
-
-impl Caller {
-    /// A person who is logged in may do everything.
-    pub(crate) fn of_session(session: &session::Session) -> Self {
-        Self { account: session.account, scopes: Scopes::ALL, actor: "session".to_owned() }
+/// Refuses, where the caller may not do this, with the name of the scope that is missing.
+fn need(caller: &Caller, scope: Scope) -> Result<(), Problem> {
+    if caller.scopes.has(scope) {
+        return Ok(());
     }
-
-    /// Refuses, where the caller may not do this, with the name of the scope that is missing.
-    pub(crate) fn need(&self, scope: Scope) -> Result<(), Problem> {
-        if self.scopes.has(scope) {
-            return Ok(());
-        }
-        let has = self.scopes.to_string();
-        Err(Problem::forbidden(format!(
-            "this needs the scope `{}`, and {} has {}; take another key, or make one with `talaia keys create NAME --scope {}`",
-            scope.as_str(),
-            self.actor,
-            if has.is_empty() { "none" } else { &has },
-            scope.as_str()
-        )))
-    }
+    let has = caller.scopes.to_string();
+    Err(Problem::forbidden(format!(
+        "this needs the scope `{}`, and {} has {}; take another key, or make one with `talaia keys create NAME --scope {}`",
+        scope.as_str(),
+        caller.actor,
+        if has.is_empty() { "none" } else { &has },
+        scope.as_str()
+    )))
 }
 
 /// Who calls, by the key where one is sent, else by the session; refused where nobody is known, or
@@ -126,7 +112,7 @@ pub(super) async fn caller(
     scope: Scope,
 ) -> Result<Caller, Problem> {
     let caller = anyone(hall, headers).await?;
-    caller.need(scope)?;
+    need(&caller, scope)?;
     Ok(caller)
 }
 
@@ -136,7 +122,7 @@ pub(super) async fn anyone(hall: &Shared, headers: &HeaderMap) -> Result<Caller,
         return by_key(hall, headers, Scope::Read).await;
     }
     let session = session_of(hall, headers).await?.ok_or_else(Problem::unauthorized)?;
-    Ok(Caller::of_session(&session))
+    Ok(Caller::of_session(session.account))
 }
 
 /// Who calls with a key; no session counts.
@@ -146,7 +132,7 @@ pub(super) async fn key_caller(
     scope: Scope,
 ) -> Result<Caller, Problem> {
     let caller = by_key(hall, headers, scope).await?;
-    caller.need(scope)?;
+    need(&caller, scope)?;
     Ok(caller)
 }
 

@@ -3,17 +3,16 @@
 //! Only hashes are stored. A key is shown once, to whoever made it; afterwards its hint (its last
 //! four characters) tells it from others.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Serialize, Serializer};
 
-use crate::model::{Secret, Timestamp};
+use crate::model::Secret;
 
 use super::audit;
+use super::caller::{Caller, NoScope};
+pub(crate) use super::caller::{Scope, Scopes};
 use super::credentials::{self, hash, same_hash};
-use super::hall::Caller;
+use super::times::{maybe_time, time};
 
 /// Most keys of one account that work at a time.
 const MOST: i64 = 1000;
@@ -23,95 +22,6 @@ const NAME: usize = 64;
 const USED_MS: i64 = 60 * 1000;
 /// What is gone for longer is no longer listed.
 const SHOWN_MS: i64 = 90 * 24 * 3600 * 1000;
-
-/// What a key allows. None of them implies another: a key that manages keys reads no results, so
-/// that what leaks through a mistake in one place is of use in that place only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// To send reports and results.
-    Ingest,
-    /// To read what was sent.
-    Read,
-    /// To look at plugins that were handed in, and to approve or reject them.
-    Review,
-    /// To change keys and monitors, and to read the audit log.
-    Admin,
-}
-
-impl Scope {
-    pub(crate) const ALL: [Self; 4] = [Self::Ingest, Self::Read, Self::Review, Self::Admin];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Read => "read",
-            Self::Review => "review",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl FromStr for Scope {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        Self::ALL
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| KeyError::Scope { given: text.chars().take(40).collect() })
-    }
-}
-
-/// A set of scopes; as text their words with spaces between, as JSON an array of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Scopes(u8);
-
-impl Scopes {
-    /// All there are: what a person who is logged in may do.
-    pub(crate) const ALL: Self = Self(0b1111);
-
-    pub(crate) fn has(self, scope: Scope) -> bool {
-        self.0 & (1 << scope as u8) != 0
-    }
-
-    pub(crate) fn with(self, scope: Scope) -> Self {
-        Self(self.0 | 1 << scope as u8)
-    }
-
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(crate) fn iter(self) -> impl Iterator<Item = Scope> {
-        Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
-    }
-
-    /// From the database. Words of a later version allow nothing here.
-    fn stored(text: &str) -> Self {
-        text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
-    }
-}
-
-impl FromIterator<Scope> for Scopes {
-    fn from_iter<T: IntoIterator<Item = Scope>>(scopes: T) -> Self {
-        scopes.into_iter().fold(Self::default(), Self::with)
-    }
-}
-
-impl fmt::Display for Scopes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, scope) in self.iter().enumerate() {
-            write!(f, "{}{}", if at == 0 { "" } else { " " }, scope.as_str())?;
-        }
-        Ok(())
-    }
-}
-
-impl Serialize for Scopes {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.iter().map(Scope::as_str))
-    }
-}
 
 /// How a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,18 +73,6 @@ pub(crate) struct KeyRow {
     pub(crate) revoked_ms: Option<i64>,
 }
 
-pub(crate) fn time<S: Serializer>(ms: &i64, s: S) -> Result<S::Ok, S::Error> {
-    maybe_time(&Some(*ms), s)
-}
-
-#[expect(clippy::ref_option, reason = "serde calls it so")]
-pub(crate) fn maybe_time<S: Serializer>(ms: &Option<i64>, s: S) -> Result<S::Ok, S::Error> {
-    match ms.and_then(Timestamp::from_millis) {
-        Some(time) => time.serialize(s),
-        None => s.serialize_none(),
-    }
-}
-
 /// A key to be made.
 #[derive(Debug, Clone)]
 pub(crate) struct NewKey {
@@ -224,8 +122,8 @@ pub(crate) enum KeyError {
     Exists { name: String },
     #[error("there is no key `{name}`; `talaia keys list` shows those there are")]
     Missing { name: String },
-    #[error("`{given}` is not a scope; the scopes are ingest, read, review and admin")]
-    Scope { given: String },
+    #[error(transparent)]
+    Scope(#[from] NoScope),
     #[error("a key needs at least one scope: ingest, read, review or admin")]
     NoScope,
     #[error("the key would have expired already; give a time in the future")]

@@ -16,12 +16,13 @@ use crate::model::{PluginKey, PluginName, Timestamp};
 use super::audit::{self, AuditFilter};
 use super::body;
 use super::hall::{self, Caller, Hall};
-use super::keys::{self, KeyRow, LastAdmin, NewKey, Rotation, Scope, Scopes, maybe_time};
+use super::keys::{self, KeyError, KeyRow, LastAdmin, NewKey, Rotation, Scope, Scopes};
 use super::local::Followed;
 use super::parameters::{count, not_a_next, pairs, unknown};
 use super::plugin_keys;
 use super::problem::Problem;
 use super::store::{StoreError, json};
+use super::times::maybe_time;
 
 /// Most bytes of a body.
 const BODY: usize = 16 << 10;
@@ -135,7 +136,8 @@ async fn create(
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
     let wanted: Create = body::json(&headers, body, BODY).await?;
-    let scopes = wanted.scopes.iter().map(|scope| scope.parse()).collect::<Result<Scopes, _>>()?;
+    let scopes = wanted.scopes.iter().map(|scope| scope.parse());
+    let scopes = scopes.collect::<Result<Scopes, _>>().map_err(KeyError::from)?;
     let expires_ms = wanted.expires.map(Timestamp::millis);
     let new = NewKey { name: wanted.name, scopes, expires_ms };
     let now = hall.clock.now();

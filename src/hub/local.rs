@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use crate::model::{Secret, chain};
 
 use super::accounts;
+use super::caller::Caller;
 use super::credentials::{Credentials, Master, hash, same_hash};
-use super::hall::Caller;
 use super::keys::{self, KeyError, Rotated};
 
 /// Shared by everything that answers. Whatever changes the credentials runs on the writing thread,

@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::model::{InvalidKey, PluginKey, PluginName, Secret};
 
 use super::audit;
+use super::caller::Caller;
 use super::credentials;
-use super::hall::Caller;
-use super::keys::{maybe_time, time};
+use super::times::{maybe_time, time};
 
 /// Most plugins of one account that are registered at a time.
 const MOST: i64 = 10_000;

@@ -295,7 +295,7 @@ impl From<KeyError> for Problem {
             KeyError::Exists { .. } | KeyError::LastAdmin { .. } | KeyError::TooMany => {
                 Self::new(StatusCode::CONFLICT, "key", "the keys do not allow it", detail)
             }
-            KeyError::Name { .. } | KeyError::Scope { .. } | KeyError::NoScope | KeyError::Past => {
+            KeyError::Name { .. } | KeyError::Scope(_) | KeyError::NoScope | KeyError::Past => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key", "no such key can be", detail)
             }
             KeyError::Sqlite(source) => StoreError::Sqlite { action: "change", source }.into(),

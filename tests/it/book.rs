@@ -486,7 +486,9 @@ const SECTIONS: &[(&str, &str)] = &[
     ("HubOutput", "`[outputs.NAME]`, `type = \"talaia\"`"),
     ("FileOutput", "`[outputs.NAME]`, `type = \"file\"`"),
     ("StdoutOutput", "`[outputs.NAME]`, `type = \"stdout\"`"),
+    ("Profile", "`[profiles.NAME]`"),
     ("Hub", "`[hub]`"),
+    ("HubTls", "`[hub.tls]`"),
 ];
 
 fn tables(schema: &Value) -> String {

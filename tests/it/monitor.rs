@@ -105,7 +105,7 @@ fn the_story_of_the_netstat_monitor() {
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 11);
     let head: Vec<&str> = lines[0].split_whitespace().collect();
-    let names = ["TIME", "TCP_PACKETS_IN", "TCP_PACKETS_OUT", "UDP_PACKETS_IN", "UDP_PACKETS_OUT"];
+    let names = ["time", "tcp_packets_in", "tcp_packets_out", "udp_packets_in", "udp_packets_out"];
     assert_eq!(head, names, "in the order in which they were declared");
     let csv = hub.prints(&["results", "1", "--day", day, "--format", "csv"]);
     assert!(csv.starts_with("time,tcp_packets_in,tcp_packets_out,udp_packets_in,udp_packets_out\n2026-11-20T12:00:00.000Z,1253222,1616400,381497,551524\n"), "{csv}");
@@ -394,4 +394,36 @@ fn a_reader_that_goes_away_is_no_error() {
     );
     assert_eq!(all.code(0).stdout.lines().count(), 30_001);
     assert_eq!(all.stdout.matches("time").count(), 1);
+}
+
+#[test]
+fn a_suspended_plugins_reports_are_in_its_agents_ledger() {
+    let mut site = Site::new();
+    site.script("p.sh", "echo '{\"n\": 1}'");
+    site.configure(
+        "[hub]\nlisten = \"127.0.0.1:0\"\n[plugins.p]\ncommand = [\"./p.sh\"]\ninterval = \"1s\"\n",
+    );
+    let pid = site.start_agent();
+    let monitor = |site: &Site, words: &[&str]| {
+        let all: Vec<&str> =
+            ["monitor"].iter().chain(words).copied().chain(["-c", "talaia.toml"]).collect();
+        site.talaia(&all)
+    };
+    site.until("the plugin's monitor", |site| {
+        (monitor(site, &["list"]).stdout == "1\tp@test-host\n").then_some(())
+    });
+    monitor(&site, &["suspend", "p@test-host"]).code(0);
+    site.until("a refused report", |site| {
+        let outputs = site.status()?["outputs"].as_object()?.clone();
+        outputs.values().any(|o| o["evicted"]["refused"].as_u64() > Some(0)).then_some(())
+    });
+    let held = |site: &Site| {
+        let rows = monitor(site, &["results", "1", "--format", "csv"]);
+        rows.code(0).stdout.lines().count()
+    };
+    let before = held(&site);
+    monitor(&site, &["activate", "1"]).code(0);
+    site.until("a result again", |site| (held(site) > before).then_some(()));
+    assert!(site.stop(pid).success(), "{}", site.read("agent.log"));
+    site.ledger();
 }

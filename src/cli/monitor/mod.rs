@@ -151,6 +151,9 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
     }
     let items = Remote::find(&args.remote)?.items(&format!("/api/v1/monitors{query}"), MOST)?;
     print_list(&items, args.json);
+    if items.is_empty() {
+        print::talk("no monitors");
+    }
     Ok(Exit::Ok)
 }
 
@@ -158,6 +161,8 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
 fn print_list(items: &[Value], json: bool) {
     let lines: Vec<String> = if json {
         items.iter().map(Value::to_string).collect()
+    } else if items.is_empty() {
+        Vec::new()
     } else if print::a_person_reads_stdout() {
         let head = ["id", "name", "tags", "type", "from", "last heard of", ""];
         let row = |item: &Value| {

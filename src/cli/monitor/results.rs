@@ -231,5 +231,8 @@ fn table(monitor: &Value, rows: &[Value]) -> Vec<String> {
         }));
         cells
     };
-    print::table(head, rows.iter().map(line).collect())
+    // The names of metrics stay as they are, as a row does.
+    let lines =
+        print::table(Vec::new(), std::iter::once(head).chain(rows.iter().map(line)).collect());
+    lines.into_iter().skip(1).collect()
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Deserialize;
 
 use crate::hub::audit;
-use crate::hub::hall::Caller;
+use crate::hub::caller::Caller;
 use crate::hub::store::{Writer, json};
 use crate::model::{MetricType, limits};
 

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::hub::audit;
-use crate::hub::hall::Caller;
+use crate::hub::caller::Caller;
 use crate::hub::store::{StoreError, Writer, drop_series};
 
 use super::MonitorError;

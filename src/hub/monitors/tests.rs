@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::hub::hall::Caller;
-use crate::hub::keys::Scopes;
+use crate::hub::caller::{Caller, Scopes};
 use crate::hub::store::{Access, Limits, Writer, file_in, open};
 use crate::model::{MetricType, Tags, Value};
 
