@@ -246,7 +246,7 @@ async fn taken(
     session: &Session,
     sent: &Sent,
 ) -> Result<Done, crate::hub::problem::Problem> {
-    let (now, caller) = (hall.clock.now(), Caller::of_session(session));
+    let (now, caller) = (hall.clock.now(), Caller::of_session(session.account));
     let name = sent.text("name").to_owned();
     let refused = |error: KeyError, draft: Draft| match error {
         // What the store says is not about the form.

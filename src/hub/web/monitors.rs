@@ -173,7 +173,7 @@ async fn create(State(hall): State<Hall>, headers: HeaderMap, body: Bytes) -> Re
             Ok(new) => new,
             Err(wrong) => return Ok(form(&session, &draft, 0, Some(&wrong))),
         };
-        let (now, caller) = (hall.clock.now(), Caller::of_session(&session));
+        let (now, caller) = (hall.clock.now(), Caller::of_session(session.account));
         let made =
             hall.store.change(move |conn| Ok(monitors::create(conn, &caller, &new, now))).await?;
         match made {

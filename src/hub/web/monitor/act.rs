@@ -48,7 +48,7 @@ pub(super) async fn act(
             Err(missing) => return Ok(missing),
         };
         let (id, now) = (monitor.id, hall.clock.now());
-        let caller = Caller::of_session(&session);
+        let caller = Caller::of_session(session.account);
         let (done, then) = match sent.text("do") {
             "suspend" => {
                 let job = move |writer: &mut _| monitors::suspend(writer, &caller, id, now);
@@ -187,7 +187,7 @@ pub(super) async fn edit(
             Ok(edit) => edit,
             Err(wrong) => return Ok(editing(&session, &monitor, &draft, 0, Some(&wrong))),
         };
-        let (id, now, caller) = (monitor.id, hall.clock.now(), Caller::of_session(&session));
+        let (id, now, caller) = (monitor.id, hall.clock.now(), Caller::of_session(session.account));
         let done = hall
             .store
             .change(move |conn| Ok(monitors::edit(conn, &caller, id, &edit, now)))
@@ -282,7 +282,7 @@ pub(super) async fn delete(
             let wrong = "That is not its name; nothing was deleted.";
             return deleting(&hall, &session, &monitor, Some(wrong)).await;
         }
-        let (id, now, caller) = (monitor.id, hall.clock.now(), Caller::of_session(&session));
+        let (id, now, caller) = (monitor.id, hall.clock.now(), Caller::of_session(session.account));
         let done = hall.store.write(move |writer| writer.remove_monitor(&caller, id, now)).await?;
         match told(done)? {
             Ok(_) => Ok(see("/monitors")),
