@@ -38,8 +38,7 @@ fn value() -> impl Strategy<Value = String> {
 
 #[test]
 fn no_request_makes_the_interfaces_fail() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let hub = runtime.block_on(start());
     let names = prop_oneof![
         Just("name"),
