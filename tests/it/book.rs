@@ -361,6 +361,11 @@ fn monitors() {
 }
 
 #[test]
+fn pages() {
+    Page::run("docs/pages.md");
+}
+
+#[test]
 fn reliability() {
     Page::run("docs/reliability.md");
 }

@@ -53,7 +53,7 @@ pub(super) fn draw(
     let mut lines = lines.into_iter().peekable();
     for metric in curves {
         let of = |line: &Line<'_>| line.series.name == metric[0].name;
-        let mut of_chart: Vec<Line<'_>> = std::iter::from_fn(|| lines.next_if(&of)).collect();
+        let mut of_chart: Vec<Line<'_>> = std::iter::from_fn(|| lines.next_if(of)).collect();
         let left_out = metric.len() - of_chart.len();
         of_chart.retain(|line| !line.is_empty());
         if !of_chart.is_empty() {
@@ -63,7 +63,7 @@ pub(super) fn draw(
     let mut tracks = tracks.into_iter().peekable();
     for metric in strips {
         let of = |track: &Track<'_>| track.series.name == metric[0].name;
-        let mut of_strip: Vec<Track<'_>> = std::iter::from_fn(|| tracks.next_if(&of)).collect();
+        let mut of_strip: Vec<Track<'_>> = std::iter::from_fn(|| tracks.next_if(of)).collect();
         let left_out = metric.len() - of_strip.len();
         of_strip.retain(|track| !track.is_empty());
         if !of_strip.is_empty() {

@@ -16,7 +16,7 @@ use crate::hub::session::Session;
 use super::definition::Draft;
 use super::format::{figures, query, sentence, time};
 use super::layout::{self, Frame};
-use super::page::{Page, Sent, framed, html_page, logged_in, see, shown};
+use super::page::{Sent, framed, html_page, logged_in, see, shown};
 
 /// Monitors on one page.
 const PAGE: usize = 100;
@@ -143,10 +143,10 @@ fn line(monitor: &Monitor, now: i64) -> Markup {
 
 async fn blank(State(hall): State<Hall>, headers: HeaderMap) -> Response {
     let session = logged_in!(hall, headers);
-    shown(form(&session, &Draft::default(), 0, None))
+    form(&session, &Draft::default(), 0, None)
 }
 
-fn form(session: &Session, draft: &Draft, more: usize, wrong: Option<&str>) -> Page {
+fn form(session: &Session, draft: &Draft, more: usize, wrong: Option<&str>) -> Response {
     let body = html! {
         p.crumbs { a href="/monitors" { "Monitors" } }
         h1 { "New monitor" }
@@ -155,7 +155,7 @@ fn form(session: &Session, draft: &Draft, more: usize, wrong: Option<&str>) -> P
     };
     let frame = Frame::of("New monitor", "/monitors", session);
     let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    Ok(html_page(status, layout::page(&frame, &body)))
+    html_page(status, layout::page(&frame, &body))
 }
 
 async fn create(State(hall): State<Hall>, headers: HeaderMap, body: Bytes) -> Response {
@@ -166,12 +166,12 @@ async fn create(State(hall): State<Hall>, headers: HeaderMap, body: Bytes) -> Re
     };
     let draft = Draft::read(&sent);
     if sent.ticked("add") {
-        return shown(form(&session, &draft, more_rows(&sent), None));
+        return form(&session, &draft, more_rows(&sent), None);
     }
     let page = async {
         let new = match draft.new_monitor() {
             Ok(new) => new,
-            Err(wrong) => return form(&session, &draft, 0, Some(&wrong)),
+            Err(wrong) => return Ok(form(&session, &draft, 0, Some(&wrong))),
         };
         let (now, caller) = (hall.clock.now(), Caller::of_session(session.account));
         let made =
@@ -179,7 +179,7 @@ async fn create(State(hall): State<Hall>, headers: HeaderMap, body: Bytes) -> Re
         match made {
             Ok(id) => Ok(see(&format!("/monitor/{id}"))),
             Err(MonitorError::Store(error)) => Err(error.into()),
-            Err(wrong) => form(&session, &draft, 0, Some(&wrong.to_string())),
+            Err(wrong) => Ok(form(&session, &draft, 0, Some(&wrong.to_string()))),
         }
     };
     shown(page.await)

@@ -143,9 +143,9 @@ mod tests {
         assert_eq!(read(&[("range", "x")]).window.span(), HOUR);
         let typed = read(&[("from", "2026-11-20T10:00"), ("to", "2026-11-20T12:30")]);
         assert_eq!(typed.window.span(), 2 * HOUR + HOUR / 2);
-        assert_eq!(stamp(typed.window.from), "2026-11-20T10:00:00Z");
+        assert_eq!(stamp(typed.window.from), "2026-11-20T10:00:00.000Z");
         let exact = read(&[("from", "2026-11-20T10:00:00+01:00")]);
-        assert_eq!(stamp(exact.window.from), "2026-11-20T09:00:00Z");
+        assert_eq!(stamp(exact.window.from), "2026-11-20T09:00:00.000Z");
         assert_eq!(exact.window.to, NOW);
     }
 

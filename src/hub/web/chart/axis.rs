@@ -59,7 +59,9 @@ impl Window {
 
     /// Which of so many equal parts a moment lies in.
     pub(super) fn part(self, ms: i64, parts: usize) -> usize {
-        ((self.share(ms) * parts as f64) as usize).min(parts - 1)
+        // In whole numbers: a share that is a hair too small would be the part before.
+        let since = (ms - self.from).clamp(0, self.span() - 1);
+        (i128::from(since) * parts as i128 / i128::from(self.span())) as usize
     }
 
     fn step(self) -> i64 {

@@ -84,7 +84,7 @@ impl Chart<'_> {
                             line.grid x2="100%" y1=(tenths(at)) y2=(tenths(at)) {}
                         }
                         (shades(&zones, &scale))
-                        svg width="100%" height=(HEIGHT) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" {
+                        svg width="100%" height=(HEIGHT) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" overflow="visible" {
                             @for (nth, line) in self.lines.iter().enumerate() {
                                 (self.curve(nth, line, &scale))
                             }
@@ -273,7 +273,7 @@ fn edges(zones: &[Zone], scale: &Scale) -> Markup {
                 @let y = HEIGHT * scale.share(edge);
                 // The label lies in its zone, warnings on the left and the rest on the right, where
                 // they are not in each other's way.
-                @let above = zone.low == edge && y > 14.0 || y > HEIGHT - 24.0;
+                @let above = zone.low >= edge && y > 14.0 || y > HEIGHT - 24.0;
                 @let at = tenths(if above { y - 4.0 } else { y + 11.0 });
                 line class={ "mark " (zone.word()) } x2="100%" y1=(tenths(y)) y2=(tenths(y)) {}
                 @if zone.crit {

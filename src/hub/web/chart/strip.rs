@@ -61,7 +61,6 @@ impl<'a> Track<'a> {
         }
         let short: String;
         let text = match value {
-            Scalar::Gap => return,
             Scalar::Boolean(true) | Scalar::Signed(1) => "yes",
             Scalar::Boolean(false) | Scalar::Signed(0) => "no",
             Scalar::Text(text) => {

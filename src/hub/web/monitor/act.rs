@@ -132,7 +132,7 @@ pub(super) async fn edit_form(
             Err(missing) => return Ok(missing),
         };
         let draft = drafted(&hall, &monitor).await?;
-        editing(&session, &monitor, &draft, 0, None)
+        Ok(editing(&session, &monitor, &draft, 0, None))
     };
     shown(answer.await)
 }
@@ -149,7 +149,7 @@ fn editing(
     draft: &Draft,
     more: usize,
     wrong: Option<&str>,
-) -> Page {
+) -> Response {
     let path = format!("/monitor/{}", monitor.id);
     let body = html! {
         p.crumbs { a href="/monitors" { "Monitors" } " / " a href=(path) { (monitor.name) } }
@@ -160,7 +160,7 @@ fn editing(
     };
     let title = format!("Edit {}", monitor.name);
     let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    Ok(html_page(status, layout::page(&Frame::of(&title, "/monitors", session), &body)))
+    html_page(status, layout::page(&Frame::of(&title, "/monitors", session), &body))
 }
 
 pub(super) async fn edit(
@@ -181,11 +181,11 @@ pub(super) async fn edit(
             Err(missing) => return Ok(missing),
         };
         if sent.ticked("add") {
-            return editing(&session, &monitor, &draft, more_rows(&sent), None);
+            return Ok(editing(&session, &monitor, &draft, more_rows(&sent), None));
         }
         let edit = match draft.edit(&drafted(&hall, &monitor).await?) {
             Ok(edit) => edit,
-            Err(wrong) => return editing(&session, &monitor, &draft, 0, Some(&wrong)),
+            Err(wrong) => return Ok(editing(&session, &monitor, &draft, 0, Some(&wrong))),
         };
         let (id, now, caller) = (monitor.id, hall.clock.now(), Caller::of_session(session.account));
         let done = hall
@@ -194,7 +194,7 @@ pub(super) async fn edit(
             .await?;
         match told(done)? {
             Ok(()) => Ok(see(&format!("/monitor/{id}"))),
-            Err(wrong) => editing(&session, &monitor, &draft, 0, Some(&wrong)),
+            Err(wrong) => Ok(editing(&session, &monitor, &draft, 0, Some(&wrong))),
         }
     };
     shown(answer.await)

@@ -144,7 +144,7 @@ pub(super) fn add(found: &Found, session: &Session, path: &str, said: &Said) -> 
             form.fields method="post" action={ (path) "#add" } {
                 (token(session)) input type="hidden" name="do" value="add";
                 div.line {
-                    label { span { "Check time " span.faint { span.zone { "UTC" } ", empty for now" } } input type="datetime-local" name="time" step="1" value=(typed("time")); }
+                    label { span { "Check time " span.faint { "empty for now, " span.zone { "UTC" } } } input type="datetime-local" name="time" step="1" value=(typed("time")); }
                     @for field in &found.fields {
                         @let name = format!("v_{}", field.name);
                         label {

@@ -27,7 +27,7 @@ pub(in crate::hub::web) fn values(series: &[SeriesRow], all: usize, now: i64) ->
                             tr id={ "s" (one.id) } {
                                 th scope="row" { @if let Some(label) = &one.label { (label) " " } code.faint { (one.name) } }
                                 @if tagged { td.tags { @for (key, tag) in one.tags.iter() { span.tag { (key) "=" (tag) } } } }
-                                td.num.is { @if let Some((_, last)) = &one.last { (value(last, one)) } }
+                                td.num.is.text[one.kind == "string"] { @if let Some((_, last)) = &one.last { (value(last, one)) } }
                                 td.faint { (one.kind) }
                                 td.num { @if let Some((ms, _)) = &one.last { (time(*ms, now)) } }
                             }

@@ -26,7 +26,7 @@ pub(super) use metrics::values;
 
 /// Series in the table, runs, and refusals on one page.
 const SERIES: usize = 500;
-const RUNS: usize = 50;
+const RUNS: usize = 30;
 const REFUSALS: usize = 5;
 /// What of the runs is drawn, in this order.
 const FACTS: [&str; 5] = [

@@ -341,7 +341,7 @@ async fn a_page_stays_fresh_and_where_one_is() {
         one["stderr"] = json!("W! slow");
         one
     };
-    hub.take(&stream.batch((1..=30).map(|n| failed(n, 40.0)).collect())).await;
+    hub.take(&stream.batch((1..=20).map(|n| failed(n, 40.0)).collect())).await;
     browser.open(&format!("{}/plugin?host=web-1&plugin=disk", hub.url)).await;
     browser.click("#runs-s details summary").await;
     browser.click("#values").await;
@@ -351,7 +351,7 @@ async fn a_page_stays_fresh_and_where_one_is() {
     let before = "[document.querySelectorAll('#runs-s details[open]').length, scrollY, document.activeElement.innerText, document.querySelector('#runs-s details[open]').id].join()";
     let told = browser.text(before).await;
 
-    hub.take(&stream.batch(vec![failed(31, 71.5)])).await;
+    hub.take(&stream.batch(vec![failed(21, 71.5)])).await;
     // The script asks every ten seconds, and when the network comes back.
     browser.eval("dispatchEvent(new Event('online'))").await;
     browser.until("document.querySelector('td.is').innerText === '71.5 %'").await;
@@ -359,7 +359,7 @@ async fn a_page_stays_fresh_and_where_one_is() {
     assert_eq!(browser.text("document.getElementById('live').textContent").await, "live");
     assert_eq!(
         browser.eval("document.querySelectorAll('#runs-s tbody tr:not(.note)').length").await,
-        31
+        21
     );
     is_quiet(&browser, &hub);
 

@@ -1,5 +1,7 @@
 //! A day of four machines, as their agents would have sent it.
 
+#![expect(clippy::needless_pass_by_value, reason = "reads better where they are called")]
+
 use std::f64::consts::TAU;
 
 use serde_json::{Value, json};
@@ -28,9 +30,9 @@ fn tagged(mut metric: Value, key: &str, value: &str) -> Value {
     metric
 }
 
-fn with(mut metric: Value, marks: &[(&str, Value)]) -> Value {
+fn with<const N: usize>(mut metric: Value, marks: [(&str, Value); N]) -> Value {
     for (mark, value) in marks {
-        metric[*mark] = value.clone();
+        metric[mark] = value;
     }
     metric
 }
@@ -49,7 +51,7 @@ fn printed(plugin: &str, ms: i64, nth: i64, noise: &mut Noise) -> Value {
                     "%",
                     "CPU used"
                 ),
-                &[("warn", json!(80)), ("crit", json!(95))]
+                [("warn", json!(80)), ("crit", json!(95))]
             ),
             metric("load1", rounded(0.3 + day + noise.next() / 3.0), "float", "", "Load"),
         ]),
@@ -61,16 +63,12 @@ fn printed(plugin: &str, ms: i64, nth: i64, noise: &mut Noise) -> Value {
                 "B",
                 "Memory used"
             ),
-            &[
-                ("warn", json!("~:6442450944")),
-                ("min", json!(0)),
-                ("max", json!(8_589_934_592_i64))
-            ]
+            [("warn", json!("~:6442450944")), ("min", json!(0)), ("max", json!(8_589_934_592_i64))]
         )]),
         "disk" => {
             let of = |mount: &str, used: f64| {
                 let used = metric("disk_used", rounded(used), "percent", "%", "Disk used");
-                with(tagged(used, "mount", mount), &[("warn", json!(80)), ("crit", json!(90))])
+                with(tagged(used, "mount", mount), [("warn", json!(80)), ("crit", json!(90))])
             };
             json!([
                 of("/", 41.0 + day),
