@@ -294,9 +294,7 @@ fn retention(raw: Option<&At<SpanOrOff>>, cx: &mut Cx<'_>) -> Option<Duration> {
 fn tls(at: &At<RawHubTls>, cx: &mut Cx<'_>) -> Option<HubTls> {
     let raw = &at.value;
     match (&raw.cert, &raw.key) {
-        (Some(cert), Some(key)) => {
-            Some(HubTls { cert: cx.readable(cert), key: cx.readable(key) })
-        }
+        (Some(cert), Some(key)) => Some(HubTls { cert: cx.readable(cert), key: cx.readable(key) }),
         _ => {
             if !raw.spoiled {
                 cx.found.push(
