@@ -495,6 +495,9 @@ pub(crate) struct HubServeArgs {
     /// The file with the certificate's private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Have old Monitis clients sign their reads as well, which by themselves they do not
+    #[arg(long)]
+    pub(crate) signed_monitis_reads: bool,
     #[command(flatten)]
     pub(crate) data: HubDataArgs,
 }

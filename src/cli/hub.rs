@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::config::{Env, HubConfig};
 use crate::deliver::Endpoint;
 use crate::hub::{
-    self, Clock, Export, ExportError, ExportFormat, Hub, HubError, Settings, TlsFiles,
-    make_login_link,
+    self, Clock, Export, ExportError, ExportFormat, Hub, HubError, MonitisReads, Settings,
+    TlsFiles, make_login_link,
 };
 use crate::model::{Secret, Timestamp, chain};
 
@@ -140,6 +140,7 @@ fn serve(args: &HubServeArgs) -> Result<Exit, Failure> {
     let tls = tls.map(|(cert, key)| TlsFiles { cert: here.join(cert), key: here.join(key) });
     let settings = Settings {
         hosts: args.hosts.clone(),
+        monitis_reads: monitis_reads(!args.signed_monitis_reads),
         tls,
         ..Settings::new(args.listen, folder(&args.data)?)
     };
@@ -157,6 +158,10 @@ fn serve(args: &HubServeArgs) -> Result<Exit, Failure> {
     })
     .map_err(|text| Failure::new(Exit::Internal, text))??;
     Ok(Exit::Ok)
+}
+
+fn monitis_reads(by_api_key: bool) -> MonitisReads {
+    if by_api_key { MonitisReads::ByApiKey } else { MonitisReads::Signed }
 }
 
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
@@ -204,6 +209,7 @@ pub(crate) async fn embedded(
     let settings = Settings {
         hosts: config.hosts,
         max_size: config.quota,
+        monitis_reads: monitis_reads(config.monitis_reads),
         retention: config.retention,
         tls: config.tls.map(|tls| TlsFiles { cert: tls.cert, key: tls.key }),
         ..Settings::new(config.listen, folder)

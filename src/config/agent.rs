@@ -82,6 +82,8 @@ pub struct HubConfig {
     pub hosts: Vec<String>,
     /// Most bytes of results.
     pub quota: u64,
+    /// Whether old Monitis clients may read with the public `apikey` alone.
+    pub monitis_reads: bool,
     /// How old results may become; `None` for any age.
     pub retention: Option<Duration>,
     /// How it speaks TLS; `None` for plain HTTP.
@@ -272,6 +274,7 @@ pub(super) fn hub(raw: Option<&RawHub>, outputs: usize, cx: &mut Cx<'_>) -> HubC
         listen,
         hosts,
         quota: size(raw.quota.as_ref(), 16 * MIB, 1 << 30, cx),
+        monitis_reads: raw.monitis_reads.as_ref().is_none_or(|at| at.value),
         retention: retention(raw.retention.as_ref(), cx),
         tls,
     }

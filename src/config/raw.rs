@@ -414,6 +414,10 @@ section! {
         /// Most bytes of results kept; beyond, the oldest are dropped. Default: 1GiB.
         #[schemars(title = "Quota", example = &"1GiB")]
         quota: Size,
+        /// Whether old Monitis clients may read with the account's public `apikey` alone, as they do.
+        /// Without it their reads must be signed as their changes are. Default: true.
+        #[schemars(title = "Monitis reads", example = false)]
+        monitis_reads: bool,
         /// Results older than this are dropped; `false` keeps them until the quota is reached.
         /// Default: 400d.
         #[schemars(title = "Retention", example = &"400d")]

@@ -1,7 +1,9 @@
 //! What every handler may use, and who is calling.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
@@ -19,7 +21,7 @@ use super::keys::{self, Token};
 use super::local::Local;
 use super::problem::Problem;
 use super::session;
-use super::settings::{Clock, Settings};
+use super::settings::{Clock, MonitisReads, Settings};
 use super::store::Store;
 
 /// Bodies of uploads held at a time.
@@ -34,8 +36,29 @@ pub(super) struct Shared {
     /// Whether browsers are to send the cookie over TLS alone.
     pub(super) secure: bool,
     pub(super) hosts: Hosts,
+    pub(super) monitis_reads: MonitisReads,
     /// What the hub keeps for this machine: its master key and `credentials.json`.
     pub(super) local: Arc<Local>,
+    folder: PathBuf,
+    max_size: u64,
+    retention: Option<Duration>,
+    min_free: u64,
+    since_ms: i64,
+}
+
+/// How much the hub may keep, and how much room there is.
+#[derive(Debug, Clone)]
+pub(super) struct Keeping {
+    /// Bytes of the database above which the oldest points go.
+    pub(super) max_size: u64,
+    /// The age at which points go, where there is one.
+    pub(super) retention: Option<Duration>,
+    /// Free bytes on the disk below which nothing is taken.
+    pub(super) min_free: u64,
+    /// Free bytes and all bytes of the disk, where it can be asked.
+    pub(super) disk: Option<(u64, u64)>,
+    /// Since when the hub runs, in milliseconds since 1970.
+    pub(super) since_ms: i64,
 }
 
 impl Shared {
@@ -46,13 +69,34 @@ impl Shared {
         local: Arc<Local>,
     ) -> Self {
         Self {
+            since_ms: settings.clock.now(),
+            folder: settings.data_dir,
+            max_size: settings.max_size,
+            retention: settings.retention,
+            min_free: settings.min_free,
             store,
             clock: settings.clock,
             uploads: Semaphore::new(UPLOADS),
             cookie: format!("talaia_{}", addr.port()),
             secure: settings.tls.is_some(),
             hosts: Hosts { addr, names: settings.hosts },
+            monitis_reads: settings.monitis_reads,
             local,
+        }
+    }
+
+    /// Looks at the limits and the disk.
+    pub(super) fn keeping(&self) -> Keeping {
+        let disk = rustix::fs::statvfs(&self.folder).ok().map(|disk| {
+            let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+            (bytes(disk.f_bavail), bytes(disk.f_blocks))
+        });
+        Keeping {
+            max_size: self.max_size,
+            retention: self.retention,
+            min_free: self.min_free,
+            disk,
+            since_ms: self.since_ms,
         }
     }
 }

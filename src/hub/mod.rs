@@ -11,7 +11,8 @@
 //! ```text
 //! server ─ routes, Host check, limits ─┬─ ingest ── wire ──▶ store ── append, compact
 //!                                      ├─ api ─────────────▶ store ── query
-//!                                      └─ web ── session ──▶ store ── query
+//!                                      ├─ web ── session ──▶ store ── query
+//!                                      └─ faces ───────────▶ monitors, store
 //! ```
 
 mod accounts;
@@ -22,6 +23,7 @@ mod caller;
 mod connections;
 mod credentials;
 mod export;
+mod faces;
 mod hall;
 mod ingest;
 mod json;
@@ -58,7 +60,7 @@ use tokio::sync::watch;
 
 pub use credentials::Credentials;
 pub use export::{Export, ExportError, ExportFormat, export};
-pub use settings::{Clock, Settings, TlsFiles};
+pub use settings::{Clock, MonitisReads, Settings, TlsFiles};
 pub use store::StoreError;
 pub use tls::TlsError;
 pub use upkeep::{Backup, Verified, backup, restore, verify};

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::hall::{self, Hall, Shared};
 use super::problem::Problem;
 use super::tls::Tls;
-use super::{api, connections, ingest, keys_api, monitors_api, web};
+use super::{api, connections, faces, ingest, keys_api, monitors_api, web};
 
 /// How long answering may take, the request's body included. An upload's body has a shorter time.
 const PAGE: Duration = Duration::from_secs(30);
@@ -43,6 +43,8 @@ fn routes(hall: Hall) -> Router {
         .layer(middleware::from_fn_with_state(hall.clone(), guard))
         // Outside the guard: a probe may call it by any name, and learns nothing.
         .route("/healthz", get(healthz))
+        // As are the interfaces of services whose names their clients call.
+        .merge(faces::routes().layer(middleware::from_fn(bounds)))
         .with_state(hall)
 }
 
@@ -119,6 +121,12 @@ async fn guard(State(hall): State<Hall>, request: Request, next: Next) -> Respon
         Err(problem) => web::message(problem.status(), "Not served", problem.detail()),
     };
     with_headers(answer)
+}
+
+/// The time limit and the headers that every answer has, without asking by what name we are called.
+async fn bounds(request: Request, next: Next) -> Response {
+    let answered = tokio::time::timeout(PAGE, next.run(request)).await;
+    with_headers(answered.unwrap_or_else(|_| plain(StatusCode::REQUEST_TIMEOUT, "too slow\n")))
 }
 
 fn admit(hall: &Shared, request: &Request) -> Result<(), Problem> {

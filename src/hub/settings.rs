@@ -22,6 +22,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// Free bytes on the disk below which the hub takes no more reports.
     pub min_free: u64,
+    /// Who may read by the Monitis interface.
+    pub monitis_reads: MonitisReads,
     /// What time it is.
     pub clock: Clock,
     /// The certificate to speak TLS with; `None` for plain HTTP.
@@ -38,6 +40,17 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// Who may read by the Monitis interface. Its clients send nothing with a read but the account's
+/// public `apikey`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MonitisReads {
+    /// Whoever knows the `apikey`.
+    #[default]
+    ByApiKey,
+    /// Who signs the request, or sends a token, as for a change.
+    Signed,
+}
+
 impl Settings {
     /// How old results become by default: a year, and some weeks to compare with.
     pub const RETENTION: Duration = Duration::from_hours(400 * 24);
@@ -52,6 +65,7 @@ impl Settings {
             max_size: 1 << 30,
             retention: Some(Self::RETENTION),
             min_free: 256 << 20,
+            monitis_reads: MonitisReads::default(),
             clock: Clock::system(),
             tls: None,
         }

@@ -215,7 +215,7 @@ pub struct Tag<'a> {
 }
 
 /// The tags of a record or document.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RawTags<'a> {
     /// The member itself, where there is one; an object if all is well.
     pub field: Option<Field<'a>>,
@@ -224,7 +224,7 @@ pub struct RawTags<'a> {
 }
 
 /// A key that no document or metric has a use for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Unknown<'a> {
     /// The key.
     pub key: Cow<'a, str>,
@@ -233,7 +233,7 @@ pub struct Unknown<'a> {
 }
 
 /// One record as a decoder found it, before anything is judged.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Record<'a> {
     /// Where it stands in its document; empty for the document itself.
     pub path: Vec<Step<'a>>,

@@ -365,6 +365,16 @@ fn reliability() {
     Page::run("docs/reliability.md");
 }
 
+#[test]
+fn old_clients() {
+    Page::run("docs/old-clients.md");
+}
+
+#[test]
+fn the_seeds() {
+    Page::run("docs/seeds.md");
+}
+
 /// `name.rs::test` between backquotes, without a folder in `tests/it`.
 fn named_tests(page: &str) -> impl Iterator<Item = (&str, &str)> {
     let spans = page.split('`').skip(1).step_by(2);
@@ -412,6 +422,20 @@ fn every_complaint_has_its_test_or_the_reason_why_not() {
         let row = row.unwrap_or_else(|| panic!("there is no complaint {number}"));
         let answered = named_tests(row).next().is_some() || row.contains("| Not ours: ");
         assert!(answered, "{row}");
+    }
+}
+
+#[test]
+fn every_row_of_the_seeds_is_answered() {
+    let text = fs::read_to_string(root().join("docs/seeds.md")).unwrap();
+    for (letter, last) in [('S', 36), ('M', 40)] {
+        for number in 1..=last {
+            let start = format!("| {letter}{number} | ");
+            let row = text.lines().find(|line| line.starts_with(&start));
+            let row = row.unwrap_or_else(|| panic!("there is no row {letter}{number}"));
+            let later = row.contains("to come") || row.contains("not ours");
+            assert!(later || named_tests(row).next().is_some(), "{row}");
+        }
     }
 }
 

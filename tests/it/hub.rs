@@ -2,6 +2,7 @@
 
 mod api;
 mod bodies;
+mod browser;
 mod durability;
 mod fuzz;
 mod keys;

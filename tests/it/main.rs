@@ -26,6 +26,8 @@ mod deliver;
 mod disk;
 mod exec;
 #[cfg(feature = "hub")]
+mod faces;
+#[cfg(feature = "hub")]
 mod fire;
 mod fuzz;
 #[cfg(feature = "hub")]
@@ -35,6 +37,7 @@ mod hub;
 mod judge;
 #[cfg(feature = "hub")]
 mod keys;
+#[cfg(feature = "hub")]
 mod kill;
 #[cfg(feature = "hub")]
 mod launcher;

@@ -19,6 +19,17 @@ const NAME: usize = 256;
 /// The type of a monitor that says none.
 const CUSTOM: &str = "custom";
 
+/// What no two direct senders' monitors of an account share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Distinct {
+    /// Name and type.
+    #[default]
+    ByName,
+    /// Name, type and first tag: so it was in the old service, whose clients look a monitor up by its
+    /// tag and then its name.
+    ByTag,
+}
+
 /// A direct sender's monitor to be.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +51,8 @@ pub(crate) struct NewMonitor {
     pub(crate) additional: Vec<NewField>,
     #[serde(default)]
     pub(crate) parameters: Vec<NewField>,
+    #[serde(skip)]
+    pub(crate) distinct: Distinct,
 }
 
 /// What to change; what is none stays.
@@ -60,6 +73,8 @@ pub(crate) struct Edit {
     pub(crate) additional: Option<Vec<NewField>>,
     #[serde(default)]
     pub(crate) parameters: Option<Vec<NewField>>,
+    #[serde(skip)]
+    pub(crate) distinct: Distinct,
 }
 
 /// Makes a monitor and gives its id. [`MonitorError::Exists`] has the id of the one that has the name.
@@ -83,7 +98,9 @@ pub(crate) fn create(
         field::check(member, fields)?;
     }
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    check_free(&transaction, account, &new.name, kind, None)?;
+    let tag = new.tags.first().map_or("", String::as_str);
+    let wanted = Wanted { name: &new.name, kind, tag, distinct: new.distinct };
+    check_free(&transaction, account, &wanted, None)?;
     let id: i64 = transaction.query_row(
         "INSERT INTO monitors (account_id, created_ms, received_ms, name, tags, type, multi_value)
          VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6) RETURNING id",
@@ -138,10 +155,17 @@ pub(crate) fn edit(
             check_types(&transaction, id, fields)?;
         }
     }
-    if edit.name.is_some() || edit.kind.is_some() {
-        let name = edit.name.as_ref().unwrap_or(&before.name);
-        let kind = edit.kind.as_ref().unwrap_or(&before.kind);
-        check_free(&transaction, account, name, kind, Some(id))?;
+    let named = edit.name.is_some() || edit.kind.is_some();
+    if named || (edit.tags.is_some() && before.sender == Sender::Direct) {
+        let tags = edit.tags.as_ref().unwrap_or(&before.tags);
+        let wanted = Wanted {
+            name: edit.name.as_ref().unwrap_or(&before.name),
+            kind: edit.kind.as_ref().unwrap_or(&before.kind),
+            tag: tags.first().map_or("", String::as_str),
+            // A name that is shared already may stay so.
+            distinct: if named { edit.distinct } else { Distinct::ByTag },
+        };
+        check_free(&transaction, account, &wanted, Some(id))?;
     }
     transaction.execute(
         "UPDATE monitors SET name = coalesce(?2, name), type = coalesce(?3, type),
@@ -255,24 +279,37 @@ fn check_tags(tags: &[String]) -> Result<(), MonitorError> {
     Ok(())
 }
 
-/// Whether no other monitor of this type has the name.
+/// What a monitor is to be told by.
+struct Wanted<'a> {
+    name: &'a str,
+    kind: &'a str,
+    tag: &'a str,
+    distinct: Distinct,
+}
+
+/// Whether no other monitor has it.
 fn check_free(
     conn: &Connection,
     account: i64,
-    name: &str,
-    kind: &str,
+    wanted: &Wanted<'_>,
     but: Option<i64>,
 ) -> Result<(), MonitorError> {
+    let tag = match wanted.distinct {
+        Distinct::ByName => None,
+        Distinct::ByTag => Some(wanted.tag),
+    };
     let taken: Option<i64> = conn
         .query_row(
             "SELECT id FROM monitors WHERE account_id = ?1 AND name = ?2 AND type = ?3
-             AND id IS NOT ?4",
-            params![account, name, kind, but],
+             AND id IS NOT ?4
+             AND (?5 IS NULL OR coalesce(json_extract(tags, '$[0]'), '') = ?5)
+             ORDER BY id LIMIT 1",
+            params![account, wanted.name, wanted.kind, but, tag],
             |row| row.get(0),
         )
         .optional()?;
     match taken {
-        Some(id) => Err(MonitorError::Exists { id, name: field::shown(name) }),
+        Some(id) => Err(MonitorError::Exists { id, name: field::shown(wanted.name) }),
         None => Ok(()),
     }
 }

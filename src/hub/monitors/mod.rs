@@ -26,8 +26,8 @@ use crate::model::RejectionCode;
 
 use super::store::StoreError;
 
-pub(crate) use additional::{Additional, additional, put_additional};
-pub(crate) use change::{Edit, NewMonitor, activate, create, edit, suspend};
+pub(crate) use additional::{additional, put_additional};
+pub(crate) use change::{Distinct, Edit, NewMonitor, activate, create, edit, suspend};
 pub(crate) use csv::csv;
 pub(crate) use field::{Aggregation, Field, NewField, Role, fields, parse};
 pub(crate) use list::{Monitor, MonitorFilter, Sender, find, list};

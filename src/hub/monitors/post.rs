@@ -85,6 +85,11 @@ fn judge(
     let mut refused = Refused::default();
     let mut metrics = Vec::with_capacity(rows.iter().map(|row| row.values.len()).sum());
     let mut judge = judge_of(declared)?;
+    // Lists of texts the judge sees to.
+    let limited: Vec<&Field> = declared
+        .iter()
+        .filter(|field| !field.values.is_empty() && field.kind != MetricType::String)
+        .collect();
     let latest = now.saturating_add(limits::FUTURE_MS);
     for (at, row) in rows.iter().enumerate() {
         let Some(time) = Timestamp::from_millis(row.ms) else {
@@ -153,10 +158,8 @@ fn judge(
                 });
             }
             for metric in judged.metrics {
-                match outside(declared, &metric) {
-                    Some((field, said)) => {
-                        refused.add(|| not_one_of(at, field, said, &metric.value));
-                    }
+                match outside(&limited, &metric) {
+                    Some(field) => refused.add(|| not_one_of(at, field, &metric.value)),
                     None => metrics.push((row.ms, metric)),
                 }
             }
@@ -264,21 +267,19 @@ fn raw(value: &Value) -> Raw<'_> {
     }
 }
 
-/// The field whose list of values this one is not in; lists of texts the judge has seen to.
-fn outside<'f>(declared: &'f [Field], metric: &Metric) -> Option<(&'f Field, &'f [Value])> {
-    let field = declared.iter().find(|field| *field.name == *metric.name)?;
-    if field.values.is_empty() || metric.kind == MetricType::String || metric.value == Value::Gap {
-        return None;
-    }
+/// The field whose list of values this one is not in.
+fn outside<'f>(limited: &[&'f Field], metric: &Metric) -> Option<&'f Field> {
+    let field = limited.iter().find(|field| *field.name == *metric.name)?;
     let same = |allowed: &Value| match (allowed, &metric.value) {
         (Value::Float(_), _) | (_, Value::Float(_)) => allowed.as_f64() == metric.value.as_f64(),
         (a, b) => a == b,
     };
-    (!field.values.iter().any(same)).then_some((field, &*field.values))
+    let fits = metric.value == Value::Gap || field.values.iter().any(same);
+    (!fits).then_some(*field)
 }
 
-fn not_one_of(at: usize, field: &Field, allowed: &[Value], value: &Value) -> RefusedValue {
-    let allowed: Vec<String> = allowed.iter().take(20).map(json).collect();
+fn not_one_of(at: usize, field: &Field, value: &Value) -> RefusedValue {
+    let allowed: Vec<String> = field.values.iter().take(20).map(json).collect();
     RefusedValue {
         code: RejectionCode::ValueRange,
         path: format!("/results/{at}/values/{}", field.name),

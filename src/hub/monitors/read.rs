@@ -102,18 +102,21 @@ impl Columns {
             })?
             .collect::<rusqlite::Result<Vec<_>>>()?;
         series.retain(|column| !column.name.starts_with(RUN_FACTS));
-        let declared: Vec<String> =
-            fields(conn, monitor, Role::Result)?.into_iter().map(|field| field.name).collect();
-        let place = |name: &String| declared.iter().position(|d| d == name);
+        let declared = fields(conn, monitor, Role::Result)?;
+        let declared: HashMap<&str, usize> =
+            declared.iter().enumerate().map(|(at, field)| (field.name.as_str(), at)).collect();
+        let place = |name: &str| declared.get(name).copied().unwrap_or(usize::MAX);
         let mut names: Vec<String> = series.iter().map(|column| column.name.clone()).collect();
-        names.sort_by_cached_key(|name| (place(name).unwrap_or(usize::MAX), name.clone()));
+        names.sort_by_cached_key(|name| (place(name), name.clone()));
         names.dedup();
         let mut tags: Vec<Tags> = series.iter().map(|column| column.tags.clone()).collect();
         tags.sort_by_cached_key(|tags| (row_of(tags), tags.clone()));
         tags.dedup();
+        let name_at: HashMap<&String, usize> = names.iter().zip(0..).collect();
+        let tags_at: HashMap<&Tags, usize> = tags.iter().zip(0..).collect();
         for column in &mut series {
-            column.name_at = names.iter().position(|name| *name == column.name).unwrap_or(0);
-            column.tags_at = tags.iter().position(|tags| *tags == column.tags).unwrap_or(0);
+            column.name_at = name_at.get(&column.name).copied().unwrap_or(0);
+            column.tags_at = tags_at.get(&column.tags).copied().unwrap_or(0);
         }
         Ok(Self { of: series.into_iter().map(|column| (column.id, column)).collect(), names, tags })
     }

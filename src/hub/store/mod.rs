@@ -14,6 +14,7 @@ mod direct;
 mod error;
 mod known;
 mod maintain;
+mod pages;
 mod points;
 mod query;
 mod rejections;
@@ -39,6 +40,10 @@ pub(crate) use direct::Direct;
 pub(crate) use error::AppendError;
 pub use error::StoreError;
 pub(crate) use maintain::drop_series;
+pub(crate) use pages::{
+    AgentRow, Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of,
+    tagged,
+};
 pub(crate) use points::{Scan, extent, total as total_points, visit};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,

@@ -297,31 +297,37 @@ fn bare_series(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Serie
     // What a plugin printed is one thing, what is known of its runs another: that is there for those
     // who name it.
     let facts = format!("{RUN_FACTS}*");
-    let select = "SELECT s.id, m.host, m.plugin, s.name, s.tags, s.kind, s.unit, s.label, s.warn,
-         s.crit, s.min, s.max, s.last_ms, s.last_value
-         FROM series s JOIN monitors m ON m.id = s.monitor_id
-         AND CASE WHEN :name IS NULL THEN s.name NOT GLOB :facts ELSE s.name = :name END";
+    let select = format!(
+        "SELECT {SERIES_COLUMNS} FROM series s JOIN monitors m ON m.id = s.monitor_id
+         AND CASE WHEN :name IS NULL THEN s.name NOT GLOB :facts ELSE s.name = :name END"
+    );
     let with: [(&str, &dyn ToSql); 2] = [(":name", &filter.name), (":facts", &facts)];
-    let listed = Listed { select, with: &with, order: Order::OldestFirst("s.id") };
-    list(conn, filter, &listed, |row| {
-        let tags: String = row.get(4)?;
-        let last_ms: Option<i64> = row.get(12)?;
-        let last_value: Option<String> = row.get(13)?;
-        Ok(SeriesRow {
-            id: row.get(0)?,
-            host: row.get(1)?,
-            plugin: row.get(2)?,
-            name: row.get(3)?,
-            tags: from_json(Some(tags)),
-            kind: row.get(5)?,
-            unit: row.get(6)?,
-            label: row.get(7)?,
-            warn: row.get(8)?,
-            crit: row.get(9)?,
-            min: row.get(10)?,
-            max: row.get(11)?,
-            last: last_ms.zip(last_value.and_then(|v| serde_json::from_str(&v).ok())),
-        })
+    let listed = Listed { select: &select, with: &with, order: Order::OldestFirst("s.id") };
+    list(conn, filter, &listed, series_row)
+}
+
+/// What [`series_row`] reads, of series `s` and monitors `m`. A direct sender has no host and plugin.
+pub(super) const SERIES_COLUMNS: &str = "s.id, coalesce(m.host, ''), coalesce(m.plugin, ''), \
+    s.name, s.tags, s.kind, s.unit, s.label, s.warn, s.crit, s.min, s.max, s.last_ms, s.last_value";
+
+pub(super) fn series_row(row: &Row<'_>) -> rusqlite::Result<SeriesRow> {
+    let tags: String = row.get(4)?;
+    let last_ms: Option<i64> = row.get(12)?;
+    let last_value: Option<String> = row.get(13)?;
+    Ok(SeriesRow {
+        id: row.get(0)?,
+        host: row.get(1)?,
+        plugin: row.get(2)?,
+        name: row.get(3)?,
+        tags: from_json(Some(tags)),
+        kind: row.get(5)?,
+        unit: row.get(6)?,
+        label: row.get(7)?,
+        warn: row.get(8)?,
+        crit: row.get(9)?,
+        min: row.get(10)?,
+        max: row.get(11)?,
+        last: last_ms.zip(last_value.and_then(|v| serde_json::from_str(&v).ok())),
     })
 }
 

@@ -85,7 +85,8 @@ macro_rules! runs {
 macro_rules! since_4 {
     () => {
         "CREATE UNIQUE INDEX keys_of_name ON keys (account_id, name) WHERE revoked_ms IS NULL;
-CREATE UNIQUE INDEX monitors_of_name ON monitors (account_id, name, type) WHERE name IS NOT NULL;
+CREATE UNIQUE INDEX monitors_of_name ON monitors
+    (account_id, name, type, coalesce(json_extract(tags, '$[0]'), '')) WHERE name IS NOT NULL;
 CREATE TABLE fields (
     id INTEGER PRIMARY KEY AUTOINCREMENT, monitor_id INTEGER NOT NULL, role TEXT NOT NULL,
     position INTEGER NOT NULL, name TEXT NOT NULL, label TEXT, unit TEXT, kind TEXT NOT NULL,

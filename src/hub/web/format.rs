@@ -4,12 +4,10 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use crate::hub::store::{PluginRow, SeriesRow};
-use crate::model::{Status, Timestamp, Value};
+use crate::hub::store::SeriesRow;
+use crate::model::{Timestamp, Value};
 
-/// What a reader gives agents to deliver before a plugin counts as silent, on top of three
-/// intervals, in milliseconds.
-const DELIVERY_MS: i64 = 15_000;
+const DAY_MS: i64 = 86_400_000;
 
 /// A number with at most four significant figures and a scale that suits its unit.
 pub(super) fn number(x: f64, unit: Option<&str>) -> String {
@@ -48,6 +46,25 @@ fn scaled<'a>(mut x: f64, base: f64, prefixes: &[&'a str]) -> (f64, &'a str) {
 /// At most four significant figures, no trailing zeros.
 pub(super) fn figures(x: f64) -> String {
     rounded(x, 4)
+}
+
+/// At most three of them.
+pub(super) fn brief(x: f64) -> String {
+    rounded(x, 3)
+}
+
+/// A sentence of ours, in which what is to be typed stands in backticks.
+pub(super) fn sentence(text: &str) -> Markup {
+    let pieces: Vec<&str> = text.split('`').collect();
+    // A backtick without another one is one.
+    if pieces.len().is_multiple_of(2) {
+        return html! { (text) };
+    }
+    html! {
+        @for (nth, piece) in pieces.iter().enumerate() {
+            @if nth % 2 == 1 { code { (piece) } } @else { (piece) }
+        }
+    }
 }
 
 /// Whole figures are never cut; decimals are, beyond so many significant figures.
@@ -112,6 +129,40 @@ pub(super) fn clock(ms: i64) -> Markup {
     html! { time.clock datetime=(exact) title=(exact) { (text) } }
 }
 
+/// An instant with its day, to the minute.
+pub(super) fn when(ms: i64) -> Markup {
+    let exact = stamp(ms);
+    let text = format!(
+        "{} {}",
+        exact.get(..10).unwrap_or_default(),
+        exact.get(11..16).unwrap_or_default()
+    );
+    html! { time.when datetime=(exact) title=(exact) { (text) } }
+}
+
+/// An instant, as exactly as it must be among others within `span` milliseconds.
+pub(super) fn clock_to(ms: i64, span: i64) -> Markup {
+    if span > DAY_MS / 2 { when(ms) } else { clock(ms) }
+}
+
+/// A number of things, with the word for it.
+pub(super) fn counted(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{} {many}", grouped(n as u64)) }
+}
+
+/// A whole number with its thousands apart.
+pub(super) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// RFC 3339, in UTC.
 pub(super) fn stamp(ms: i64) -> String {
     Timestamp::from_millis(ms).map(|t| t.to_string()).unwrap_or_default()
@@ -125,56 +176,6 @@ pub(super) fn value(value: &Value, series: &SeriesRow) -> String {
         Value::Boolean(false) => "no".to_owned(),
         Value::Text(text) => text.chars().take(200).collect(),
         other => other.as_f64().map_or_else(String::new, |x| number(x, series.unit.as_deref())),
-    }
-}
-
-/// What a plugin is like now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
-    /// No report for three intervals.
-    Silent,
-    /// It says so, or its last run did not end well.
-    Critical,
-    Unknown,
-    Warning,
-    Ok,
-}
-
-impl Standing {
-    pub(super) fn of(plugin: &PluginRow, now: i64) -> Self {
-        let Some(run) = &plugin.last_run else { return Self::Unknown };
-        let silence = now.saturating_sub(plugin.received_ms);
-        let patience = run.interval.map(|s| (3.0 * s * 1000.0) as i64 + DELIVERY_MS);
-        if patience.is_some_and(|patience| silence > patience) {
-            return Self::Silent;
-        }
-        Self::from(run.status)
-    }
-
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Silent => "silent",
-            Self::Critical => "critical",
-            Self::Unknown => "unknown",
-            Self::Warning => "warning",
-            Self::Ok => "ok",
-        }
-    }
-
-    pub(super) fn badge(self) -> Markup {
-        let word = self.word();
-        html! { span class={ "badge " (word) } { (word) } }
-    }
-}
-
-impl From<Status> for Standing {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Ok => Self::Ok,
-            Status::Warning => Self::Warning,
-            Status::Critical => Self::Critical,
-            Status::Unknown => Self::Unknown,
-        }
     }
 }
 
@@ -221,6 +222,21 @@ mod tests {
             assert_eq!(number(x, unit), text, "{x} {unit:?}");
         }
         assert_eq!(figures(1e-9), "1.000e-9");
+    }
+
+    #[test]
+    fn what_is_to_be_typed_stands_out() {
+        assert_eq!(sentence("type `a<b` now").into_string(), "type <code>a&lt;b</code> now");
+        assert_eq!(sentence("a ` alone").into_string(), "a ` alone");
+    }
+
+    #[test]
+    fn thousands_are_apart() {
+        assert_eq!(grouped(7), "7");
+        assert_eq!(grouped(1234), "1\u{202f}234");
+        assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!(counted(1, "run", "runs"), "1 run");
+        assert_eq!(counted(0, "run", "runs"), "0 runs");
     }
 
     #[test]

@@ -12,6 +12,15 @@ pub(super) struct Frame<'a> {
     session: Option<&'a Session>,
 }
 
+/// Where the navigation leads.
+const PLACES: [(&str, &str); 5] = [
+    ("/", "Overview"),
+    ("/monitors", "Monitors"),
+    ("/rejections", "Rejections"),
+    ("/keys", "Keys"),
+    ("/health", "Health"),
+];
+
 impl<'a> Frame<'a> {
     /// For who is logged in.
     pub(super) fn of(title: &'a str, here: &'a str, session: &'a Session) -> Self {
@@ -26,9 +35,6 @@ impl<'a> Frame<'a> {
 
 /// A whole page.
 pub(super) fn page(frame: &Frame<'_>, body: &Markup) -> Markup {
-    let link = |path: &str, text: &str| {
-        html! { a href=(path) aria-current=[(frame.here == path).then_some("page")] { (text) } }
-    };
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -48,8 +54,9 @@ pub(super) fn page(frame: &Frame<'_>, body: &Markup) -> Markup {
                     a.brand href="/" { (brand()) "Talaia" }
                     @if let Some(session) = frame.session {
                         nav aria-label="Pages" {
-                            (link("/", "Overview"))
-                            (link("/rejections", "Rejections"))
+                            @for (path, text) in PLACES {
+                                a href=(path) aria-current=[(frame.here == path).then_some("page")] { (text) }
+                            }
                         }
                         span.live #live role="status" {}
                         form.out method="post" action="/logout" {
@@ -59,6 +66,10 @@ pub(super) fn page(frame: &Frame<'_>, body: &Markup) -> Markup {
                     }
                 }
                 main #main tabindex="-1" { (body) }
+                footer.foot {
+                    "Talaia " (env!("CARGO_PKG_VERSION"))
+                    @if frame.session.is_some() { " · times in " span #zone { "UTC" } }
+                }
             }
         }
     }

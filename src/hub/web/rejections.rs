@@ -1,39 +1,147 @@
 //! What was refused, why, and what to type instead.
 
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use maud::{Markup, html};
 
-use crate::hub::store::{Filter, RejectionGroup};
+use crate::hub::hall::Hall;
+use crate::hub::parameters::pairs;
+use crate::hub::store::{self, Filter, RejectionGroup};
 
-use super::format::{query, time};
+use super::format::{query, sentence, time};
+use super::layout::Frame;
+use super::page::{framed, logged_in, shown};
 
-pub(super) fn body(groups: &[RejectionGroup], asked: &Filter, more: bool, now: i64) -> Markup {
-    let mut pairs: Vec<(&str, &str)> = Vec::new();
-    if let Some(host) = &asked.host {
-        pairs.push(("host", host));
+/// Groups on one page.
+const GROUPS: usize = 50;
+/// Groups that are looked through for those of one code.
+const LOOKED_AT: usize = 5000;
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    host: Option<String>,
+    plugin: Option<String>,
+    code: Option<String>,
+}
+
+impl Asked {
+    fn pairs(&self) -> Vec<(&str, &str)> {
+        let all = [("host", &self.host), ("plugin", &self.plugin), ("code", &self.code)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
     }
-    if let Some(plugin) = &asked.plugin {
-        pairs.push(("plugin", plugin));
-    }
-    html! {
-        h1 { "Rejections" }
-        p.faint {
-            @if let (Some(host), Some(plugin)) = (&asked.host, &asked.plugin) {
-                "Records of " a href=(format!("/plugin{}", query(&pairs))) { (plugin) " on " (host) } " that were refused, alike ones together. " a href="/rejections" { "All plugins" }
-            } @else {
-                "Records that were refused, alike ones together, newest first. Each costs itself and nothing else. The newest 200 or so of each plugin are kept."
+}
+
+/// Whether a group says whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    OfAll,
+    OfOne,
+}
+
+pub(super) async fn show(
+    State(hall): State<Hall>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let session = logged_in!(hall, headers);
+    let now = hall.clock.now();
+    let page = async {
+        let mut asked = Asked::default();
+        let mut after = None;
+        for (key, value) in pairs(query.as_deref().unwrap_or_default())? {
+            let given = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
+            match key.as_str() {
+                "host" => asked.host = given,
+                "plugin" => asked.plugin = given,
+                "code" => asked.code = given,
+                "after" => after = value.parse().ok(),
+                _ => {}
             }
         }
-        @if groups.is_empty() {
-            section.notice { p { "Nothing was refused. " a href="/" { "Back to the overview" } } }
+        let filter = Filter {
+            account: session.account,
+            host: asked.host.clone(),
+            plugin: asked.plugin.clone(),
+            after,
+            limit: LOOKED_AT,
+            ..Filter::default()
+        };
+        let mut found = hall.store.read(move |conn| store::rejections(conn, &filter)).await?;
+        let codes = codes(&found, asked.code.as_deref());
+        if let Some(code) = &asked.code {
+            found.retain(|group| group.newest.code == *code);
         }
+        let more = found.len() > GROUPS;
+        found.truncate(GROUPS);
+        let body = body(&found, &codes, &asked, more, now);
+        Ok(framed(&Frame::of("Rejections", "/rejections", &session), &body))
+    };
+    shown(page.await)
+}
+
+/// The codes that there are, and the one asked for.
+fn codes(groups: &[RejectionGroup], asked: Option<&str>) -> Vec<String> {
+    let of_groups = groups.iter().map(|group| group.newest.code.as_str());
+    let mut codes: Vec<String> = of_groups.chain(asked).map(str::to_owned).collect();
+    codes.sort();
+    codes.dedup();
+    codes
+}
+
+fn body(found: &[RejectionGroup], codes: &[String], asked: &Asked, more: bool, now: i64) -> Markup {
+    html! {
+        h1 { "Rejections" }
+        p.facts.faint { "Records that were refused, alike ones together, newest first. Each costs itself and nothing else. The newest 200 or so of each plugin are kept." }
+        form.filter method="get" action="/rejections" {
+            label { "Plugin" input type="text" name="plugin" value=(asked.plugin.as_deref().unwrap_or_default()) maxlength="128" spellcheck="false" autocomplete="off"; }
+            label { "Host" input type="text" name="host" value=(asked.host.as_deref().unwrap_or_default()) maxlength="255" spellcheck="false" autocomplete="off"; }
+            label {
+                "Code"
+                select name="code" {
+                    option value="" { "all" }
+                    @for code in codes {
+                        option value=(code) selected[asked.code.as_ref() == Some(code)] { (code) }
+                    }
+                }
+            }
+            button type="submit" { "Filter" }
+            @if !asked.pairs().is_empty() { a.clear href="/rejections" { "✕ clear" } }
+        }
+        @if found.is_empty() {
+            section.notice.small {
+                @if asked.pairs().is_empty() { p { "Nothing was refused. " a href="/" { "To the overview" } } }
+                @else { p { "Nothing like this was refused. " a href="/rejections" { "Show all" } } }
+            }
+        }
+        (groups(found, Shown::OfAll, now))
+        @if more {
+            @if let Some(last) = found.last() {
+                @let after = last.newest.id.to_string();
+                nav.pages aria-label="Pages of the list" {
+                    a rel="next" href=(format!("/rejections{}", query(&[asked.pairs().as_slice(), &[("after", &after)]].concat()))) { "Older →" }
+                }
+            }
+        }
+    }
+}
+
+/// Groups of refused records, with what to do.
+pub(super) fn groups(found: &[RejectionGroup], shown: Shown, now: i64) -> Markup {
+    html! {
         ol.rejections {
-            @for group in groups {
+            @for group in found {
                 @let row = &group.newest;
-                li {
-                    div.head {
-                        code.code { (row.code) }
-                        a href=(format!("/plugin{}", query(&[("host", &row.host), ("plugin", &row.plugin)]))) { (row.plugin) }
-                        span.faint { "on " (row.host) }
+                li id={ "r" (row.id) } {
+                    div.of {
+                        a.code href=(format!("/explain/{}", row.code)) title="What this code means" { (row.code) }
+                        @if shown == Shown::OfAll {
+                            span {
+                                a href=(format!("/plugin{}", query(&[("host", &row.host), ("plugin", &row.plugin)]))) { (row.plugin) }
+                                " " span.faint { "on " (row.host) }
+                            }
+                        }
                         @if group.count > 1 { span.times { "× " (group.count) } }
                         span.when.faint {
                             @if group.count > 1 { "last " }
@@ -41,7 +149,7 @@ pub(super) fn body(groups: &[RejectionGroup], asked: &Filter, more: bool, now: i
                             @if group.count > 1 { ", first " (time(group.first_ms, now)) }
                         }
                     }
-                    p { (row.message) }
+                    p { (sentence(&row.message)) }
                     dl {
                         @if !row.value.is_empty() { dt { "got" } dd { code { (row.value) } } }
                         dt { "at" }
@@ -51,15 +159,9 @@ pub(super) fn body(groups: &[RejectionGroup], asked: &Filter, more: bool, now: i
                             "line " (row.line) ", column " (row.column)
                         }
                         @if let Some(rule) = &row.rule { dt { "rule" } dd { code { (rule) } } }
-                        @if !row.hint.is_empty() { dt { "do" } dd.do { (row.hint) } }
+                        @if !row.hint.is_empty() { dt { "do" } dd.do { (sentence(&row.hint)) } }
                     }
                 }
-            }
-        }
-        @if more {
-            @if let Some(last) = groups.last() {
-                @let after = last.newest.id.to_string();
-                p { a href=(format!("/rejections{}", query(&[pairs.as_slice(), &[("after", &after)]].concat()))) { "Older" } }
             }
         }
     }

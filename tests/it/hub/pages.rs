@@ -13,7 +13,22 @@ const HOSTILE: &str =
 async fn strangers_are_told_how_to_log_in() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
-    for path in ["/", "/plugin?host=a&plugin=b", "/rejections"] {
+    let paths = [
+        "/",
+        "/plugin?host=a&plugin=b",
+        "/rejections",
+        "/explain/name-hyphen",
+        "/monitors",
+        "/monitors/new",
+        "/monitor/1",
+        "/monitor/1/edit",
+        "/monitor/1/delete",
+        "/monitor/1/results",
+        "/keys",
+        "/health",
+        "/audit",
+    ];
+    for path in paths {
         for cookie in ["", "talaia_1=x", "a=b; =; ;"] {
             let page = hub.page(cookie, path).await;
             assert_eq!(page.status, 401);
@@ -86,9 +101,20 @@ async fn every_page_has_the_headers_that_protect_it() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
     let cookie = hub.log_in().await;
-    for path in
-        ["/", "/rejections", "/nowhere", "/style.css", "/app.js", "/icon.svg", "/api/v1/runs"]
-    {
+    for path in [
+        "/",
+        "/rejections",
+        "/keys",
+        "/monitors",
+        "/monitors/new",
+        "/health",
+        "/audit",
+        "/nowhere",
+        "/style.css",
+        "/app.js",
+        "/icon.svg",
+        "/api/v1/runs",
+    ] {
         let page = hub.page(&cookie, path).await;
         let policy = page.header("content-security-policy");
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}");
@@ -150,7 +176,7 @@ async fn pages_show_what_happened() {
     for text in [
         "web-1",
         "/plugin?host=web-1&amp;plugin=disk",
-        "unknown",
+        "failing",
         "timed out (ended by KILL)",
         "mount does not answer",
     ] {
@@ -168,19 +194,25 @@ async fn pages_show_what_happened() {
         "stale file handle",
         "2 MiB",
         "range=7d",
-        "aria-current=\"true\">1h",
+        "aria-current=\"true\">1 hour",
     ] {
         assert!(page.contains(text), "{text}");
     }
     // 300 packets each 30 s.
-    assert!(page.contains("<b class=\"last\">10 packets/s</b>"));
+    assert!(
+        page.contains("<b class=\"last\">10 packets/s</b>") && page.contains("total 5700 packets")
+    );
     let later = hub.page(&cookie, "/plugin?host=web-1&plugin=disk&range=7d").await.body;
-    assert!(later.contains("aria-current=\"true\">7d") && later.contains("<svg"));
+    assert!(later.contains("aria-current=\"true\">7 days") && later.contains("<svg"));
 
     let page = hub.page(&cookie, "/rejections").await.body;
-    for text in
-        ["name-hyphen", "/metrics/3/name", "line 4, column 88", "foo-bar", "rename it to `foo_bar`"]
-    {
+    for text in [
+        "name-hyphen",
+        "/metrics/3/name",
+        "line 4, column 88",
+        "foo-bar",
+        "rename it to <code>foo_bar</code>",
+    ] {
         assert!(page.contains(text), "{text}");
     }
 
@@ -220,17 +252,17 @@ async fn rejections_that_are_alike_are_one_entry() {
     hub.take(&Stream::new().batch(vec![elsewhere])).await;
 
     let page = hub.page(&cookie, "/rejections").await.body;
-    assert_eq!(page.matches("<li>").count(), 3, "{page}");
+    assert_eq!(page.matches("<li id=\"r").count(), 3, "{page}");
     for text in ["× 40", "/metrics/*/name", "last at <code>/metrics/5/name</code>", "got-40"] {
         assert!(page.contains(text), "{text} in {page}");
     }
     // Alone in its group, or on another host: as it came.
     assert!(page.contains("<code>/metrics/3/value</code>, line 99") && page.contains("got-7"));
-    assert!(!page.contains("got-39") && !page.contains("Older"));
+    assert!(!page.contains("got-39") && !page.contains("Older →"));
 
     // A group is on the page of its newest record, and on no other.
     let older = hub.page(&cookie, "/rejections?after=41").await.body;
-    assert_eq!(older.matches("<li>").count(), 1, "{older}");
+    assert_eq!(older.matches("<li id=\"r").count(), 1, "{older}");
     assert!(older.contains("got-99") && !older.contains("name-hyphen"));
     hub.stop().await;
 }
@@ -269,5 +301,120 @@ async fn what_plugins_say_never_becomes_markup() {
     }
     let name = hub.page("", "/").await;
     assert!(!name.body.contains("alert(1)"));
+    hub.stop().await;
+}
+
+/// A page of another site can make a browser send a form, but it does not know the session's token.
+#[tokio::test]
+async fn no_form_is_taken_without_the_token_of_its_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    let page = hub.page(&cookie, "/monitors/new").await.body;
+    let token = page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let post = |path: &str, body: String| {
+        hub.request("POST", path)
+            .header("cookie", &cookie)
+            .header("origin", hub.url.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+    };
+    let made = answer(post("/monitors/new", format!("form={token}&name=mine"))).await;
+    assert_eq!(made.status, 303, "{}", made.body);
+    let path = made.header("location").to_owned();
+    let forms = [
+        ("/monitors/new".to_owned(), "name=theirs"),
+        (path.clone(), "do=suspend"),
+        (path.clone(), "do=add&values=a%3D1"),
+        (format!("{path}/edit"), "name=theirs"),
+        (format!("{path}/delete"), "name=mine"),
+        ("/keys".to_owned(), "do=create&name=theirs&scope=admin"),
+        ("/keys".to_owned(), "do=rotate&name=local"),
+        ("/keys".to_owned(), "do=revoke&name=local&force=yes"),
+        ("/keys".to_owned(), "do=register&plugin=disk"),
+        ("/logout".to_owned(), ""),
+    ];
+    let longer = format!("{token}x");
+    for (path, body) in &forms {
+        for wrong in ["", "form=&", "form=guess&", &format!("form={longer}&"), "form=%ff%zz&"] {
+            let answer = answer(post(path, format!("{wrong}{body}"))).await;
+            assert!(matches!(answer.status, 400 | 403), "{path} {wrong}{body}: {}", answer.status);
+        }
+    }
+    let page = hub.page(&cookie, "/monitors").await.body;
+    assert!(page.contains("mine") && !page.contains("theirs") && !page.contains("suspended<"));
+    let page = hub.page(&cookie, "/keys").await.body;
+    assert!(page.contains("local") && !page.contains("theirs") && !page.contains("disk</th>"));
+
+    // The token of one session is none of another's.
+    let second = answer(hub.request("POST", "/login/none")).await;
+    assert_eq!(second.status, 410);
+    let taken = answer(post(&format!("{path}/delete"), format!("form={token}&name=mine"))).await;
+    assert_eq!((taken.status, taken.header("location")), (303, "/monitors"));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_thousand_plugins_are_found_and_paged_in_small_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    for host in 0..10 {
+        let reports = (0..100).map(|n| {
+            let mut one = report(n + 1, NOW - 1000, used(40.0));
+            one["host"] = json!(format!("web-{host}"));
+            one["plugin"] = json!(format!("plugin_{n}"));
+            if host == 9 && n == 7 {
+                one["status"] = json!("critical");
+            }
+            one
+        });
+        hub.take(&Stream::new().batch(reports.collect())).await;
+    }
+    let first = hub.page(&cookie, "/").await.body;
+    assert!(first.contains("Page 1 of 10") && first.len() < 200_000, "{}", first.len());
+    assert!(first.contains("<b>1000</b> <span>all") && first.contains("<b>1</b> <span>critical"));
+    // What is bad is on the first page, wherever it is.
+    assert!(first.find("plugin_7</a> <span class=\"faint\">on web-9").is_some());
+    let rows = |page: &str| page.matches("<tr id=\"m").count();
+    assert_eq!(rows(&first), 100);
+    let last = hub.page(&cookie, "/?page=10").await.body;
+    assert!(rows(&last) == 100 && last.contains("web-9") && !last.contains("After →"));
+    let one = hub.page(&cookie, "/?q=WEB-3+plugin_42").await.body;
+    assert_eq!(rows(&one), 1);
+    assert_eq!(rows(&hub.page(&cookie, "/?state=critical").await.body), 1);
+    assert_eq!(rows(&hub.page(&cookie, "/?host=web-4&q=mount%3D%2F&page=1").await.body), 100);
+    let none = hub.page(&cookie, "/?q=%25&page=99999999999").await;
+    assert!(none.status == 200 && none.body.contains("Nothing matches"));
+    hub.stop().await;
+}
+
+/// A plugin without an interval (cron, or lines as they come) is missed after three times the
+/// longest time between its last runs.
+#[tokio::test]
+async fn a_plugin_without_interval_is_silent_by_its_own_measure() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    let stream = Stream::new();
+    let hour = 3_600_000;
+    // Every hour, and once after a pause of six.
+    let starts = [-12, -11, -10, -4, -3, -2, -1, 0];
+    let reports = starts.iter().zip(1..).map(|(hours, seq)| {
+        let mut one = report(seq, NOW + hours * hour, used(1.0));
+        one["interval"] = json!(null);
+        one
+    });
+    hub.take(&stream.batch(reports.collect())).await;
+    let silent = async |hours: i64| {
+        hub.time.store(NOW + hours * hour, Ordering::Relaxed);
+        let overview = hub.page(&cookie, "/").await.body.contains(">silent</span>");
+        let page = hub.page(&cookie, "/plugin?host=web-1&plugin=disk").await.body;
+        assert_eq!(overview, page.contains(">silent</span>"), "both pages say the same");
+        overview
+    };
+    assert!(!silent(2).await);
+    assert!(!silent(17).await);
+    assert!(silent(19).await);
     hub.stop().await;
 }

@@ -59,6 +59,35 @@ impl std::ops::AddAssign for Waiting {
     }
 }
 
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// All points.
+    pub(crate) points: u64,
+    /// Those of them that wait for compaction.
+    pub(crate) waiting: u64,
+    pub(crate) segments: u64,
+    /// The time of the oldest point, those that wait left out.
+    pub(crate) oldest_ms: Option<i64>,
+}
+
+/// Counts what there is.
+pub(super) fn sizes(conn: &Connection) -> rusqlite::Result<Sizes> {
+    let waiting = waiting(conn)?.points;
+    conn.query_row(
+        "SELECT count(*), coalesce(sum(points), 0), min(from_ms) FROM segments",
+        (),
+        |row| {
+            Ok(Sizes {
+                points: row.get::<_, i64>(1)? as u64 + waiting,
+                waiting,
+                segments: row.get::<_, i64>(0)? as u64,
+                oldest_ms: row.get(2)?,
+            })
+        },
+    )
+}
+
 /// Writes the block's points, in the caller's transaction, and empties it.
 pub(super) fn append(conn: &Connection, block: &mut Block) -> rusqlite::Result<Waiting> {
     let points = block.points() as u64;
