@@ -29,7 +29,7 @@ pub(crate) fn beside(load: &Load, rounds: i64, ours: f64) {
         println!("VictoriaMetrics' import: skipped, it is not installed");
         return;
     };
-    let measured = import(&mut server, port, load, rounds);
+    let measured = import(&server, port, load, rounds);
     // It keeps nothing that anybody wants.
     let _killed = server.kill();
     let _ended = server.wait();
@@ -42,12 +42,12 @@ pub(crate) fn beside(load: &Load, rounds: i64, ours: f64) {
     }
 }
 
-fn import(server: &mut Child, port: u16, load: &Load, rounds: i64) -> Option<(f64, f64)> {
+fn import(server: &Child, port: u16, load: &Load, rounds: i64) -> Option<(f64, f64)> {
     let end = Instant::now() + Duration::from_secs(20);
     let mut stream = loop {
         match TcpStream::connect(("127.0.0.1", port)) {
             Ok(stream) => break stream,
-            Err(_) if Instant::now() < end && server.try_wait().ok()?.is_none() => {
+            Err(_) if Instant::now() < end => {
                 std::thread::sleep(Duration::from_millis(50));
             }
             Err(_) => return None,

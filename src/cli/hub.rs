@@ -13,7 +13,7 @@ use crate::hub::{
     self, Clock, Export, ExportError, ExportFormat, Hub, HubError, MonitisReads, Settings,
     TlsFiles, make_login_link,
 };
-use crate::model::{Secret, chain};
+use crate::model::{Secret, Timestamp, chain};
 
 use super::args::{ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubExportFormat, HubServeArgs};
 use super::exit::{Exit, Failure};
@@ -41,8 +41,8 @@ pub(crate) fn run(args: &HubArgs) -> Result<Exit, Failure> {
                     HubExportFormat::Ndjson => ExportFormat::Ndjson,
                     HubExportFormat::Csv => ExportFormat::Csv,
                 },
-                from: from.map_or(i64::MIN, |time| time.millis()),
-                to: to.map_or(i64::MAX, |time| time.millis()),
+                from: from.map_or(i64::MIN, Timestamp::millis),
+                to: to.map_or(i64::MAX, Timestamp::millis),
                 monitor: monitor.clone(),
             };
             export(&folder(data)?, file.as_deref(), &wanted)

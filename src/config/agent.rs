@@ -296,19 +296,17 @@ fn retention(raw: Option<&At<SpanOrOff>>, cx: &mut Cx<'_>) -> Option<Duration> {
 
 fn tls(at: &At<RawHubTls>, cx: &mut Cx<'_>) -> Option<HubTls> {
     let raw = &at.value;
-    match (&raw.cert, &raw.key) {
-        (Some(cert), Some(key)) => Some(HubTls { cert: cx.readable(cert), key: cx.readable(key) }),
-        _ => {
-            if !raw.spoiled {
-                cx.found.push(
-                    Diagnostic::error("TLS takes a certificate and its private key")
-                        .at(&at.place)
-                        .help("write `tls = { cert = \"hub.pem\", key = \"hub.key\" }`"),
-                );
-            }
-            None
-        }
+    if let (Some(cert), Some(key)) = (&raw.cert, &raw.key) {
+        return Some(HubTls { cert: cx.readable(cert), key: cx.readable(key) });
     }
+    if !raw.spoiled {
+        cx.found.push(
+            Diagnostic::error("TLS takes a certificate and its private key")
+                .at(&at.place)
+                .help("write `tls = { cert = \"hub.pem\", key = \"hub.key\" }`"),
+        );
+    }
+    None
 }
 
 fn listen(at: &At<String>, cx: &mut Cx<'_>) -> Option<SocketAddr> {

@@ -151,7 +151,7 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
     }
     let items = Remote::find(&args.remote)?.items(&format!("/api/v1/monitors{query}"), MOST)?;
     print_list(&items, args.json);
-    if items.is_empty() {
+    if items.is_empty() && print::a_person_reads_stdout() {
         print::talk("no monitors");
     }
     Ok(Exit::Ok)

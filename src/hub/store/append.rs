@@ -11,10 +11,10 @@ use crate::hub::wire::{self, Report};
 use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Status};
 
 use super::Limits;
+use super::clock::{ClockWatch, Done};
 use super::error::{AppendError, StoreError};
 use super::known::{Known, Monitor, Place};
 use super::points::{self, Block, Waiting};
-use super::retention::{ClockWatch, Done};
 
 /// Points after which the raw block is written, so that a large batch does not fill the memory.
 pub(super) const BLOCK_POINTS: usize = 16_384;

@@ -9,6 +9,7 @@
 //! that met it, and no other ([`worker`]).
 
 mod append;
+mod clock;
 mod direct;
 mod error;
 mod known;
