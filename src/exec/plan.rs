@@ -302,16 +302,15 @@ impl Plan {
         }
         let mut replaced_by_resident = None;
         let hung = self.hung.remove(&token);
-        if let Some(name) = hung.or_else(|| self.give_place_back(token)) {
-            if let Some(entry) = self.entries.get_mut(&name)
-                && let State::Running { token: running } = entry.state
-                && running == token
-            {
-                entry.state = State::Idle;
-                entry.class = if timed_out { Class::Suspect } else { Class::Prompt };
-                if entry.spec.life.is_resident() {
-                    replaced_by_resident = Some(name);
-                }
+        if let Some(name) = hung.or_else(|| self.give_place_back(token))
+            && let Some(entry) = self.entries.get_mut(&name)
+            && let State::Running { token: running } = entry.state
+            && running == token
+        {
+            entry.state = State::Idle;
+            entry.class = if timed_out { Class::Suspect } else { Class::Prompt };
+            if entry.spec.life.is_resident() {
+                replaced_by_resident = Some(name);
             }
         }
         if let Some(name) = replaced_by_resident {

@@ -72,13 +72,13 @@ mod tests {
     fn who_holds_it_is_named_and_one_that_is_gone_is_no_longer_to_be_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let lock = Lock::take(dir.path()).unwrap();
-        let said = |lock: Result<Lock, SpoolError>| lock.err().unwrap().to_string();
+        let refused = || Lock::take(dir.path()).err().unwrap().to_string();
         let me = std::process::id();
-        let text = said(Lock::take(dir.path()));
+        let text = refused();
         assert!(text.contains(&format!("process {me}: stop it")), "{text}");
         // No process has this number, and a copy of the descriptor lives on.
         std::fs::write(dir.path().join("agent.lock"), "4194305\n").unwrap();
-        let text = said(Lock::take(dir.path()));
+        let text = refused();
         assert!(text.contains("does its file system answer?"), "{text}");
         drop(lock);
         Lock::take(dir.path()).unwrap();
