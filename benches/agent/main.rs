@@ -189,12 +189,16 @@ fn measure(dir: &Path, options: &Options, mut process: Child) -> Figures {
 
 /// What the agent says of its start lag; nothing while none runs.
 fn lag(dir: &Path) -> Option<(f64, f64)> {
-    let asked = Command::new(env!("CARGO_BIN_EXE_talaia"))
+    let mut asked = Command::new(env!("CARGO_BIN_EXE_talaia"))
         .args(["status", "--json", "--config"])
         .arg(dir.join("talaia.toml"))
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&asked.stdout).ok()?;
+    let mut text = String::new();
+    asked.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    asked.wait().unwrap();
+    let status: serde_json::Value = serde_json::from_str(&text).ok()?;
     let ms = |name: &str| Some(status["agent"][name].as_f64()? * 1e3);
     Some((ms("lag_p50")?, ms("lag_p99")?))
 }

@@ -77,7 +77,8 @@ mod tests {
         let text = refused();
         assert!(text.contains(&format!("process {me}: stop it")), "{text}");
         // No process has this number, and a copy of the descriptor lives on.
-        std::fs::write(dir.path().join("agent.lock"), "4194305\n").unwrap();
+        let mut file = std::fs::File::create(dir.path().join("agent.lock")).unwrap();
+        writeln!(file, "4194305").unwrap();
         let text = refused();
         assert!(text.contains("does its file system answer?"), "{text}");
         drop(lock);

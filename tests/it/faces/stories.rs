@@ -57,7 +57,9 @@ const CLIENTS: [Client; 4] = [
         name: "perl",
         agent: "perl-monitis-api/0.92",
         declare: |fields| {
-            fields.iter().map(|(name, label)| format!("{name}:{label}:pkts/s:2;")).collect()
+            let all: Vec<_> =
+                fields.iter().map(|(name, label)| format!("{name}:{label}:pkts/s:2;")).collect();
+            all.concat()
         },
         result: |values| join(values.iter().map(|(name, n)| format!("{name}:{n}"))),
         proof: Proof::Checksum,
