@@ -46,12 +46,8 @@ struct Taken<'a> {
 /// Reads a body of whoever sends it. Few large ones are held at a time, and a stranger who sends one
 /// slowly holds up other large ones of these interfaces at most.
 async fn take(hall: &Hall, sent: Body) -> Result<Taken<'_>, Problem> {
-    let length = sent.size_hint().exact();
-    if length.is_some_and(|length| length <= SMALL as u64) {
+    if sent.size_hint().exact().is_some_and(|length| length <= SMALL as u64) {
         return Ok(Taken { bytes: body::read(sent, SMALL).await?, _turn: None });
-    }
-    if length.is_some_and(|length| length > BODY as u64) {
-        return Err(Problem::too_large(format!("over {BODY} bytes")));
     }
     let turn = tokio::time::timeout(TURN, hall.faces.acquire())
         .await
