@@ -1,5 +1,6 @@
 //! Detail under a check time: rows of whatever its sender likes, kept with their JSON types.
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -132,13 +133,11 @@ pub(super) fn additional_within(
         }
         let body: String = row.get(1)?;
         bytes += body.len();
-        let rows = RawValue::from_string(body).unwrap_or_else(|_| nothing());
+        // What cannot be read is as good as nothing.
+        let rows = RawValue::from_string(body)
+            .or_else(|_| RawValue::from_string("[]".to_owned()))
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, e.into()))?;
         found.items.push(Additional { ms, rows });
     }
     Ok(found)
-}
-
-/// What stands for detail that cannot be read.
-fn nothing() -> Box<RawValue> {
-    RawValue::NULL.to_owned()
 }

@@ -142,6 +142,18 @@ async fn bombs_and_giants_cost_little() {
     }
     assert!(hub.raw(chunked).await.starts_with("HTTP/1.1 413 "));
 
+    // Forms, before anybody asks whose they are; those of monitors may be longer.
+    for (path, length, status) in
+        [("/keys", 70_000, 413), ("/monitors/new", 70_000, 401), ("/monitors/new", 600_000, 413)]
+    {
+        let form = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}",
+            "x".repeat(length)
+        );
+        let answer = hub.raw(form.into_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {length}: {answer}");
+    }
+
     let many = (1..=1001).map(|seq| report(seq, NOW, json!([]))).collect();
     assert_eq!(hub.post(&Stream::new().batch(many)).await.status, 413);
     untouched(&hub).await;
