@@ -86,10 +86,14 @@ impl Site {
         pid
     }
 
-    /// Waits for the newest agent's end.
+    /// Waits for the newest agent's end. Where that was in order, what it took adds up.
     fn wait(&mut self) -> std::process::ExitStatus {
         let mut agent = self.agents.pop().unwrap();
-        agent.wait().unwrap()
+        let status = agent.wait().unwrap();
+        if status.success() && self.path("data/spool.db").exists() {
+            self.ledger();
+        }
+        status
     }
 
     fn status(&self) -> Option<Value> {
@@ -120,6 +124,7 @@ impl Site {
         assert_eq!(code, 0, "{stdout}{stderr}");
         let (_, stdout, _) = self.talaia(&["spool", "status", "--json"]);
         let status: Value = serde_json::from_str(&stdout).unwrap();
+        balances(&status["ledger"]);
         status["ledger"].clone()
     }
 }

@@ -226,7 +226,7 @@ fn comes_to(site: &Site, plugin: &str, kind: &str) -> Value {
 fn a_plugin_that_deletes_itself_is_missed_and_taken_back() {
     let mut site = Site::new();
     let plugin = |name: &str| {
-        format!("[plugins.{name}]\ncommand = ['./{name}']\ninterval = '300ms'\ntimeout = '250ms'\n")
+        format!("[plugins.{name}]\ncommand = ['./{name}']\ninterval = '500ms'\ntimeout = '450ms'\n")
     };
     site.script("gone", "rm -- \"$0\"\necho '{\"a\":1}'");
     configure(&site, USUAL, &(plugin("gone") + &healthy(0, "300ms")));
@@ -419,11 +419,10 @@ fn a_fork_bomb_is_held_and_the_others_run_on() {
         ),
     );
     let pid = site.start_agent();
-    let mut most = 0;
-    let begin = Instant::now();
     until(&site, "six bombs", PATIENCE, |status| all_ran(status, "bomb", 6).then_some(()));
     let before = status(&site).unwrap();
-    while begin.elapsed() < Duration::from_secs(8) {
+    let (mut most, begin) = (0, Instant::now());
+    while begin.elapsed() < Duration::from_secs(4) {
         most = most.max(processes_of(BOMBER));
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -508,14 +507,15 @@ fn an_executable_on_a_stalled_mount_holds_up_its_own_runs_and_nothing_else() {
     until(&site, "runs beside the stalled one", PATIENCE, |status| {
         (runs(status) >= runs(&before) + 30).then_some(())
     });
-    // Not one thread more for each interval: it is still the same spawn.
+    // Not one thread more for each interval of each: it is still the same spawn. What is started
+    // beside them may have one for a moment.
     let agent = u32::try_from(before["agent"]["pid"].as_u64().unwrap()).unwrap();
     let threads = || fs::read_dir(format!("/proc/{agent}/task")).unwrap().count();
     let early = threads();
     until(&site, "more runs beside it", PATIENCE, |status| {
         (runs(status) >= runs(&before) + 60).then_some(())
     });
-    assert!(threads() <= early, "{early} threads, then {}", threads());
+    assert!(threads() < early + names.len(), "{early} threads, then {}", threads());
 
     // When the file system is there again, so is the plugin.
     fs::remove_file(site.path("stall")).unwrap();

@@ -201,7 +201,8 @@ impl Site {
         signal(pid, Signal::TERM);
         let status = child.wait().unwrap();
         // Whatever a test is about: what its agent took adds up.
-        if status.success() && self.path("data/spool.db").exists() {
+        // Somebody who is not root leaves a log where the spool is read only.
+        if status.success() && self.user.is_none() && self.path("data/spool.db").exists() {
             self.ledger();
         }
         status

@@ -46,7 +46,7 @@ pub(in crate::hub::web) fn contract(fields: &[Field], series: &[SeriesRow]) -> M
         section #contract-s aria-labelledby="contract" {
             h2 #contract { "Contract" }
             @if fields.is_empty() {
-                p.faint { "Nothing is declared in the hub; this is what came so far. What the agent checks against stands in its configuration: " code { "talaia plugin show" } }
+                p.faint { "Nothing is declared in the hub; this is what came so far. What the agent checks against stands in its configuration." }
                 @if !series.is_empty() { (seen(series)) }
             } @else { (declared(fields)) }
         }
