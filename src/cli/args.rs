@@ -524,6 +524,11 @@ pub(crate) enum HubCommand {
         #[command(flatten)]
         data: HubDataArgs,
     },
+    /// End all sessions of the hub's pages, and take back login links that were not used
+    Logout {
+        #[command(flatten)]
+        data: HubDataArgs,
+    },
     /// Copy all that the hub has into a file, as of one moment; the hub may be running
     Backup {
         /// The file to make

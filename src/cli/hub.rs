@@ -32,6 +32,15 @@ pub(crate) fn run(args: &HubArgs) -> Result<Exit, Failure> {
             print::data(link).map_err(|e| Failure::new(Exit::Disk, format!("stdout: {e}")))?;
             Ok(Exit::Ok)
         }
+        Some(HubCommand::Logout { data }) => {
+            let ended =
+                hub::end_sessions(&folder(data)?, &Clock::system()).map_err(|e| failure(&e))?;
+            print::talk(format!(
+                "{} ended; login links from before work no longer",
+                print::count(ended, "session")
+            ));
+            Ok(Exit::Ok)
+        }
         Some(HubCommand::Backup { file, data }) => backup(&folder(data)?, file),
         Some(HubCommand::Restore { file, data }) => restore(&folder(data)?, file),
         Some(HubCommand::Verify { file, data }) => verify(&folder(data)?, file.as_deref()),

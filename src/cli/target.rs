@@ -2,8 +2,11 @@
 //!
 //! What is said on the command line comes before the environment, that before the hub's
 //! `credentials.json`, that before the outputs of the config. A profile that is named on the command
-//! line brings its hub and its key together; the environment only fills in what it lacks. A key that
-//! was found with one hub is never sent to another.
+//! line brings its hub and its key together; the environment only fills in what it lacks.
+//!
+//! A key that was found with one hub is never sent to another: not that of a profile, an output or a
+//! `credentials.json`, and not that of the environment where `TALAIA_HUB` says whose it is. Without
+//! `TALAIA_HUB`, the environment's key belongs to whichever hub is meant.
 
 use std::path::{Path, PathBuf};
 
@@ -106,7 +109,7 @@ impl Places<'_> {
             None => return Err(self.no_profile(name)),
         };
         let file = args.key_file.as_deref().map(|path| key_file(path, self.env)).transpose()?;
-        let variables = Variables::read(self.env, name == SANDBOX);
+        let mut variables = Variables::read(self.env, name == SANDBOX);
         let credentials = self.credentials(name)?;
         let output =
             (name == PRODUCTION).then(|| self.destinations.outputs.values().next()).flatten();
@@ -125,12 +128,20 @@ impl Places<'_> {
             .or_else(|| hub_variable.map(str::to_owned));
         let url = address(&url.ok_or_else(|| self.no_hub(name))?)?;
         let meant = |other: &str| same(other, &url);
+        if let Some(file) = &file
+            && let Some(own) = file.url.as_deref().filter(|own| !meant(own))
+        {
+            return Err(not_its_key(&file.path, own, &url));
+        }
+        if hub_variable.is_some_and(|own| !meant(own)) {
+            variables.withhold();
+        }
 
         let local = credentials.as_ref().filter(|c| meant(&c.url));
         let known = |found: &Option<String>| found.as_deref().is_none_or(meant);
         let own = profile.hub.is_some() || local.is_some();
-        let found = if let (Some(file), Some(path)) = (&file, &args.key_file) {
-            Some((Opener::Key(file.key.clone()), path.display().to_string()))
+        let found = if let Some(file) = &file {
+            Some((Opener::Key(file.key.clone()), file.path.clone()))
         } else if let Some(found) = variables.first(named.is_some()) {
             Some(found)
         } else if known(&profile.hub)
@@ -148,7 +159,12 @@ impl Places<'_> {
         } else {
             variables.last()
         };
-        let Some((opener, origin)) = found else { return Err(no_key(&url)) };
+        let Some((opener, origin)) = found else {
+            return Err(match (variables.withheld, hub_variable) {
+                (Some(key), Some(own)) => not_its_key(&key, own, &url),
+                _ => no_key(&url),
+            });
+        };
 
         let client = self.client(args, &url, &profile, local);
         Ok(Target { url, opener, origin, client, warnings: variables.warnings })
@@ -270,12 +286,24 @@ fn no_key(url: &str) -> Failure {
     Failure::new(Exit::Usage, text)
 }
 
+/// A key that is at hand, and belongs to the hub `own`, not to `url`.
+fn not_its_key(key: &str, own: &str, url: &str) -> Failure {
+    // An address that is none may have a password in it.
+    let own = address(own).unwrap_or_else(|_| "another hub".to_owned());
+    let text = format!(
+        "nothing opens {url}: {key} belongs to {own} and is sent to no other hub\n\nhint: give the key of {url} with --key-file FILE, or in a profile of the config; if both addresses are of one hub, say the same one in both places"
+    );
+    Failure::new(Exit::Usage, text)
+}
+
 fn secret(error: &SecretError) -> Failure {
     Failure::from_error(Exit::Config, error)
 }
 
 /// A key, and the hub where the file says it.
 struct KeyFile {
+    /// As it was given.
+    path: String,
     key: Secret,
     url: Option<String>,
 }
@@ -289,13 +317,14 @@ fn key_file(path: &Path, env: &Env) -> Result<KeyFile, Failure> {
             let text = format!("{} holds neither a key nor a hub's credentials", path.display());
             Failure::new(Exit::Input, text)
         })?;
-        return Ok(KeyFile { key: Secret::new(credentials.key), url: Some(credentials.url) });
+        let (key, url) = (Secret::new(credentials.key), Some(credentials.url));
+        return Ok(KeyFile { path: path.display().to_string(), key, url });
     }
     if !text.expose().bytes().all(|b| b.is_ascii_graphic()) {
         let text = format!("{} must hold one line with nothing but the key", path.display());
         return Err(Failure::new(Exit::Input, text));
     }
-    Ok(KeyFile { key: text, url: None })
+    Ok(KeyFile { path: path.display().to_string(), key: text, url: None })
 }
 
 fn address(url: &str) -> Result<String, Failure> {
@@ -333,6 +362,8 @@ struct Variables {
     account: Option<(Opener, String)>,
     /// The pair that is meant for the sandbox alone.
     sandbox: Option<(Opener, String)>,
+    /// What was set and belongs to another hub, if anything.
+    withheld: Option<String>,
     warnings: Vec<String>,
 }
 
@@ -358,7 +389,15 @@ impl Variables {
         } else {
             (pair(&API_KEYS, &SECRET_KEYS, &mut warnings), None)
         };
-        Self { key: env.var("TALAIA_KEY").map(Secret::new), account, sandbox: of_sandbox, warnings }
+        let key = env.var("TALAIA_KEY").map(Secret::new);
+        Self { key, account, sandbox: of_sandbox, withheld: None, warnings }
+    }
+
+    /// `TALAIA_HUB` names another hub than the one that is meant: what opens that one stays here.
+    fn withhold(&mut self) {
+        let key = self.key.take().map(|_| "TALAIA_KEY".to_owned());
+        let account = self.account.take().map(|(_, names)| names);
+        self.withheld = key.or(account);
     }
 
     /// What comes before anything that a profile or `credentials.json` says.

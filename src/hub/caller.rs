@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// What a key allows. None of them implies another: a key that manages keys reads no results, so
-/// that what leaks through a mistake in one place is of use in that place only.
+/// What a key allows. None of them implies another: a key that sends reads nothing, so that one that
+/// leaks from a place is of use for what that place does only. `admin` is the exception in effect: it
+/// reads no results itself, but can make a key of any scope, and is to be guarded as all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// To send reports and results.

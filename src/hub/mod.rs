@@ -304,6 +304,19 @@ pub fn make_login_link(data_dir: &Path, clock: &Clock) -> Result<String, HubErro
     Ok(format!("{}/login/{}", credentials.url, token.expose()))
 }
 
+/// Ends all sessions of the hub in `data_dir`, which another process may be serving, and takes back
+/// the login links that were not used. Gives how many sessions that were.
+pub fn end_sessions(data_dir: &Path, clock: &Clock) -> Result<u64, HubError> {
+    let path = store::file_in(data_dir);
+    if !path.exists() {
+        return Err(HubError::NoHub { path: data_dir.to_owned() });
+    }
+    let mut conn = store::open(&path, store::Access::Write)?;
+    let ended = session::end_all(&mut conn, clock.now())
+        .map_err(|source| StoreError::Sqlite { action: "end the sessions of", source })?;
+    Ok(ended)
+}
+
 /// The address as a browser on this machine can call it.
 fn url(scheme: &str, addr: SocketAddr) -> String {
     match addr {

@@ -4,8 +4,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::model::Secret;
 
-use super::accounts;
+use super::caller::{Caller, Scopes};
 use super::credentials::{self, form_token, hash, same_hash};
+use super::{accounts, audit};
 
 /// How long a login link works, in milliseconds.
 pub(crate) const LINK_MS: i64 = 10 * 60 * 1000;
@@ -98,6 +99,29 @@ pub(crate) fn by_cookie(
     Ok(found
         .filter(|(_, stored)| same_hash(stored, &hash))
         .map(|(account, _)| Session { account, form: form_token(token) }))
+}
+
+/// Ends all sessions, and takes back all links that were not used. Gives how many sessions that were.
+pub(crate) fn end_all(conn: &mut Connection, now: i64) -> rusqlite::Result<u64> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let ended: i64 = transaction.query_row(
+        "SELECT count(*) FROM sessions WHERE expires_ms > ?1",
+        [now],
+        |row| row.get(0),
+    )?;
+    let links = transaction.execute("DELETE FROM login_links", ())?;
+    if transaction.execute("DELETE FROM sessions", ())? + links > 0 {
+        let account = accounts::LOCAL;
+        let id =
+            transaction.query_row("SELECT id FROM accounts WHERE name = ?1", [account], |row| {
+                row.get(0)
+            })?;
+        let caller =
+            Caller { account: id, scopes: Scopes::ALL, actor: "talaia hub logout".to_owned() };
+        audit::write(&transaction, &caller, now, "session.end", account, None)?;
+    }
+    transaction.commit()?;
+    Ok(ended.unsigned_abs())
 }
 
 /// Ends a session.

@@ -74,15 +74,64 @@ pub fn restore(data_dir: &Path, from: &Path) -> Result<Option<PathBuf>, HubError
     let part = beside(&path, &format!(".{}.part", std::process::id()));
     let partial = Partial::make(&part)?;
     copy(&source, &part).map_err(|source| StoreError::Sqlite { action: "restore", source })?;
-    let aside = move_aside(&path)?;
-    publish(&part, &path)?;
+    synced(&part).map_err(|source| HubError::Write { path: part.clone(), source })?;
+    fold_log(&path);
+    let aside = keep_aside(&path)?;
+    if let Err(source) = replace(&part, &path) {
+        if let Some(aside) = &aside {
+            put_back(aside, &path);
+        }
+        return Err(HubError::Write { path, source });
+    }
     partial.keep();
     Ok(aside)
 }
 
-/// Moves a database and its log to a name that is free: the log goes with it, or it would be taken
-/// for the new one's.
-fn move_aside(path: &Path) -> Result<Option<PathBuf>, HubError> {
+/// Takes a database's log into it, so that the file is whole by itself. Where that cannot be done, the
+/// log is kept with the file.
+fn fold_log(path: &Path) {
+    if !path.exists() {
+        return;
+    }
+    // Nobody else has it open: the lock is held.
+    let folded = Connection::open(path).and_then(|conn| {
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, i64>(0))
+    });
+    if let Err(error) = folded {
+        tracing::debug!(%error, "the log of the database that is replaced is kept beside it");
+    }
+}
+
+/// Gives the new file the name of the old one, in one step: at every moment there is one or the other.
+fn replace(part: &Path, path: &Path) -> io::Result<()> {
+    // It belongs to the old one, and would be taken for the new one's.
+    for suffix in ["-wal", "-shm"] {
+        gone(std::fs::remove_file(beside(path, suffix)))?;
+    }
+    std::fs::rename(part, path)?;
+    sync_folder(path)
+}
+
+/// After a replacement that failed: the old one is still there, but perhaps without its log.
+fn put_back(aside: &Path, path: &Path) {
+    for suffix in ["-wal", ""] {
+        let (kept, own) = (beside(aside, suffix), beside(path, suffix));
+        if let Err(error) = gone(std::fs::rename(&kept, &own)) {
+            tracing::error!(%error, file = %kept.display(), "cannot put the hub's database back");
+        }
+    }
+}
+
+fn gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Gives a database and its log a second name that is free, on disk when this returns. The first one
+/// stays until the new database takes it.
+fn keep_aside(path: &Path) -> Result<Option<PathBuf>, HubError> {
     if ["", "-wal"].iter().all(|suffix| !beside(path, suffix).exists()) {
         return Ok(None);
     }
@@ -90,16 +139,32 @@ fn move_aside(path: &Path) -> Result<Option<PathBuf>, HubError> {
         .map(|n| beside(path, &format!(".replaced-{n}")))
         .find(|candidate| candidate.symlink_metadata().is_err())
         .ok_or_else(|| HubError::Exists { path: beside(path, ".replaced-0") })?;
-    for suffix in ["-wal", "-shm", ""] {
+    for suffix in ["-wal", ""] {
         let (from, to) = (beside(path, suffix), beside(&aside, suffix));
-        match std::fs::rename(&from, &to) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(HubError::Write { path: to, source });
+        let linked = match std::fs::hard_link(&from, &to) {
+            // A file system without such links.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                std::fs::copy(&from, &to).and_then(|_| synced(&to)).map(drop)
             }
-            _ => {}
-        }
+            other => gone(other),
+        };
+        linked.map_err(|source| HubError::Write { path: to, source })?;
     }
+    sync_folder(path).map_err(|source| HubError::Write { path: aside.clone(), source })?;
     Ok(Some(aside))
+}
+
+/// Sees that all of a file is on disk. Gives its size.
+fn synced(path: &Path) -> io::Result<u64> {
+    let file = File::open(path)?;
+    file.sync_all()?;
+    Ok(file.metadata()?.len())
+}
+
+/// Sees that the names in the folder of `path` are on disk.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all())
 }
 
 /// Looks through the database of the hub in `data_dir`, or through `file`: whether everything reads
@@ -132,9 +197,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// size.
 fn publish(part: &Path, to: &Path) -> Result<u64, HubError> {
     let failed = |source| HubError::Write { path: to.to_owned(), source };
-    let size = File::open(part)
-        .and_then(|file| file.sync_all().and_then(|()| Ok(file.metadata()?.len())))
-        .map_err(failed)?;
+    let size = synced(part).map_err(failed)?;
     let renamed = renameat_with(CWD, part, CWD, to, RenameFlags::NOREPLACE);
     match renamed.map_err(io::Error::from) {
         // A file system that knows no such rename.
@@ -146,10 +209,7 @@ fn publish(part: &Path, to: &Path) -> Result<u64, HubError> {
         }
         other => other.map_err(failed)?,
     }
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)?;
+    sync_folder(to).map_err(failed)?;
     Ok(size)
 }
 

@@ -215,6 +215,10 @@ fn an_export_reads_back_as_it_was() {
     );
     let everything = hub.rows(&["all", "--from", "2026-11-01T00:00:00Z"]);
 
+    // CSV has no place for additional results: nothing goes, and it takes results as before.
+    let refused = hub.monitor(&["delete", "1", "--yes", "--export", "all.csv"]);
+    refused.code(2).says(&["1 additional result", ".json"]);
+    assert_eq!(hub.prints(&["list", "--suspended"]), "");
     let deleted = hub.monitor(&["delete", "1", "--yes", "--export", "all.json"]);
     deleted.code(0).says(&["4 results written to all.json", "Monitor 1 deleted"]);
     let export: Value = serde_json::from_str(&hub.site.read("all.json")).unwrap();
@@ -236,6 +240,17 @@ fn an_export_reads_back_as_it_was() {
     // A file that is there already is not written over, and nothing goes then.
     hub.monitor(&["delete", "2", "--yes", "--export", "all.json"]).code(74).says(&["all.json"]);
     assert_eq!(hub.prints(&["list"]), "2\tagain\n");
+    assert_eq!(hub.prints(&["list", "--suspended"]), "");
+    let mut plain = all.to_vec();
+    plain[1] = "plain";
+    hub.prints(&plain);
+    for nth in 0..2 {
+        let time = format!("2026-11-20T00:00:0{nth}Z");
+        hub.monitor(&["add-result", "plain", "s=a\nb", "--time", &time]).code(0);
+    }
+    let deleted = hub.monitor(&["delete", "plain", "--yes", "--export", "plain.csv"]);
+    deleted.code(0).says(&["2 results written to plain.csv", "deleted"]);
+    assert_eq!(hub.site.read("plain.csv").matches("a\nb").count(), 2);
 }
 
 #[test]
@@ -270,13 +285,14 @@ fn what_is_wrong_is_said_before_anything_is_stored() {
     hub.monitor(&["report", "m", "--interval", "week"]).code(2).says(&["5min"]);
     hub.monitor(&["edit", "m"]).code(2).says(&["--name"]);
     hub.monitor(&["add-result", "m", "--file", "none.json"]).code(65).says(&["none.json"]);
+    hub.site.write("other.key", "k-123\n", 0o600);
     let nobody = hub.site.talaia(&[
         "monitor",
         "list",
         "--hub",
         "http://127.0.0.1:1",
         "--key-file",
-        "hub/credentials.json",
+        "other.key",
     ]);
     nobody.code(69);
 }

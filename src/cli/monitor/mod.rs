@@ -4,6 +4,7 @@ mod export;
 mod results;
 
 use std::io::{BufRead, IsTerminal};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
@@ -311,20 +312,53 @@ fn edit(args: &EditArgs) -> Result<Exit, Failure> {
 fn delete(args: &DeleteArgs) -> Result<Exit, Failure> {
     let remote = Remote::find(&args.remote)?;
     let monitor: Value = remote.get(&format!("{}?counts=true", path(&args.monitor)))?.json()?;
+    if args.export.as_deref().is_some_and(export::is_csv) {
+        export::fits_csv(&monitor)?;
+    }
     let what = format!("{} with {}", named(&monitor), amount(&monitor["held"]));
     if !args.yes && !agreed(&format!("remove {what} for good?"))? {
         print::talk("nothing was removed");
         return Ok(Exit::Finding);
     }
-    if let Some(file) = &args.export {
-        let written = export::write(&remote, &monitor, file)?;
-        print::talk(format!("{} written to {}", print::count(written, "result"), file.display()));
-    }
-    let removed = remove(&remote, &monitor)?;
+    let removed = match &args.export {
+        None => remove(&remote, &monitor)?,
+        Some(file) => remove_exported(&remote, &monitor, file)?,
+    };
     if args.json {
         out(&removed);
     }
     Ok(Exit::Ok)
+}
+
+/// Writes all that a monitor has to a new file, then removes it. What arrives in between is refused,
+/// so that whoever sends it knows. Where something fails, the monitor goes on as it was.
+fn remove_exported(remote: &Remote, monitor: &Value, file: &Path) -> Result<Value, Failure> {
+    let export = export::Export::create(file)?;
+    let path = path(&monitor["id"].to_string());
+    let ran = monitor["suspended"].is_null();
+    if ran {
+        remote.send(Method::POST, &format!("{path}/suspend"), None)?;
+    }
+    let done = (|| {
+        // As it is now that nothing changes it any more, but for what was done to it here.
+        let mut held: Value = remote.get(&format!("{path}?counts=true"))?.json()?;
+        held["suspended"] = monitor["suspended"].clone();
+        let written = export.write(remote, &held)?;
+        print::talk(format!("{} written to {}", print::count(written, "result"), file.display()));
+        remove(remote, monitor)
+    })();
+    done.map_err(|mut failure: Failure| {
+        let activated = ran.then(|| remote.send(Method::POST, &format!("{path}/activate"), None));
+        if let Some(Err(_)) = activated {
+            let hint = format!(
+                "\n\nhint: unless it is gone, {} is suspended now; `talaia monitor activate {}` lets it take results again",
+                named(monitor),
+                monitor["id"]
+            );
+            failure.text.push_str(&hint);
+        }
+        failure
+    })
 }
 
 /// Removes a monitor by its id, and says what went.

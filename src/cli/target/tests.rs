@@ -134,13 +134,70 @@ fn a_named_profile_brings_hub_and_key_together() {
     };
     assert_eq!(of("staging"), "https://staging.example.org staging-key");
     assert_eq!(of("account"), "https://account.example.org AK:staging-key");
-    assert_eq!(of("open"), "https://open.example.org env-key", "what it lacks");
+    let failure = place.find(|args| args.profile = Some("open".to_owned())).unwrap_err();
+    assert!(failure.text.contains("TALAIA_KEY belongs to https://env.example.org"), "{failure}");
     assert_eq!(of("production"), "http://127.0.0.1:7180 local-key");
     assert_eq!(of("sandbox"), "http://127.0.0.1:7181 sandbox-key");
     assert_eq!(place.found(|args| args.sandbox = true), "http://127.0.0.1:7181 sandbox-key");
     let failure = place.find(|args| args.profile = Some("stagign".to_owned())).unwrap_err();
     assert_eq!(failure.exit, Exit::Usage);
     assert!(failure.text.contains("account, open, production, sandbox, staging"), "{failure}");
+    let mut place = place;
+    place.env.vars.remove("TALAIA_HUB");
+    let lacking = place.found(|args| args.profile = Some("open".to_owned()));
+    assert_eq!(lacking, "https://open.example.org env-key", "what it lacks");
+}
+
+#[test]
+fn a_key_goes_to_the_hub_that_is_said_with_it_alone() {
+    let mut place = configured(&[("TALAIA_HUB", "https://env.example.org")]);
+    place.hub("data", "http://127.0.0.1:7180", "local-key");
+    let at = |place: &Place, url: &str| {
+        let url = url.to_owned();
+        place.find(move |args| args.hub = Some(url.clone()))
+    };
+    let pair: &[_] = &[("TALAIA_API_KEY", "AK"), ("TALAIA_SECRET_KEY", "env-secret")];
+    for (vars, said) in [
+        (&[("TALAIA_KEY", "env-secret")][..], "TALAIA_KEY belongs to https://env.example.org"),
+        (pair, "TALAIA_API_KEY and TALAIA_SECRET_KEY belongs to https://env.example.org"),
+    ] {
+        for (name, value) in vars {
+            place.env.vars.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let failure = at(&place, "http://stranger.example.org").unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.text.contains(said), "{failure}");
+        assert!(!failure.text.contains("env-secret"), "{failure}");
+        // The hub's own key is found all the same, and the variables' with their own hub.
+        let local = at(&place, "http://127.0.0.1:7180").unwrap();
+        assert_eq!(local.opener, Opener::Key(Secret::new("local-key")));
+        assert!(!at(&place, "https://ENV.example.org:443/").unwrap().origin.contains("json"));
+        for (name, _) in vars {
+            place.env.vars.remove(*name);
+        }
+    }
+    place.env.vars.insert("TALAIA_KEY".to_owned(), "env-secret".to_owned());
+    place.env.vars.insert("TALAIA_HUB".to_owned(), "https://me:s3cret@hub".to_owned());
+    let failure = at(&place, "http://stranger.example.org").unwrap_err();
+    assert!(failure.text.contains("TALAIA_KEY belongs to another hub"), "{failure}");
+    place.env.vars.remove("TALAIA_HUB");
+    let target = at(&place, "http://stranger.example.org").unwrap();
+    assert_eq!(target.origin, "TALAIA_KEY", "nothing says that it is another's");
+
+    // So does a file that says its hub.
+    let file = |url: &str| {
+        let url = url.to_owned();
+        place.find(move |args| {
+            args.hub = Some(url.clone());
+            args.key_file = Some("data/hub/credentials.json".into());
+        })
+    };
+    let failure = file("http://stranger.example.org").unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+    let said = "data/hub/credentials.json belongs to http://127.0.0.1:7180";
+    assert!(failure.text.contains(said), "{failure}");
+    let target = file("http://127.0.0.1:7180/").unwrap();
+    assert_eq!(target.opener, Opener::Key(Secret::new("local-key")));
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! must not empty its hub. So each look at the clock is held against a clock that nobody can set.
 //! After a step of more than [`STEP`], or when the hub was away for longer than [`AWAY`] or seems to
 //! start before it stopped, the clock is not believed until it has gone evenly for [`STEADY`] of the
-//! hub's running time. A restart does not shorten that.
+//! hub's running time. A restart does not shorten that, and time that the hub was off counts for
+//! nothing; nor does a restart begin it anew, so that a hub that is off every weekend gets there.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -12,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 pub(super) const MINUTE: i64 = 60_000;
 pub(super) const DAY: i64 = 24 * 60 * MINUTE;
 const STEP: i64 = 10 * MINUTE;
-const AWAY: i64 = 2 * DAY;
+const AWAY: i64 = 45 * DAY;
 const STEADY: i64 = 7 * DAY;
 /// How often what is known of the clock is written down.
 const NOTED: i64 = 10 * MINUTE;
@@ -141,11 +142,32 @@ mod tests {
     fn a_restart_is_no_way_around_it() {
         for (seen, steady, now, believed) in [
             (10 * DAY, STEADY, 11 * DAY, true),
-            (10 * DAY, STEADY, 13 * DAY, false),
+            (10 * DAY, STEADY, 13 * DAY, true),
+            (10 * DAY, STEADY, 55 * DAY, true),
+            (10 * DAY, STEADY, 55 * DAY + 1, false),
+            (10 * DAY, STEADY - 1, 54 * DAY, false),
             (10 * DAY, STEADY, 9 * DAY, false),
             (10 * DAY, STEADY - 1, 10 * DAY, false),
         ] {
             assert_eq!(watch(Some(seen), steady).look(now, 5), believed, "{seen} {steady} {now}");
+        }
+    }
+
+    #[test]
+    fn a_hub_that_is_off_every_weekend_gets_to_believe_its_clock() {
+        // On for five days, off for two and a half; at first the clock is wrong.
+        let mut clock = watch(Some(500 * DAY), STEADY);
+        let mut now = 10 * DAY;
+        let mut ran = 0;
+        for _week in 0..3 {
+            for hour in 0..=5 * 24 {
+                let by = hour * 60 * MINUTE;
+                let believed = clock.look(now + by, by);
+                assert_eq!(believed, ran + by >= STEADY, "after {} h", (ran + by) / 60 / MINUTE);
+            }
+            ran += 5 * DAY;
+            now += 7 * DAY + DAY / 2;
+            clock = watch(clock.seen, clock.steady);
         }
     }
 }

@@ -146,7 +146,7 @@ impl Writer {
     }
 
     /// Drops the oldest points, runs and what belongs to them while the database is over its size.
-    fn shrink(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn shrink(&mut self) -> rusqlite::Result<()> {
         let mut dropped = 0;
         while live_bytes(&self.conn)? > self.limits.max_size {
             let transaction = self.conn.transaction()?;

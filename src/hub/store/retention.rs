@@ -46,7 +46,9 @@ impl Writer {
         {
             self.done.dropped = Some(running);
         }
-        self.sweep()
+        self.sweep()?;
+        // Additional results come without any report or point that would ask for it.
+        self.shrink()
     }
 
     /// Drops what is older than `cutoff`, and says whether that was all.

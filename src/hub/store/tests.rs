@@ -139,6 +139,28 @@ fn the_oldest_points_go_when_the_database_is_over_its_size() {
 }
 
 #[test]
+fn additional_results_alone_do_not_outgrow_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let most = 4 << 20;
+    let mut writer = writer(Limits { max_size: most, ..limits(folder.path()) });
+    writer.append(1, &batch(SpoolId::new(), 1, 1, 5), NOW).unwrap();
+    let body = "x".repeat(32 << 10);
+    let live = |writer: &Writer| {
+        let pages = "SELECT (SELECT page_count FROM pragma_page_count)
+            - (SELECT freelist_count FROM pragma_freelist_count)";
+        count(&writer.conn, pages) as u64 * 4096
+    };
+    let insert = "INSERT INTO additional_results (monitor_id, check_ms, body) VALUES (1, ?1, ?2)";
+    for nth in 0..800 {
+        writer.conn.execute(insert, rusqlite::params![NOW + nth, body]).unwrap();
+    }
+    assert!(live(&writer) > most);
+    writer.tend(NOW, 0);
+    assert!(live(&writer) <= most, "{} bytes", live(&writer));
+    assert!(count(&writer.conn, "SELECT count(*) FROM additional_results") < 800);
+}
+
+#[test]
 fn a_damaged_block_costs_itself() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = writer(limits(folder.path()));

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use talaia::hub::{Clock, Credentials, Hub, HubError, make_login_link};
+use talaia::hub::{Clock, Credentials, Hub, HubError, end_sessions, make_login_link};
 use talaia::model::{PluginKey, Seq};
 
 use super::support::*;
@@ -283,6 +283,15 @@ async fn a_login_link_of_another_process_works_once_and_not_after_ten_minutes() 
     let late = path(&make_login_link(folder.path(), &clock).unwrap());
     hub.time.fetch_add(10 * 60 * 1000, Ordering::Relaxed);
     assert_eq!(answer(hub.request("POST", &late)).await.status, 410);
+
+    // All at once: who is logged in, and who could.
+    let cookie = cookie.split(';').next().unwrap();
+    let unused = path(&make_login_link(folder.path(), &clock).unwrap());
+    assert_eq!(hub.page(cookie, "/").await.status, 200);
+    assert_eq!(end_sessions(folder.path(), &clock).unwrap(), 1);
+    assert_eq!(hub.page(cookie, "/").await.status, 401);
+    assert_eq!(answer(hub.request("POST", &unused)).await.status, 410);
+    assert_eq!(end_sessions(folder.path(), &clock).unwrap(), 0);
     let nowhere = tempfile::tempdir().unwrap();
     assert!(matches!(make_login_link(nowhere.path(), &clock), Err(HubError::NoHub { .. })));
     hub.stop().await;

@@ -238,6 +238,36 @@ async fn verify_finds_what_is_damaged() {
 }
 
 #[tokio::test]
+async fn what_a_killed_hub_left_in_its_log_is_kept_by_a_restore() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("backup.db"), folder.path().join("hub"));
+    let hub = start(&data).await;
+    let stream = Stream::new();
+    hub.take(&stream.batch(vec![report(1, NOW, used(1.0))])).await;
+    backup(&data, &file).unwrap();
+    hub.take(&stream.batch(vec![report(2, NOW + 1, used(2.0))])).await;
+    // As it would be after a kill: what was acknowledged is in the log only.
+    let killed = folder.path().join("killed");
+    std::fs::create_dir(&killed).unwrap();
+    for name in ["hub.db", "hub.db-wal"] {
+        std::fs::copy(data.join(name), killed.join(name)).unwrap();
+    }
+    hub.stop().await;
+    let wanted = all(ExportFormat::Ndjson);
+    let aside = restore(&killed, &file).unwrap().unwrap();
+    assert_eq!(points(&exported(&killed, None, &wanted)).len(), 8);
+    assert_eq!(points(&exported(&killed, Some(&aside), &wanted)).len(), 16);
+    // Nor is what cannot be read thrown away, and its log is not taken for the new one's.
+    for name in ["hub.db", "hub.db-wal"] {
+        std::fs::write(killed.join(name), "no database at all").unwrap();
+    }
+    let aside = restore(&killed, &file).unwrap().unwrap();
+    assert_eq!(std::fs::read(&aside).unwrap(), b"no database at all");
+    assert_eq!(points(&exported(&killed, None, &wanted)).len(), 8);
+    assert_eq!(verify(&killed, None).unwrap().found, 0);
+}
+
+#[tokio::test]
 async fn the_commands_say_what_they_did() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("hub");
