@@ -26,11 +26,18 @@ use super::store::Store;
 
 /// Bodies of uploads held at a time.
 const UPLOADS: usize = 4;
+/// Bodies of posted results held at a time, and large bodies of the old services' clients, of whom
+/// nothing is known before their body is read. Apart, so that none of them holds up agents.
+const POSTS: usize = 4;
+const FACES: usize = 8;
+
 /// What every handler may use.
 pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) uploads: Semaphore,
+    pub(super) posts: Semaphore,
+    pub(super) faces: Semaphore,
     /// The cookie's name. It has the port in it: browsers share cookies between ports.
     pub(super) cookie: String,
     /// Whether browsers are to send the cookie over TLS alone.
@@ -77,6 +84,8 @@ impl Shared {
             store,
             clock: settings.clock,
             uploads: Semaphore::new(UPLOADS),
+            posts: Semaphore::new(POSTS),
+            faces: Semaphore::new(FACES),
             cookie: format!("talaia_{}", addr.port()),
             secure: settings.tls.is_some(),
             hosts: Hosts { addr, names: settings.hosts },

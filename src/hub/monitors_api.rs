@@ -128,7 +128,7 @@ async fn create(
                 Err(MonitorError::Exists { id, .. }) if if_missing => (StatusCode::OK, id),
                 Err(error) => return Err(error),
             };
-            let monitor = monitors::find(conn, caller.account, &id.to_string())?;
+            let monitor = monitors::must_find(conn, caller.account, id)?;
             Ok((status, detail(conn, monitor)?))
         })
         .await?;
@@ -174,7 +174,7 @@ async fn edit(
     let edited = change(&hall, caller, asked, move |writer, caller, found| {
         let conn = writer.conn();
         monitors::edit(conn, caller, found.id, &wanted, now)?;
-        let after = monitors::find(conn, caller.account, &found.id.to_string())?;
+        let after = monitors::must_find(conn, caller.account, found.id)?;
         Ok(detail(conn, after)?)
     })
     .await?;
@@ -231,7 +231,7 @@ async fn set(
     let now = hall.clock.now();
     let after = change(&hall, caller, asked, move |writer, caller, found| {
         set(writer, caller, found.id, now)?;
-        let after = monitors::find(writer.conn(), caller.account, &found.id.to_string())?;
+        let after = monitors::must_find(writer.conn(), caller.account, found.id)?;
         Ok(detail(writer.conn(), after)?)
     })
     .await?;

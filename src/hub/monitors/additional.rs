@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::hub::store::{Writer, json};
 use crate::model::{RejectionCode, Timestamp, limits};
@@ -9,16 +10,27 @@ use crate::model::{RejectionCode, Timestamp, limits};
 use super::list::{must_find, time};
 use super::{MonitorError, RefusedValue};
 
+/// Bytes after which an answer ends, however many check times it may have.
+const BYTES: usize = 16 << 20;
+
 /// Longest detail under one check time, in bytes of JSON.
 const LONGEST: usize = 64 << 10;
 
 /// What is under one check time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Additional {
     #[serde(rename = "time", serialize_with = "time")]
     pub(crate) ms: i64,
-    /// An array of objects.
-    pub(crate) rows: serde_json::Value,
+    /// An array of objects, as it is stored: read, it takes many times the room.
+    pub(crate) rows: Box<RawValue>,
+}
+
+/// Some of them, and where to go on.
+#[derive(Debug, Default)]
+pub(crate) struct Details {
+    pub(crate) items: Vec<Additional>,
+    /// The check time from which the rest comes.
+    pub(crate) next: Option<i64>,
 }
 
 /// Whether it is an array of objects, and not too long.
@@ -86,25 +98,47 @@ pub(crate) fn put_additional(
     Ok(())
 }
 
-/// What is under the check times from `from` to `to`, both included: the first `limit` of them.
+/// What is under the check times from `from` to `to`, both included: the first `limit` of them, fewer
+/// where those are long.
 pub(crate) fn additional(
     conn: &Connection,
     monitor: i64,
     range: std::ops::RangeInclusive<i64>,
     limit: usize,
-) -> rusqlite::Result<Vec<Additional>> {
+) -> rusqlite::Result<Details> {
+    additional_within(conn, monitor, range, limit, BYTES)
+}
+
+/// The same, of about so many bytes.
+pub(super) fn additional_within(
+    conn: &Connection,
+    monitor: i64,
+    range: std::ops::RangeInclusive<i64>,
+    limit: usize,
+    most: usize,
+) -> rusqlite::Result<Details> {
     let mut statement = conn.prepare_cached(
         "SELECT check_ms, body FROM additional_results
-         WHERE monitor_id = ?1 AND check_ms BETWEEN ?2 AND ?3 ORDER BY check_ms LIMIT ?4",
+         WHERE monitor_id = ?1 AND check_ms BETWEEN ?2 AND ?3 ORDER BY check_ms",
     )?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map(params![monitor, range.start(), range.end(), limit], |row| {
+    let mut rows = statement.query(params![monitor, range.start(), range.end()])?;
+    let mut found = Details::default();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let ms = row.get(0)?;
+        if found.items.len() >= limit || bytes >= most {
+            found.next = Some(ms);
+            break;
+        }
         let body: String = row.get(1)?;
-        Ok(Additional {
-            ms: row.get(0)?,
-            rows: serde_json::from_str(&body)
-                .unwrap_or_else(|_| serde_json::Value::Array(Vec::new())),
-        })
-    })?;
-    rows.collect()
+        bytes += body.len();
+        let rows = RawValue::from_string(body).unwrap_or_else(|_| nothing());
+        found.items.push(Additional { ms, rows });
+    }
+    Ok(found)
+}
+
+/// What stands for detail that cannot be read.
+fn nothing() -> Box<RawValue> {
+    RawValue::NULL.to_owned()
 }

@@ -85,7 +85,7 @@ pub(crate) fn create(
     now: i64,
 ) -> Result<i64, MonitorError> {
     let account = caller.account;
-    check_word("name", &new.name)?;
+    check_name(&new.name)?;
     let kind = new.kind.as_deref().filter(|kind| !kind.is_empty()).unwrap_or(CUSTOM);
     check_word("type", kind)?;
     check_tags(&new.tags)?;
@@ -128,8 +128,8 @@ pub(crate) fn edit(
     let account = caller.account;
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let before = must_find(&transaction, account, id)?;
-    if let Some(name) = &edit.name {
-        check_word("name", name)?;
+    if let Some(name) = edit.name.as_ref().filter(|name| **name != before.name) {
+        check_name(name)?;
     }
     if let Some(kind) = &edit.kind {
         check_word("type", kind)?;
@@ -239,6 +239,16 @@ fn set_suspended(
     audit::write(&transaction, caller, now, action, &id.to_string(), Some(&found.name))?;
     transaction.commit()?;
     Ok(true)
+}
+
+/// A name of digits alone would be read as the id of another monitor.
+fn check_name(name: &str) -> Result<(), MonitorError> {
+    check_word("name", name)?;
+    if name.bytes().all(|b| b.is_ascii_digit()) {
+        let problem = "a monitor's name cannot be digits alone, which are its id; put a word to it";
+        return Err(MonitorError::invalid("/name", problem));
+    }
+    Ok(())
 }
 
 fn check_word(member: &str, text: &str) -> Result<(), MonitorError> {

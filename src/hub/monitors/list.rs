@@ -217,7 +217,7 @@ pub(super) fn by_id(conn: &Connection, account: i64, id: i64) -> rusqlite::Resul
     .optional()
 }
 
-/// The same, where it must be there.
-pub(super) fn must_find(conn: &Connection, account: i64, id: i64) -> Result<Monitor, MonitorError> {
+/// The monitor with this id, which the account must have; its name does not count.
+pub(crate) fn must_find(conn: &Connection, account: i64, id: i64) -> Result<Monitor, MonitorError> {
     by_id(conn, account, id)?.ok_or_else(|| MonitorError::Unknown { asked: id.to_string() })
 }

@@ -26,11 +26,11 @@ use crate::model::RejectionCode;
 
 use super::store::StoreError;
 
-pub(crate) use additional::{additional, put_additional};
+pub(crate) use additional::{Details, additional, put_additional};
 pub(crate) use change::{Distinct, Edit, NewMonitor, activate, create, edit, suspend};
 pub(crate) use csv::csv;
 pub(crate) use field::{Aggregation, Field, NewField, Role, fields, parse};
-pub(crate) use list::{Monitor, MonitorFilter, Sender, find, list};
+pub(crate) use list::{Monitor, MonitorFilter, Sender, find, list, must_find};
 pub(crate) use post::{Posted, ResultRow};
 pub(crate) use read::{Page, Row, results};
 pub(crate) use remove::{Held, held};

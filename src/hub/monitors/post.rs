@@ -21,6 +21,10 @@ use super::{MonitorError, REFUSED_SHOWN, RefusedValue};
 /// The tag that tells several values of a metric at one check time apart: `2` for the second.
 pub(super) const ROW: &str = "row";
 
+/// Most values of one metric at one check time, and most values of one post.
+const SEVERAL: usize = 1000;
+const VALUES: usize = 500_000;
+
 /// What was posted for one check time.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct ResultRow {
@@ -53,6 +57,7 @@ impl Writer {
         if found.suspended_ms.is_some() {
             return Err(MonitorError::Suspended { id: monitor });
         }
+        check_count(rows)?;
         let declared = fields(self.conn(), monitor, Role::Result)?;
         let mut metrics = judge(&found, &declared, rows, now)?;
         check_series(self.conn(), monitor, &metrics)?;
@@ -128,22 +133,10 @@ fn judge(
                 hint: "write `[{\"detail\": \"…\"}]`".to_owned(),
             });
         }
-        // Several values at one check time are several runs to the judge, to whom a second value
-        // would be a mistake.
-        let mut rest: Vec<&(String, Value, Tags)> = row.values.iter().collect();
-        while !rest.is_empty() {
-            let mut later = Vec::new();
-            let mut seen = HashSet::new();
-            rest.retain(|value| {
-                let again = monitor.multi_value && !seen.insert((&value.0, &value.2));
-                if again {
-                    later.push(*value);
-                }
-                !again
-            });
+        for run in runs(monitor, row) {
             let moment = Moment { started: time, now: time };
             let judged = judge.run(moment, |records| {
-                for (name, value, tags) in &rest {
+                for (name, value, tags) in run {
                     hand_over(records, at, name, value, tags);
                 }
             });
@@ -163,13 +156,65 @@ fn judge(
                     None => metrics.push((row.ms, metric)),
                 }
             }
-            rest = later;
         }
     }
     if refused.count > 0 {
         return Err(MonitorError::Refused { count: refused.count, refused: refused.first });
     }
     Ok(metrics)
+}
+
+/// Several values at one check time are several runs to the judge, to whom a second value would be a
+/// mistake: the first of each metric, the second of each, and so on.
+fn runs<'r>(monitor: &Monitor, row: &'r ResultRow) -> Vec<Vec<&'r (String, Value, Tags)>> {
+    if !monitor.multi_value {
+        return vec![row.values.iter().collect()];
+    }
+    let mut runs: Vec<Vec<&(String, Value, Tags)>> = Vec::new();
+    let mut had: HashMap<(&str, &Tags), usize> = HashMap::new();
+    for value in &row.values {
+        let nth = had.entry((&value.0, &value.2)).or_default();
+        match runs.get_mut(*nth) {
+            Some(run) => run.push(value),
+            None => runs.push(vec![value]),
+        }
+        *nth += 1;
+    }
+    runs
+}
+
+/// Whether the post is not too large to be looked at value by value.
+fn check_count(rows: &[ResultRow]) -> Result<(), MonitorError> {
+    let refuse = |path: String, value: usize, message: String, hint: &str| {
+        let refused = RefusedValue {
+            code: RejectionCode::Schema,
+            path,
+            value: value.to_string(),
+            rule: None,
+            message,
+            hint: hint.to_owned(),
+        };
+        Err(MonitorError::Refused { count: 1, refused: vec![refused] })
+    };
+    let values = rows.iter().map(|row| row.values.len()).sum();
+    if values > VALUES {
+        let message = format!("over {VALUES} values in one post");
+        return refuse("/results".to_owned(), values, message, "send fewer at a time");
+    }
+    let mut had: HashMap<(i64, &str, &Tags), usize> = HashMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        for (name, _, tags) in &row.values {
+            let several = had.entry((row.ms, name, tags)).or_default();
+            *several += 1;
+            if *several > SEVERAL {
+                let path = format!("/results/{at}/values/{name}");
+                let message = format!("over {SEVERAL} values of one metric at one check time");
+                let hint = "send each with the check time at which it was measured";
+                return refuse(path, *several, message, hint);
+            }
+        }
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -19,6 +19,9 @@ use super::post::ROW;
 const STRETCH_MS: i64 = 6 * 3600 * 1000;
 const POINTS: usize = 100_000;
 
+/// Bytes of names, values and tags after which a page ends, whatever number of rows it may have.
+pub(super) const BYTES: usize = 32 << 20;
+
 /// All values of one check time that have the same tags.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Row {
@@ -31,6 +34,38 @@ pub(crate) struct Row {
     /// In the order in which the metrics are declared, then in that of their names.
     #[serde(serialize_with = "as_map")]
     pub(crate) values: Vec<(String, Value)>,
+}
+
+impl Row {
+    /// About how long it is, written.
+    fn bytes(&self) -> usize {
+        let value = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            _ => 8,
+        };
+        let values: usize = self.values.iter().map(|(name, v)| name.len() + value(v)).sum();
+        let tags: usize = self.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+        values + tags
+    }
+}
+
+/// Rows that are collected until there are enough of them.
+#[derive(Default)]
+pub(super) struct Collected {
+    pub(super) page: Page,
+    bytes: usize,
+}
+
+impl Collected {
+    pub(super) fn add(&mut self, rows: Vec<Row>) {
+        self.bytes += rows.iter().map(Row::bytes).sum::<usize>();
+        self.page.rows.extend(rows);
+    }
+
+    /// Whether the page ends here, of `limit` rows and `bytes` bytes.
+    pub(super) fn is_full(&self, limit: usize, bytes: usize) -> bool {
+        self.page.rows.len() >= limit || self.bytes >= bytes
+    }
 }
 
 /// Some rows, and where to go on.
@@ -150,24 +185,35 @@ fn row_of(tags: &Tags) -> u64 {
 }
 
 /// Results from `from` to `to` in milliseconds since 1970, both included, by check time: about the
-/// first `limit` rows, so that no check time is split.
+/// first `limit` rows, so that no check time is split; fewer where those are long.
 pub(crate) fn results(
     conn: &Connection,
     monitor: i64,
     range: std::ops::RangeInclusive<i64>,
     limit: usize,
 ) -> rusqlite::Result<Page> {
+    results_within(conn, monitor, range, limit, BYTES)
+}
+
+/// The same, of about so many bytes.
+pub(super) fn results_within(
+    conn: &Connection,
+    monitor: i64,
+    range: std::ops::RangeInclusive<i64>,
+    limit: usize,
+    bytes: usize,
+) -> rusqlite::Result<Page> {
     let columns = Columns::of(conn, monitor)?;
-    let mut page = Page::default();
+    let mut collected = Collected::default();
     each_moment(conn, &columns, range, |ms, cells| {
-        if page.rows.len() >= limit {
-            page.next = Some(ms);
+        if collected.is_full(limit, bytes) {
+            collected.page.next = Some(ms);
             return ControlFlow::Break(());
         }
-        page.rows.extend(columns.rows(ms, cells));
+        collected.add(columns.rows(ms, cells));
         ControlFlow::Continue(())
     })?;
-    Ok(page.of(columns))
+    Ok(collected.page.of(columns))
 }
 
 /// Calls `each` with every check time in `range` and the values there, by the places of their tags

@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use crate::model::{MetricType, Value};
 
 use super::field::{Aggregation, Role, fields};
-use super::read::{Cells, Columns, Page, Place, each_moment};
+use super::read::{BYTES, Cells, Collected, Columns, Page, Place, each_moment};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -120,7 +120,7 @@ pub(crate) fn report(
             ((column.tags_at, column.name_at), Way::of(kind, asked))
         })
         .collect();
-    let mut page = Page::default();
+    let mut collected = Collected::default();
     let mut open: Option<(i64, Gathered)> = None;
     let mut counted: HashMap<Place, (i64, Value)> = HashMap::new();
     // The interval before gives counters something to grow from.
@@ -129,10 +129,10 @@ pub(crate) fn report(
         let start = query.interval.start(ms);
         if ms >= query.from && open.as_ref().is_none_or(|(at, _)| *at != start) {
             if let Some((at, cells)) = open.take() {
-                page.rows.extend(columns.rows(at, finish(cells, &ways)));
+                collected.add(columns.rows(at, finish(cells, &ways)));
             }
-            if page.rows.len() >= query.limit {
-                page.next = Some(start);
+            if collected.is_full(query.limit, BYTES) {
+                collected.page.next = Some(start);
                 return ControlFlow::Break(());
             }
             open = Some((start, BTreeMap::new()));
@@ -157,9 +157,9 @@ pub(crate) fn report(
         ControlFlow::Continue(())
     })?;
     if let Some((at, cells)) = open {
-        page.rows.extend(columns.rows(at, finish(cells, &ways)));
+        collected.add(columns.rows(at, finish(cells, &ways)));
     }
-    Ok(page.of(columns))
+    Ok(collected.page.of(columns))
 }
 
 /// The values of one interval.

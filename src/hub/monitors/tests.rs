@@ -465,3 +465,63 @@ proptest! {
         prop_assert_eq!(got, want.into_iter().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn thousands_of_values_at_one_check_time_are_refused_and_a_thousand_taken() {
+    let Hub { mut writer, _folder } = hub();
+    let fields = vec![NewField::new("n", MetricType::Integer)];
+    let many = NewMonitor { multi_value: true, ..new("many", fields) };
+    let id = create(writer.conn(), &by(1), &many, NOW).unwrap();
+    let values = |count: i64| (0..count).map(|n| ("n", Value::Signed(n))).collect::<Vec<_>>();
+    writer.post_results(1, id, &[row(NOW, &values(1000))], NOW).unwrap();
+    let rows: Vec<_> = all(&mut writer, id).iter().map(|r| r.values[0].1.clone()).collect();
+    assert_eq!(rows, (0..1000).map(Value::Signed).collect::<Vec<_>>());
+    // Be it all in one row or in two of the same time.
+    for rows in [
+        vec![row(NOW, &values(1001))],
+        vec![row(NOW, &values(600)), row(NOW - 1, &values(9)), row(NOW, &values(401))],
+    ] {
+        let refused = writer.post_results(1, id, &rows, NOW).unwrap_err();
+        let MonitorError::Refused { count: 1, refused } = refused else { panic!("{refused}") };
+        assert!(refused[0].message.starts_with("over 1000 values"), "{:?}", refused[0]);
+    }
+    let wide: Vec<_> = (0..501).map(|n| row(NOW - n, &values(1000))).collect();
+    let refused = writer.post_results(1, id, &wide, NOW).unwrap_err();
+    assert!(refused.to_string().contains("over 500000 values in one post"), "{refused}");
+}
+
+#[test]
+fn a_page_of_long_texts_ends_before_its_rows_do() {
+    let Hub { mut writer, _folder } = hub();
+    let fields = vec![NewField::new("t", MetricType::String)];
+    let id = create(writer.conn(), &by(1), &new("texts", fields), NOW).unwrap();
+    let text = |n: i64| row(NOW + n, &[("t", Value::Text("x".repeat(99).into()))]);
+    writer.post_results(1, id, &[text(0), text(1), text(2)], NOW).unwrap();
+    let all = i64::MIN..=i64::MAX;
+    let page = read::results_within(writer.conn(), id, all.clone(), 100, 150).unwrap();
+    assert_eq!((page.rows.len(), page.next), (2, Some(NOW + 2)));
+    let page = read::results_within(writer.conn(), id, all.clone(), 100, 1000).unwrap();
+    assert_eq!((page.rows.len(), page.next), (3, None));
+
+    for n in 0..3 {
+        let rows = serde_json::json!([{"a": "x".repeat(100)}]);
+        put_additional(&mut writer, 1, id, (NOW + n, &rows), NOW).unwrap();
+    }
+    let found = additional::additional_within(writer.conn(), id, all.clone(), 100, 150).unwrap();
+    assert_eq!((found.items.len(), found.next), (2, Some(NOW + 2)));
+    let found = additional(writer.conn(), id, all, 2).unwrap();
+    assert_eq!((found.items.len(), found.next), (2, Some(NOW + 2)));
+}
+
+#[test]
+fn a_name_of_digits_is_nobodys() {
+    let Hub { mut writer, _folder } = hub();
+    let conn = writer.conn();
+    let refused = create(conn, &by(1), &new("17", vec![]), NOW).unwrap_err();
+    assert!(refused.to_string().contains("digits alone"), "{refused}");
+    let id = create(conn, &by(1), &new("17th", vec![]), NOW).unwrap();
+    let wish = Edit { name: Some("17".to_owned()), ..Edit::default() };
+    let refused = edit(conn, &by(1), id, &wish, NOW).unwrap_err();
+    assert!(refused.to_string().contains("digits alone"), "{refused}");
+    assert!(matches!(must_find(conn, 1, 17), Err(MonitorError::Unknown { .. })));
+}

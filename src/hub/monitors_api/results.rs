@@ -218,7 +218,7 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Ingest).await?;
     body::check_type(&headers)?;
-    let _turn = tokio::time::timeout(TURN, hall.uploads.acquire())
+    let _turn = tokio::time::timeout(TURN, hall.posts.acquire())
         .await
         .map_err(|_| Problem::busy())?
         .map_err(|_| Problem::busy())?;
@@ -367,11 +367,10 @@ pub(super) async fn additional(
                 Ok(found) => found,
                 Err(error) => return Ok(Err(error)),
             };
-            monitors::additional(conn, found.id, from..=to, limit + 1).map(Ok)
+            monitors::additional(conn, found.id, from..=to, limit).map(Ok)
         })
         .await?;
-    let mut items = found?;
-    let next = items.get(limit).map(|next| next.ms.to_string());
-    items.truncate(limit);
+    let monitors::Details { items, next } = found?;
+    let next = next.map(|next| next.to_string());
     Ok(answer(StatusCode::OK, &Listing { items, next }))
 }

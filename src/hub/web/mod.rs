@@ -24,6 +24,7 @@ mod rejections;
 mod standing;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -31,6 +32,11 @@ use axum::routing::{get, post};
 use super::hall::Hall;
 
 pub(super) use page::message;
+
+/// Most bytes of a form, which is read before it is known who sends it; of one that declares or posts
+/// hundreds of metrics.
+const FORM: usize = 64 << 10;
+const LONG_FORM: usize = 512 << 10;
 
 pub(super) fn routes() -> Router<Hall> {
     Router::new()
@@ -41,13 +47,18 @@ pub(super) fn routes() -> Router<Hall> {
         .route("/health", get(health::show))
         .route("/audit", get(audit::show))
         .merge(keys::routes())
-        .merge(monitors::routes())
-        .merge(monitor::routes())
         .route("/login/{token}", get(login::show).post(login::begin))
         .route("/logout", post(login::end))
         .route("/style.css", get(style))
         .route("/app.js", get(script))
         .route("/icon.svg", get(icon))
+        .layer(DefaultBodyLimit::max(FORM))
+        .merge(long_forms())
+}
+
+fn long_forms() -> Router<Hall> {
+    let routes = monitors::routes().merge(monitor::routes());
+    routes.layer(DefaultBodyLimit::max(LONG_FORM))
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {

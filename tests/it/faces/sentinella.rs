@@ -2,8 +2,11 @@
 
 use std::io::Write;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::support::{KEY, NOW, Reply, Running, start};
 
@@ -200,5 +203,54 @@ async fn bodies_that_are_no_upload_are_refused() {
     let package = "https://api.sentinel.la/plugins/download/sentinella-docker-0.1.zip";
     let reply = hub.call("GET", package, "").await;
     assert!(reply.with(404).contains("sentinella-docker-0.1.zip"), "{reply:?}");
+    hub.stop().await;
+}
+
+/// Strangers who announce large bodies and do not send them hold up nobody but each other.
+#[tokio::test]
+async fn slow_strangers_hold_up_neither_agents_nor_small_uploads() {
+    let hub = start().await;
+    hub.register(PLUGIN, "template");
+    let mut slow = Vec::new();
+    for n in 0..8 {
+        let target = if n % 2 == 0 { "/metrics" } else { "/customMonitorApi" };
+        let mut stream = TcpStream::connect(&hub.addr).await.unwrap();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Said when the hub begins to read the body.
+        let mut said = [0; 12];
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut said));
+        read.await.unwrap().unwrap();
+        assert_eq!(&said, b"HTTP/1.1 100");
+        slow.push(stream);
+    }
+    let at_once = async {
+        let sent = upload(PLUGIN, &json!({"a": {"value": 1, "type": "integer"}}));
+        let reply = hub.metrics(&sent).await;
+        assert_eq!(reply.json()["accepted"], 1, "{reply:?}");
+        let id = hub.add("posted", "n:n::2").await;
+        for (path, body) in [
+            (format!("/api/v1/monitors/{id}/results"), json!({"values": {"n": 1}})),
+            ("/api/v1/ingest".to_owned(), json!({})),
+        ] {
+            let body = body.to_string();
+            let reply = hub
+                .send(format!(
+                    "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                     Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n\
+                     Content-Length: {}\r\n\r\n{body}",
+                    body.len()
+                ))
+                .await;
+            // An empty batch is read, and is none.
+            let wanted = if path.ends_with("results") { 200..=200 } else { 400..=422 };
+            assert!(wanted.contains(&reply.status), "{path}: {reply:?}");
+        }
+    };
+    // Shorter than any of the strangers is waited for.
+    tokio::time::timeout(Duration::from_secs(8), at_once).await.unwrap();
+    drop(slow);
     hub.stop().await;
 }

@@ -26,7 +26,6 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 
-use crate::hub::body;
 use crate::hub::hall::{Caller, Hall};
 use crate::hub::monitors::MonitorError;
 
@@ -35,9 +34,6 @@ use answer::{Answer, Output, Refusal};
 use auth::Wish;
 use form::Form;
 use mini::{Dialect, MiniError};
-
-/// Most bytes of a body.
-const BODY: usize = 4 << 20;
 
 pub(super) fn routes() -> Router<Hall> {
     let of_all = || get(handle).post(handle).fallback(wrong_method);
@@ -63,7 +59,16 @@ async fn handle(
     sent: Body,
 ) -> Response {
     let query = uri.query().unwrap_or_default();
-    let form = match read(&method, query, sent).await {
+    // A read has no body, and no body is read.
+    let sent = if method == Method::POST { sent } else { Body::empty() };
+    let body = match super::take(&hall, sent).await {
+        Ok(body) => body,
+        Err(problem) => {
+            let refusal = Refusal::failed(problem.status(), problem.detail());
+            return refusal.write(Output::Json);
+        }
+    };
+    let form = match read(query, &body.bytes) {
         Ok(form) => form,
         Err(refusal) => return refusal.write(Output::Json),
     };
@@ -83,15 +88,8 @@ async fn handle(
     }
 }
 
-async fn read(method: &Method, query: &str, sent: Body) -> Result<Form, Refusal> {
-    let bytes = if method == Method::POST {
-        body::read(sent, BODY)
-            .await
-            .map_err(|problem| Refusal::failed(problem.status(), problem.detail()))?
-    } else {
-        axum::body::Bytes::new()
-    };
-    let text = std::str::from_utf8(&bytes)
+fn read(query: &str, body: &[u8]) -> Result<Form, Refusal> {
+    let text = std::str::from_utf8(body)
         .map_err(|_| Refusal::bad("the body is not UTF-8; percent-encode it"))?;
     Form::read(query, text).map_err(|error| Refusal::bad(error.to_string()))
 }

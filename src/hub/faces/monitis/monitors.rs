@@ -68,7 +68,7 @@ pub(super) async fn edit(call: Call<'_>) -> Result<Answer, Refusal> {
         .write(move |writer| {
             if let Some(tag) = tag {
                 // The old service had one; further ones were given elsewhere.
-                let found = monitors::find(writer.conn(), caller.account, &id.to_string())?;
+                let found = monitors::must_find(writer.conn(), caller.account, id)?;
                 let others = found.tags.into_iter().skip(1).filter(|other| *other != tag);
                 edit.tags = Some(std::iter::once(tag.clone()).chain(others).collect());
             }
@@ -79,7 +79,8 @@ pub(super) async fn edit(call: Call<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::done(Node::Null))
 }
 
-/// All of a list, or none where one of them is not there.
+/// None of a list where one of them is not there. Each goes by itself: where the disk fails in the
+/// middle, the ones before are gone, and the answer is an error.
 pub(super) async fn delete(call: Call<'_>) -> Result<Answer, Refusal> {
     let ids = ids(call.required("monitorId")?)?;
     let (caller, now) = (call.caller, call.now);
@@ -87,7 +88,7 @@ pub(super) async fn delete(call: Call<'_>) -> Result<Answer, Refusal> {
         .store
         .write(move |writer| {
             for id in &ids {
-                monitors::find(writer.conn(), caller.account, &id.to_string())?;
+                monitors::must_find(writer.conn(), caller.account, *id)?;
             }
             for id in ids {
                 writer.remove_monitor(&caller, id, now)?;
@@ -99,11 +100,11 @@ pub(super) async fn delete(call: Call<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::done(Node::Null))
 }
 
-/// Those of a list, or all with a tag.
+/// Those of a list, or all with a tag; each by itself, as with [`delete`].
 pub(super) async fn set_suspended(call: Call<'_>, wanted: Suspended) -> Result<Answer, Refusal> {
     let listed = call.form.get("monitorIds").or_else(|| call.form.get("monitorId"));
     let ids = listed.map(ids).transpose()?;
-    let tag = call.form.get("tag").map(str::to_owned);
+    let tag = call.form.get("tag").map(|tag| call.dialect.plain(tag).into_owned());
     if ids.is_none() && tag.is_none() {
         return Err(Refusal::bad("monitorIds or tag is required"));
     }
@@ -119,7 +120,7 @@ pub(super) async fn set_suspended(call: Call<'_>, wanted: Suspended) -> Result<A
                 found.into_iter().map(|monitor| monitor.id).collect()
             };
             for id in &ids {
-                monitors::find(writer.conn(), caller.account, &id.to_string())?;
+                monitors::must_find(writer.conn(), caller.account, *id)?;
             }
             for id in ids {
                 match wanted {
@@ -166,7 +167,7 @@ pub(super) async fn info(call: Call<'_>) -> Result<Answer, Refusal> {
         .hall
         .store
         .read(move |conn| {
-            let monitor = match monitors::find(conn, account, &id.to_string()) {
+            let monitor = match monitors::must_find(conn, account, id) {
                 Ok(monitor) => monitor,
                 Err(error) => return Ok(Err(error)),
             };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use rusqlite::Connection;
+use serde_json::value::RawValue;
 
 use crate::hub::monitors::{
     self, Field, Interval, MonitorError, Page, ReportQuery, ResultRow, Role, Span,
@@ -31,7 +32,7 @@ pub(super) async fn add(call: Call<'_>) -> Result<Answer, Refusal> {
     call.hall
         .store
         .write(move |writer| {
-            let monitor = monitors::find(writer.conn(), account, &id.to_string())?;
+            let monitor = monitors::must_find(writer.conn(), account, id)?;
             let declared = monitors::fields(writer.conn(), id, Role::Result)?;
             let several = monitor.multi_value;
             let values =
@@ -80,6 +81,7 @@ pub(super) async fn of_day(call: Call<'_>) -> Result<Answer, Refusal> {
     };
     let offset = offset(&call)?;
     let page = rows(call, move |conn, id| monitors::results(conn, id, from..=to, ROWS)).await?;
+    whole(page.next)?;
     Ok(Answer::of("results", listed(&page, offset)))
 }
 
@@ -107,6 +109,7 @@ pub(super) async fn report(call: Call<'_>) -> Result<Answer, Refusal> {
         }
     })
     .await?;
+    whole(page.next)?;
     Ok(Answer::of("results", listed(&page, offset)))
 }
 
@@ -120,11 +123,14 @@ pub(super) async fn additional(call: Call<'_>) -> Result<Answer, Refusal> {
         None => (i64::MIN, i64::MAX),
     };
     let found = rows(call, move |conn, id| monitors::additional(conn, id, from..=to, DETAILS));
-    let all = found.await?.into_iter().flat_map(|detail| match detail.rows {
-        serde_json::Value::Array(rows) => rows,
-        _ => Vec::new(),
-    });
-    let items = all.map(|row| Node::Posted(row.to_string())).collect();
+    let found = found.await?;
+    whole(found.next)?;
+    let mut items = Vec::new();
+    for detail in found.items {
+        // What is stored are arrays.
+        let rows: Vec<&RawValue> = serde_json::from_str(detail.rows.get()).unwrap_or_default();
+        items.extend(rows.into_iter().map(|row| Node::Posted(row.get().to_owned())));
+    }
     Ok(Answer::of("additionalResults", Node::List("result", items)))
 }
 
@@ -133,13 +139,22 @@ pub(super) async fn additional_report(call: Call<'_>) -> Result<Answer, Refusal>
     let (from, to) = range(&call)?;
     let offset = offset(&call)?;
     let found = rows(call, move |conn, id| monitors::additional(conn, id, from..=to, DETAILS));
-    let items = found.await?.into_iter().map(|detail| {
+    let found = found.await?;
+    whole(found.next)?;
+    let items = found.items.into_iter().map(|detail| {
         let mut members = Vec::new();
         members.extend(moment(detail.ms, offset));
-        members.push(("results".into(), Node::Posted(detail.rows.to_string())));
+        members.push(("results".into(), Node::Posted(detail.rows.get().to_owned())));
         Node::Object(members)
     });
     Ok(Answer::of("additionalResults", Node::List("result", items.collect())))
+}
+
+/// The old clients cannot ask for the rest of an answer: one that is cut would look whole.
+fn whole(next: Option<i64>) -> Result<(), Refusal> {
+    let words =
+        "too much for one answer; ask for less: a report from dateFrom to dateTo, or one checktime";
+    next.map_or(Ok(()), |_| Err(Refusal::bad(words)))
 }
 
 /// Reads of a monitor that is the account's.
@@ -151,7 +166,7 @@ async fn rows<T: Send + 'static>(
     let found = call
         .hall
         .store
-        .read(move |conn| match monitors::find(conn, account, &id.to_string()) {
+        .read(move |conn| match monitors::must_find(conn, account, id) {
             Ok(_) => Ok(Ok(read(conn, id)?)),
             Err(error) => Ok(Err::<T, MonitorError>(error)),
         })

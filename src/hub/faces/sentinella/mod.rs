@@ -9,8 +9,8 @@
 
 mod upload;
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -24,7 +24,6 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::contract::Judged;
-use crate::hub::body;
 use crate::hub::hall::Hall;
 use crate::hub::keys::{self, Known, Scope, Token};
 use crate::hub::plugin_keys::{self, Lookup};
@@ -36,15 +35,12 @@ use crate::model::{
     Usage,
 };
 
+use super::BODY;
 use super::strangers::Strangers;
-use upload::Upload;
+use upload::{Sender, Upload};
 
-/// Most bytes of a body, packed and unpacked.
-const BODY: usize = 4 << 20;
 /// Plugins in one upload.
 const PLUGINS: usize = 1000;
-/// How long an upload may wait for its turn.
-const TURN: Duration = Duration::from_secs(10);
 /// The longest pause between two uploads that counts as the plugin's interval, in seconds.
 const LONGEST_INTERVAL: f64 = 3600.0;
 
@@ -131,19 +127,25 @@ async fn metrics(
     sent: Body,
 ) -> Result<Response, Refusal> {
     let packing = packing(&headers)?;
-    let _turn = tokio::time::timeout(TURN, hall.uploads.acquire())
-        .await
-        .map_err(|_| Problem::busy())?
-        .map_err(|_| Problem::busy())?;
-    let packed = body::read(sent, BODY).await?;
+    let body = super::take(&hall, sent).await?;
+    let packed = body.bytes.clone();
     let now = hall.clock.now();
-    // As with native uploads, one body at a time is all that is unpacked and read.
-    let taken = hall.store.write(move |writer| receive(writer, &packed, packing, now)).await?;
-    let taken = taken.inspect_err(|refusal| {
+    // Whose it is comes before anything that takes the writing thread's time.
+    let opened = tokio::task::spawn_blocking(move || open(&packed, packing));
+    let (text, account_key) = opened.await.map_err(|_| StoreError::Defect)??;
+    let Some(key) = account_key else {
+        strangers.turned_away("sentinella", "account key");
+        let words = "`account_key` is missing: a key of this hub with the scope `ingest`";
+        return Err(Refusal::new(StatusCode::UNAUTHORIZED, words));
+    };
+    let token = hall.store.read(move |conn| keys::verify(conn, &key, now)).await?;
+    let known = admit(token).inspect_err(|refusal| {
         if refusal.status == StatusCode::UNAUTHORIZED {
             strangers.turned_away("sentinella", "account key");
         }
     })?;
+    // As with native uploads, one body at a time is all that is judged.
+    let taken = hall.store.write(move |writer| receive(writer, &text, &known, now)).await??;
     let accepted: u64 = taken.iter().map(|(_, taken)| taken.accepted).sum();
     let rejected: u64 = taken.iter().map(|(_, taken)| taken.rejected).sum();
     // A client that looks at nothing else sees by the status that it talks to nobody.
@@ -157,30 +159,33 @@ async fn metrics(
     Ok(answer(code, &body))
 }
 
-/// Reads an upload, asks whose it is, and stores what is good of it. Whose it is comes before
-/// anything that takes time.
-fn receive(
-    writer: &mut Writer,
-    packed: &[u8],
-    packing: Packing,
-    now: i64,
-) -> Result<Vec<(String, Taken)>, Refusal> {
+/// Unpacks an upload, and looks for the account's key in it.
+fn open(packed: &[u8], packing: Packing) -> Result<(String, Option<String>), Refusal> {
     let text = wire::unpack(packed, packing, BODY)
         .map_err(|fault| Refusal::new(StatusCode::BAD_REQUEST, fault.message))?;
-    let malformed = |why: &str| {
-        Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not a Sentinella upload: {why}"))
-    };
     // An array would be read as the members in their order.
     if !text.trim_start().starts_with('{') {
         return Err(malformed("it is not a JSON object"));
     }
-    let upload: Upload<'_> =
+    let sender: Sender<'_> =
         serde_json::from_str(&text).map_err(|error| malformed(&error.to_string()))?;
-    let Some(account_key) = upload.account_key.as_deref().filter(|key| !key.is_empty()) else {
-        let words = "`account_key` is missing: a key of this hub with the scope `ingest`";
-        return Err(Refusal::new(StatusCode::UNAUTHORIZED, words));
-    };
-    let known = admit(keys::verify(writer.conn(), account_key, now).map_err(failed)?)?;
+    let account_key = sender.account_key.filter(|key| !key.is_empty()).map(Cow::into_owned);
+    Ok((text, account_key))
+}
+
+fn malformed(why: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not a Sentinella upload: {why}"))
+}
+
+/// Judges an upload, and stores what is good of it.
+fn receive(
+    writer: &mut Writer,
+    text: &str,
+    known: &Known,
+    now: i64,
+) -> Result<Vec<(String, Taken)>, Refusal> {
+    let upload: Upload<'_> =
+        serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?;
     if known.stale {
         keys::touch(writer.conn(), known.id, now).map_err(failed)?;
     }

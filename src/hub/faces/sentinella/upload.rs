@@ -18,12 +18,16 @@ use crate::model::{
     Timestamp, Words,
 };
 
-/// The body of `POST /metrics`.
+/// Whose the body of `POST /metrics` is.
 #[derive(Debug, Deserialize)]
-pub(super) struct Upload<'a> {
-    /// Whose it is.
+pub(super) struct Sender<'a> {
     #[serde(borrow, default)]
     pub(super) account_key: Option<Cow<'a, str>>,
+}
+
+/// What else is in the body of `POST /metrics`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Upload<'a> {
     /// The host's name up to the first dot.
     #[serde(borrow, default)]
     pub(super) server_name: Option<Cow<'a, str>>,
@@ -221,7 +225,8 @@ mod tests {
             "metric_2": {"value": 3.5, "type": "percent", "metric_name": "metric2", "row_name": "Row name 2"},
             "metric_3": {"value": 1, "type": "binary", "metric_name": "metric3", "row_name": "Row name 3"}}}}"#;
         let upload: Upload<'_> = serde_json::from_str(body).unwrap();
-        assert_eq!(upload.account_key.as_deref(), Some("32j4u23iy4u23i"));
+        let sender: Sender<'_> = serde_json::from_str(body).unwrap();
+        assert_eq!(sender.account_key.as_deref(), Some("32j4u23iy4u23i"));
         assert_eq!(upload.server_name.as_deref(), Some("vm"));
         assert_eq!(upload.version(), "sentinella 1.1");
         let plugins = upload.plugins.unwrap().0;
