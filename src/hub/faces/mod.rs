@@ -6,8 +6,9 @@
 //!
 //! Both accept any `Host` and absolute-form targets (`POST http://monitis.com/api HTTP/1.1`), which
 //! is how a proxy setting leads old clients here; so they stand outside of the guard that pages and
-//! the API have. In return they never look at a cookie or a Bearer key, let no other site read an
-//! answer, and take no change that is not signed or carries no key.
+//! the API have. In return they never look at a cookie or a Bearer key, and take no change that is not
+//! signed or carries no key. A page whose name was made to mean this machine can read what the public
+//! API key opens, if it knows that: `monitis_reads` shuts it.
 //!
 //! Deliberately does not know: how results are stored (that is [`super::monitors`] and the native
 //! upload), pages, and the parts of the old services that nothing here has: agents that are told
