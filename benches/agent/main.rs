@@ -193,6 +193,8 @@ fn lag(dir: &Path) -> Option<(f64, f64)> {
         .args(["status", "--json", "--config"])
         .arg(dir.join("talaia.toml"))
         .stdout(Stdio::piped())
+        // The exec room alone has nobody who answers.
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut text = String::new();
