@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::caller::Caller;
 use super::times::time;
 
-/// Entries kept; beyond, the oldest go.
+/// Entries kept; beyond, the oldest go. They do not age: who took a key away last year is what one
+/// wants to know.
 const MOST: i64 = 100_000;
 /// Bytes kept of a subject and of a detail.
 const LONGEST: usize = 500;

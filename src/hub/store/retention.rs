@@ -12,9 +12,6 @@ const EVERY: i64 = 60 * MINUTE;
 const RAW_AGE: i64 = DAY;
 /// How long dropping may keep the next job waiting.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Entries of the audit log that are kept. They do not age: who took a key away last year is what
-/// one wants to know.
-const AUDIT_KEPT: i64 = 100_000;
 
 impl Writer {
     /// Does what is due as time goes by, whether or not anything comes in. `now` is the wall clock
@@ -71,10 +68,6 @@ impl Writer {
         gone += transaction.execute("DELETE FROM rejections WHERE started_ms < ?1", [cutoff])?;
         gone +=
             transaction.execute("DELETE FROM additional_results WHERE check_ms < ?1", [cutoff])?;
-        transaction.execute(
-            "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1",
-            [AUDIT_KEPT],
-        )?;
         transaction.commit()?;
         if gone > 0 {
             self.forget_empty_series()?;

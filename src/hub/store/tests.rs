@@ -1,4 +1,6 @@
 use super::*;
+use crate::hub::audit;
+use crate::hub::caller::Caller;
 use crate::hub::store::points::Block;
 use crate::model::{RunId, Seq, SpoolId};
 use serde_json::json;
@@ -409,11 +411,14 @@ fn the_audit_log_keeps_its_newest_entries() {
     writer
         .conn
         .execute_batch(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100050)
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100049)
              INSERT INTO audit (at_ms, account_id, actor, action, subject)
              SELECT 0, 1, 'a', 'b', i FROM n",
         )
         .unwrap();
+    let caller = Caller::of_session(1);
+    audit::write(&writer.conn, &caller, NOW, "b", "the newest", None).unwrap();
+    // Age takes none of them.
     writer.tend(NOW, 0);
     assert_eq!(count(&writer.conn, "SELECT count(*) FROM audit"), 100_000);
     assert_eq!(count(&writer.conn, "SELECT min(id) FROM audit"), 51);
