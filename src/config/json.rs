@@ -20,6 +20,58 @@ pub(super) fn parse_json(text: &str, file: usize) -> (Node, Vec<SyntaxError>) {
     (node.unwrap_or_else(empty), walk.errors)
 }
 
+/// `text` with comments (`//`, `#`, `/* */`) and commas before a closing bracket turned to spaces, so
+/// that what is left is plain JSON with everything at its place.
+pub(super) fn plain_json(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut plain = bytes.to_vec();
+    let blank = |plain: &mut [u8], range: Range<usize>| {
+        for at in range.filter(|at| bytes[*at] != b'\n') {
+            plain[at] = b' ';
+        }
+    };
+    let (mut at, mut comma) = (0, None);
+    while let Some(byte) = bytes.get(at) {
+        let rest = &bytes[at..];
+        let length = match byte {
+            b'"' => {
+                let mut end = 1;
+                while let Some(byte) = rest.get(end).filter(|byte| **byte != b'"') {
+                    end += if *byte == b'\\' { 2 } else { 1 };
+                }
+                end + 1
+            }
+            b'#' => line(rest),
+            b'/' if rest.starts_with(b"//") => line(rest),
+            b'/' if rest.starts_with(b"/*") => {
+                rest.windows(2).skip(2).position(|two| two == b"*/").map_or(rest.len(), |n| n + 4)
+            }
+            _ => 1,
+        };
+        let end = (at + length).min(bytes.len());
+        match byte {
+            b'#' => blank(&mut plain, at..end),
+            b'/' if length > 1 => blank(&mut plain, at..end),
+            b',' => comma = Some(at),
+            b']' | b'}' => {
+                if let Some(comma) = comma.take() {
+                    plain[comma] = b' ';
+                }
+            }
+            byte if byte.is_ascii_whitespace() => {}
+            _ => comma = None,
+        }
+        at = end;
+    }
+    // Only ASCII was put in, and whole comments were taken out.
+    String::from_utf8(plain).unwrap_or_default()
+}
+
+/// How long the rest of a line is.
+fn line(rest: &[u8]) -> usize {
+    rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len())
+}
+
 /// The one character at a line and column, both from 1.
 fn place_of(text: &str, line: usize, column: usize) -> Range<usize> {
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
@@ -138,6 +190,18 @@ mod tests {
         assert_eq!(items[2].text(), Some("x\"y"));
         let d = node.get("b").and_then(|n| n.get("d")).unwrap();
         assert_eq!(&text[d.place.span.clone()], "true");
+    }
+
+    #[test]
+    fn comments_and_last_commas_leave_json_where_it_was() {
+        let text = "{ # one\n \"a\": \"x // # y\", // two é\n /* , } */ \"b\": [1, 2, ],\n}\n";
+        let plain = plain_json(text);
+        assert_eq!(plain.len(), text.len());
+        let value: serde_json::Value = serde_json::from_str(&plain).unwrap();
+        assert_eq!(value, serde_json::json!({"a": "x // # y", "b": [1, 2]}));
+        for bad in ["{\"a\": 1,, }", "{\"a", "/* ", "\"\\", "/"] {
+            assert!(serde_json::from_str::<serde_json::Value>(&plain_json(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

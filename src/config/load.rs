@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, LoadErrors, Severity, Sources};
 use super::env::Env;
+use super::files::{is_program, list, read_text};
 use super::json::parse_json;
+use super::manifest::MANIFEST;
 use super::node::{Kind, Node, Place, parse_toml};
 use super::output::{OutputConfig, output};
+use super::packages::{self, DROP_INS, InstalledPackage, RawPackage};
 use super::pattern::{expand, is_pattern};
 use super::profile::{self, Destinations};
 use super::raw::{RawAgent, RawConfig, RawHub, RawOutput, RawPlugin, RawProfile};
@@ -18,8 +20,8 @@ use super::read::{At, Found, Named, Read as _, Span};
 use super::resolve::Cx;
 use super::resolve_plugin::{Around, Definition, normal, plugin};
 use super::values::{RawCommand, SecretSource};
-use super::{Config, Loaded, Origin, SELF_PLUGIN, agent};
-use crate::model::{InvalidName, PluginName, nearest_name};
+use super::{AgentConfig, Config, Loaded, Origin, SELF_PLUGIN, agent};
+use crate::model::{InvalidName, PackageName, PluginName, nearest_name};
 
 /// Where a config is.
 #[derive(Debug, Clone)]
@@ -52,22 +54,26 @@ pub struct Scripts {
     pub args: Vec<String>,
 }
 
+/// Files as they are to become, by their absolute path: with this text, or gone. A config can be
+/// tried with them before anything is written.
+pub type Edits = BTreeMap<PathBuf, Option<String>>;
+
 /// Loads a config: reads, checks and resolves it.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once. A plugin that merely could not start is no error; it
 /// is [`PluginState::Broken`](super::PluginState::Broken) and listed in [`Loaded::problems`].
 pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
-    let mut loading = Loading {
-        cx: Cx { env, sources: Sources::default(), found: Found::default() },
-        files: Vec::new(),
-        agent: None,
-        hub: None,
-        outputs: Vec::new(),
-        profiles: Vec::new(),
-        plugins: BTreeMap::new(),
-        reading: Reading::All,
-    };
+    load_edited(source, &Edits::new(), env)
+}
+
+/// Loads a config as [`load`] does, as if its files were edited already.
+///
+/// # Errors
+/// As those of [`load`].
+pub fn load_edited(source: &Source, edits: &Edits, env: &Env) -> Result<Loaded, LoadErrors> {
+    let mut loading = Loading::new(env, Reading::All);
+    loading.edits = edits.clone();
     match source {
         Source::File(path) => loading.main_file(path),
         Source::Text { name, text, base } => {
@@ -77,10 +83,10 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
             if let Some(path) = &scripts.config {
                 loading.main_file(path);
             }
-            loading.scripts(scripts);
+            return loading.finish(Some(scripts));
         }
     }
-    loading.finish()
+    loading.finish(None)
 }
 
 /// Reads what a config file says to commands that talk to a hub: its profiles, the hubs among its
@@ -89,16 +95,7 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
 /// # Errors
 /// Everything that is wrong with those, or with the form of the files.
 pub fn destinations(path: &Path, env: &Env) -> Result<Destinations, LoadErrors> {
-    let mut loading = Loading {
-        cx: Cx { env, sources: Sources::default(), found: Found::default() },
-        files: Vec::new(),
-        agent: None,
-        hub: None,
-        outputs: Vec::new(),
-        profiles: Vec::new(),
-        plugins: BTreeMap::new(),
-        reading: Reading::Destinations,
-    };
+    let mut loading = Loading::new(env, Reading::Destinations);
     loading.main_file(path);
     let cx = &mut loading.cx;
     let data_dir =
@@ -121,6 +118,8 @@ struct Loading<'a> {
     outputs: Vec<Named<At<RawOutput>>>,
     profiles: Vec<Named<At<RawProfile>>>,
     plugins: BTreeMap<PluginName, Definition>,
+    packages: Vec<Named<At<RawPackage>>>,
+    edits: Edits,
     reading: Reading,
 }
 
@@ -145,13 +144,37 @@ fn cut_down(config: &mut Node) {
     }
 }
 
-impl Loading<'_> {
+impl<'a> Loading<'a> {
+    fn new(env: &'a Env, reading: Reading) -> Self {
+        Self {
+            cx: Cx { env, sources: Sources::default(), found: Found::default() },
+            files: Vec::new(),
+            agent: None,
+            hub: None,
+            outputs: Vec::new(),
+            profiles: Vec::new(),
+            plugins: BTreeMap::new(),
+            packages: Vec::new(),
+            edits: Edits::new(),
+            reading,
+        }
+    }
+
+    /// The text of a file, as it is or is to become.
+    fn text(&self, path: &Path) -> Result<String, Diagnostic> {
+        match self.edits.get(path) {
+            Some(Some(text)) => Ok(text.clone()),
+            _ => read_text(path),
+        }
+    }
+
     fn main_file(&mut self, path: &Path) {
         let path = normal(&self.cx.env.cwd.join(path));
-        match read_text(&path) {
+        match self.text(&path) {
             Ok(text) => {
                 self.files.push(path.clone());
-                self.main_text(path, text);
+                self.main_text(path.clone(), text);
+                self.drop_ins(&path.with_file_name(DROP_INS));
             }
             Err(diagnostic) => {
                 let diagnostic = if diagnostic.help.is_some() {
@@ -215,16 +238,42 @@ impl Loading<'_> {
                 self.cx.error(message, &pattern.place);
                 continue;
             }
-            match read_text(&path) {
-                Err(diagnostic) => self.cx.found.push(diagnostic.at(&pattern.place)),
-                Ok(text) => {
-                    self.files.push(path.clone());
-                    if let Some(raw) = self.parse::<RawConfig>(path, text) {
-                        if let Some(include) = &raw.value.include {
-                            self.cx.error("only the main file may include others", &include.place);
-                        }
-                        self.merge(raw.value);
+            self.further(&path, Some(&pattern.place));
+        }
+    }
+
+    /// The files that are there for being in this folder, but those that were read already.
+    fn drop_ins(&mut self, folder: &Path) {
+        let mut paths = list(folder).unwrap_or_default();
+        let new = self.edits.iter().filter(|(_, text)| text.is_some()).map(|(path, _)| path);
+        paths.extend(new.filter(|path| path.parent() == Some(folder)).cloned());
+        paths.retain(|path| path.extension() == Some(OsStr::new("toml")));
+        paths.sort();
+        paths.dedup();
+        for path in paths {
+            if !self.files.contains(&path) {
+                self.further(&path, None);
+            }
+        }
+    }
+
+    /// One more file of the config, and who asked for it.
+    fn further(&mut self, path: &Path, asked: Option<&Place>) {
+        if self.edits.get(path) == Some(&None) {
+            return;
+        }
+        match self.text(path) {
+            Err(diagnostic) => self.cx.found.push(match asked {
+                Some(place) => diagnostic.at(place),
+                None => diagnostic,
+            }),
+            Ok(text) => {
+                self.files.push(path.to_owned());
+                if let Some(raw) = self.parse::<RawConfig>(path.to_owned(), text) {
+                    if let Some(include) = &raw.value.include {
+                        self.cx.error("only the main file may include others", &include.place);
                     }
+                    self.merge(raw.value);
                 }
             }
         }
@@ -279,17 +328,23 @@ impl Loading<'_> {
             let at = At { value: profile.value, place: profile.place.clone() };
             self.profiles.push(Named { name: profile.name, place: profile.place, value: at });
         }
+        for package in raw.packages.map_or_else(Vec::new, |at| at.value.0) {
+            if let Some(old) = self.packages.iter().find(|p| p.name == package.name) {
+                self.cx.found.push(
+                    Diagnostic::error(format!("the package `{}` is in two files", package.name))
+                        .at(&package.place)
+                        .also(&old.place, "first here")
+                        .help("keep one of the two"),
+                );
+                continue;
+            }
+            let at = At { value: package.value, place: package.place.clone() };
+            self.packages.push(Named { name: package.name, place: package.place, value: at });
+        }
         for plugin in raw.plugins.map_or_else(Vec::new, |at| at.value.0) {
             let name: Result<PluginName, InvalidName> = plugin.name.parse();
             match name {
-                Ok(name) => self.define(Definition {
-                    name,
-                    raw: plugin.value,
-                    place: plugin.place,
-                    executable: None,
-                    args: Vec::new(),
-                    schema: None,
-                }),
+                Ok(name) => self.define(Definition::new(name, plugin.value, plugin.place)),
                 Err(_) => self.cx.found.push(
                     Diagnostic::error(format!("`{}` is not a plugin name", plugin.name))
                         .at(&plugin.place)
@@ -313,7 +368,7 @@ impl Loading<'_> {
         self.plugins.insert(def.name.clone(), def);
     }
 
-    fn scripts(&mut self, scripts: &Scripts) {
+    fn scripts(&mut self, scripts: &Scripts, agent: &AgentConfig) {
         let every = scripts.every.map(|every| {
             let text = format!("--every {}", humantime::format_duration(every));
             let span = 0..text.len();
@@ -330,7 +385,7 @@ impl Loading<'_> {
                 );
                 continue;
             }
-            let Some(mut def) = self.found_as(&full) else { continue };
+            let Some(mut def) = self.found_as(&full, agent) else { continue };
             def.args.clone_from(&scripts.args);
             if let Some(every) = &every {
                 def.raw.interval = Some(every.clone());
@@ -343,7 +398,19 @@ impl Loading<'_> {
     }
 
     /// The plugin that an executable is, with what is beside it.
-    fn found_as(&mut self, executable: &Path) -> Option<Definition> {
+    fn found_as(&mut self, executable: &Path, agent: &AgentConfig) -> Option<Definition> {
+        // A program may lie in a folder of its package.
+        for folder in executable.ancestors().skip(1).take(2) {
+            if folder.join(MANIFEST).is_file() {
+                let plugins = packages::unpacked(folder, agent, &mut self.files, &mut self.cx);
+                let own = plugins
+                    .into_iter()
+                    .find(|def| self.program(def).as_deref() == Some(executable));
+                if own.is_some() {
+                    return own;
+                }
+            }
+        }
         let stem = executable.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = nearest_name(&stem).parse::<PluginName>().ok()?;
         let beside = |suffix: &str| executable.with_file_name(format!("{stem}{suffix}"));
@@ -366,11 +433,11 @@ impl Loading<'_> {
             (RawPlugin::default(), Place { file, span: 0..0 })
         };
         let executable = Some(executable.to_path_buf());
-        Some(Definition { name, raw, place, executable, args: Vec::new(), schema })
+        Some(Definition { executable, schema, ..Definition::new(name, raw, place) })
     }
 
     /// The plugins in one of the agent's folders.
-    fn folder(&mut self, folder: &At<String>, named: &HashSet<PathBuf>) {
+    fn folder(&mut self, folder: &At<String>, named: &HashSet<PathBuf>, agent: &AgentConfig) {
         let path = normal(&self.cx.path(folder));
         let entries = match list(&path) {
             Ok(entries) => entries,
@@ -380,7 +447,12 @@ impl Loading<'_> {
             }
         };
         for entry in entries {
-            let entry = if entry.is_dir() {
+            let entry = if entry.join(MANIFEST).is_file() {
+                for def in packages::unpacked(&entry, agent, &mut self.files, &mut self.cx) {
+                    self.define(def);
+                }
+                continue;
+            } else if entry.is_dir() {
                 // A plugin in a folder of its own, as `talaia new` makes it.
                 match list(&entry)
                     .unwrap_or_default()
@@ -395,11 +467,25 @@ impl Loading<'_> {
             };
             if is_program(&entry)
                 && !named.contains(&entry)
-                && let Some(def) = self.found_as(&entry)
+                && let Some(def) = self.found_as(&entry, agent)
             {
                 self.define(def);
             }
         }
+    }
+
+    /// The packages that are in use; their plugins are defined.
+    fn packages(&mut self, agent: &AgentConfig) -> BTreeMap<PackageName, InstalledPackage> {
+        let mut packages = BTreeMap::new();
+        for named in std::mem::take(&mut self.packages) {
+            let found = packages::installed(&named, agent, &mut self.files, &mut self.cx);
+            let Some((name, package, definitions)) = found else { continue };
+            for def in definitions {
+                self.define(def);
+            }
+            packages.insert(name, package);
+        }
+        packages
     }
 
     /// The files that plugins already defined run; found in a folder, they are no second plugin.
@@ -412,6 +498,15 @@ impl Loading<'_> {
             }
         }
         files
+    }
+
+    /// The file that a plugin's command begins with.
+    fn program(&self, def: &Definition) -> Option<PathBuf> {
+        let At { value: RawCommand::Argv(argv), .. } = def.raw.command.as_ref()? else {
+            return None;
+        };
+        let base = self.cx.base(&def.place);
+        argv.first().map(|word| normal(&base.join(&word.value)))
     }
 
     /// The variables that hold keys of outputs and profiles.
@@ -430,14 +525,18 @@ impl Loading<'_> {
         outputs.chain(profiles).filter_map(named).collect()
     }
 
-    fn finish(mut self) -> Result<Loaded, LoadErrors> {
+    fn finish(mut self, scripts: Option<&Scripts>) -> Result<Loaded, LoadErrors> {
         let raw_agent = self.agent.take();
         let agent = agent::agent(raw_agent.as_ref().map(|at| &at.value), &mut self.cx);
+        if let Some(scripts) = scripts {
+            self.scripts(scripts, &agent);
+        }
         let dirs = raw_agent.and_then(|at| at.value.plugin_dirs);
         let named = self.named();
         for folder in dirs.iter().flat_map(|at| &at.value) {
-            self.folder(folder, &named);
+            self.folder(folder, &named, &agent);
         }
+        let packages = self.packages(&agent);
         let keys = self.key_variables();
         let mut outputs: BTreeMap<String, OutputConfig> = BTreeMap::new();
         for raw in &self.outputs {
@@ -467,7 +566,7 @@ impl Loading<'_> {
                 plugins.insert(def.name.clone(), resolved);
             }
         }
-        let config = Config { agent, plugins, outputs, profiles, hub };
+        let config = Config { agent, plugins, packages, outputs, profiles, hub };
         conclude(config, origins, self.files, self.cx)
     }
 }
@@ -490,79 +589,4 @@ fn conclude(
     let (problems, warnings) =
         diagnostics.into_iter().partition(|d| d.severity == Severity::Problem);
     Ok(Loaded { config, files, origins, problems, warnings, sources })
-}
-
-/// The entries of a folder, sorted, without hidden ones.
-fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            entries.push(entry.path());
-        }
-    }
-    entries.sort();
-    Ok(entries)
-}
-
-/// Whether a file in a folder of plugins is one: executable, or with a `#!` line (then it was
-/// surely meant to be), and neither a sidecar nor an editor's backup.
-fn is_program(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if [
-        ".toml",
-        ".json",
-        ".md",
-        "~",
-        ".bak",
-        ".orig",
-        ".rpmnew",
-        ".rpmsave",
-        ".dpkg-old",
-        ".dpkg-new",
-        ".dpkg-dist",
-    ]
-    .iter()
-    .any(|suffix| name.ends_with(suffix))
-    {
-        return false;
-    }
-    let Ok(metadata) = std::fs::metadata(path) else { return false };
-    if !metadata.is_file() {
-        return false;
-    }
-    if metadata.permissions().mode() & 0o111 != 0 {
-        return true;
-    }
-    let mut head = [0; 2];
-    std::fs::File::open(path)
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head))
-        .is_ok_and(|()| &head == b"#!")
-}
-
-/// Reads a file of the config.
-fn read_text(path: &Path) -> Result<String, Diagnostic> {
-    let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| {
-        let wrong = Diagnostic::error(format!("cannot read the config file `{shown}`: {error}"));
-        match error.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                wrong.help("let the user that runs talaia read it, and enter the folders above it")
-            }
-            _ => wrong,
-        }
-    })?;
-    String::from_utf8(bytes).map_err(|e| {
-        let bytes = e.as_bytes();
-        let help = if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            "it seems to be UTF-16; save it as UTF-8"
-        } else {
-            "save it as UTF-8"
-        };
-        let before = &bytes[..e.utf8_error().valid_up_to()];
-        let line = before.split(|b| *b == b'\n').count();
-        let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').count();
-        Diagnostic::error(format!("`{shown}` is not UTF-8 at line {line}, column {column}"))
-            .help(help)
-    })
 }

@@ -20,15 +20,19 @@ mod command;
 mod confinement;
 mod diagnostic;
 mod env;
+mod files;
 mod json;
 mod load;
+mod manifest;
 mod node;
 mod output;
+mod packages;
 mod pattern;
 mod plugin;
 mod profile;
 mod proxy;
 mod raw;
+mod raw_manifest;
 mod read;
 mod resolve;
 mod resolve_confinement;
@@ -49,18 +53,21 @@ pub use command::Command;
 pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, KEY_VARIABLES, User};
-pub use load::{Scripts, Source, destinations, load};
+pub use load::{Edits, Scripts, Source, destinations, load, load_edited};
+pub use manifest::{Files, MANIFEST, Manifest, PackagedCommand, Reading, Requires};
 pub use node::Place;
 pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, TalaiaOutput};
+pub use packages::{DROP_INS, InstalledPackage, PACKAGES};
 pub use plugin::{Mode, PluginConfig, PluginState, SchemaFile, Settings, Timing};
 pub use profile::{
     Destinations, HubOutput, PRODUCTION, Profile, SANDBOX, SecretError, SecretPlace, Text,
     secret_file,
 };
 pub use proxy::Proxy;
+pub use raw_manifest::{Category, manifest_schema};
 pub use schema::{schema, schema_text};
 
-use crate::model::PluginName;
+use crate::model::{PackageName, PluginName};
 
 /// The commented config that a new installation begins with.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -72,6 +79,8 @@ pub struct Config {
     pub agent: AgentConfig,
     /// The plugins, those that are not to run among them.
     pub plugins: BTreeMap<PluginName, PluginConfig>,
+    /// The packages that some of the plugins come from.
+    pub packages: BTreeMap<PackageName, InstalledPackage>,
     /// The outputs, the embedded one left out.
     pub outputs: BTreeMap<String, OutputConfig>,
     /// The profiles that it defines.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use super::choices::{Compression, Leftovers, Start, Stdin};
 use super::diagnostic::Diagnostic;
 use super::node::{Kind, Node};
+use super::packages::RawPackage;
 use super::read::{At, Found, Read, Size, Span, Table, not_one_of, section};
 use super::values::{
     EnvText, FileWord, Mark, MetricWord, OneOrMore, RawCommand, RawMode, RawProxy, RawTrigger,
@@ -27,6 +28,10 @@ section! {
         /// The plugins by name. A name has letters, digits and `_` and does not start with a digit.
         #[schemars(title = "Plugins", example = serde_json::json!({"disk": {"command": ["plugins/disk.sh"], "interval": "30s"}}))]
         plugins: Table<RawPlugin>,
+        /// Packages in use, by name. `talaia plugin install` writes one file for each into
+        /// `plugins.d`, beside this file; the files there are always read.
+        #[schemars(title = "Packages", example = serde_json::json!({"netstat": {"version": "0.1.0"}}))]
+        packages: Table<RawPackage>,
         /// Where reports go, by a name of your choice. Without any, they go to the embedded hub.
         #[schemars(title = "Outputs", example = serde_json::json!({"main": {"type": "talaia", "url": "https://hub.example.org", "key": {"env": "TALAIA_KEY"}}}))]
         outputs: Table<RawOutput>,

@@ -22,7 +22,7 @@ use super::resolve_confinement::confinement;
 use super::resolve_mode::mode;
 use super::secrets;
 use super::values::{RawCommand, SecretSource, later_version};
-use crate::contract::{Contract, ContractError, Declared, Strictness};
+use crate::contract::{Contract, ContractError, Declared, Rules, Strictness};
 use crate::model::{Format, PluginName, Secret, is_name, limits, nearest_name};
 use crate::schedule::{Cron, Every, splay};
 
@@ -38,6 +38,26 @@ pub(super) struct Definition {
     pub(super) args: Vec<String>,
     /// The schema found beside its executable.
     pub(super) schema: Option<PathBuf>,
+    /// Where it comes from a package: what that says of all its plugins.
+    pub(super) package: Option<Provenance>,
+}
+
+/// What a package says of each of its plugins.
+#[derive(Clone)]
+pub(super) struct Provenance {
+    /// The schema of the settings, and its path in the package.
+    pub(super) settings_schema: Option<(String, serde_json::Value)>,
+    /// Why it is not for this machine.
+    pub(super) unfit: Option<String>,
+    /// What it needs and is not there.
+    pub(super) missing: Option<String>,
+}
+
+impl Definition {
+    /// A plugin that is nothing but what is written about it.
+    pub(super) fn new(name: PluginName, raw: RawPlugin, place: Place) -> Self {
+        Self { name, raw, place, executable: None, args: Vec::new(), schema: None, package: None }
+    }
 }
 
 /// What a plugin's settings are resolved with.
@@ -78,11 +98,16 @@ pub(super) fn plugin(
         }
         None => serde_json::Value::Object(serde_json::Map::new()),
     };
+    if let Some(package) = &def.package {
+        problems.extend(package_problems(package, &settings, def));
+    }
     let schema = schema(def, files, &mut problems, cx);
     let metrics = metrics(raw.metrics.as_ref(), cx);
     let mut tags = cx.tags(raw.tags.as_ref());
     tags.fill_from(&around.agent.tags);
-    let skipped = raw.when.as_ref().and_then(|when| unmet(&when.value, &path, around, cx));
+    let unfit = def.package.as_ref().and_then(|package| package.unfit.clone());
+    let skipped =
+        unfit.or_else(|| raw.when.as_ref().and_then(|when| unmet(&when.value, &path, around, cx)));
     let state = if raw.enabled.as_ref().is_some_and(|at| !at.value) {
         PluginState::Disabled
     } else if let Some(why) = skipped {
@@ -130,6 +155,30 @@ pub(super) fn plugin(
         ),
         confinement: confinement(raw, cx),
     })
+}
+
+/// What keeps a package's plugin from running as things are.
+fn package_problems(
+    package: &Provenance,
+    settings: &serde_json::Value,
+    def: &Definition,
+) -> Vec<Diagnostic> {
+    let at = def.raw.config.as_ref().map_or(&def.place, |at| &at.place);
+    let mut problems = Vec::new();
+    if let Some(missing) = &package.missing {
+        problems.push(Diagnostic::error(missing.as_str()).at(&def.place).help("install it"));
+    }
+    if let Some((path, schema)) = &package.settings_schema
+        && let Ok(rules) = Rules::new(schema)
+    {
+        problems.extend(rules.check(settings).into_iter().map(|breach| {
+            let place = if breach.path.is_empty() { "/" } else { &breach.path };
+            Diagnostic::error(format!("its settings, `{place}`: {}", breach.message))
+                .at(at)
+                .help(format!("they are described in {path} of the package"))
+        }));
+    }
+    problems
 }
 
 /// Refuses what the grammar has and this version does not do.
@@ -196,7 +245,7 @@ fn plugin_env(
     env
 }
 
-fn timing(def: &Definition, mode: Mode, around: &Around<'_>, cx: &mut Cx<'_>) -> Timing {
+pub(super) fn timing(def: &Definition, mode: Mode, around: &Around<'_>, cx: &mut Cx<'_>) -> Timing {
     let raw = &def.raw;
     let default = Duration::from_mins(1);
     if let Mode::Stream { .. } = mode {
@@ -246,7 +295,7 @@ fn timing(def: &Definition, mode: Mode, around: &Around<'_>, cx: &mut Cx<'_>) ->
     }
 }
 
-fn timeout(raw: &RawPlugin, interval: Option<Duration>, cx: &mut Cx<'_>) -> Duration {
+pub(super) fn timeout(raw: &RawPlugin, interval: Option<Duration>, cx: &mut Cx<'_>) -> Duration {
     let most = Duration::from_secs(30);
     let default = interval.map_or(most, |interval| (interval * 9 / 10).min(most));
     let timeout = cx.duration(raw.timeout.as_ref(), Duration::from_millis(1), default);
@@ -435,7 +484,10 @@ fn schema(
     }
 }
 
-fn metrics(raw: Option<&At<Table<RawMetric>>>, cx: &mut Cx<'_>) -> BTreeMap<String, Declared> {
+pub(super) fn metrics(
+    raw: Option<&At<Table<RawMetric>>>,
+    cx: &mut Cx<'_>,
+) -> BTreeMap<String, Declared> {
     let mut metrics = BTreeMap::new();
     for metric in raw.iter().flat_map(|at| &at.value.0) {
         let (name, place, raw) = (&metric.name, &metric.place, &metric.value);

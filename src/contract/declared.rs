@@ -173,7 +173,7 @@ impl Contract {
     }
 }
 
-fn compile(schema: &serde_json::Value) -> Result<jsonschema::Validator, ContractError> {
+pub(super) fn compile(schema: &serde_json::Value) -> Result<jsonschema::Validator, ContractError> {
     // Plugins and schemas come from many hands: patterns run in linear time, nothing is fetched.
     jsonschema::options()
         .with_draft(jsonschema::Draft::Draft202012)

@@ -21,3 +21,4 @@ mod words;
 
 pub use declared::{Contract, ContractError, Declared, Strictness};
 pub use judge::{Judge, Judged, Moment};
+pub use own::{RuleBreach, Rules};

@@ -99,3 +99,32 @@ fn message(error: &ValidationError<'_>) -> String {
     }
     text
 }
+
+/// A JSON Schema (2020-12) for settings, which have no records.
+#[derive(Debug)]
+pub struct Rules(Validator);
+
+/// One place where settings break their schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleBreach {
+    /// JSON pointer to the value.
+    pub path: String,
+    /// What is wrong with it. Values are left out: they may be secret.
+    pub message: String,
+}
+
+impl Rules {
+    /// Compiles a schema. Nothing is fetched: `$ref` leads no further than the schema itself.
+    pub fn new(schema: &serde_json::Value) -> Result<Self, super::ContractError> {
+        super::declared::compile(schema).map(Self)
+    }
+
+    /// What of `value` is not as the schema says, at most twenty places.
+    pub fn check(&self, value: &serde_json::Value) -> Vec<RuleBreach> {
+        let breach = |error: ValidationError<'_>| RuleBreach {
+            path: error.instance_path().to_string(),
+            message: message(&error),
+        };
+        self.0.iter_errors(value).take(20).map(breach).collect()
+    }
+}

@@ -43,6 +43,11 @@ impl PluginName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// As much of a valid name as fits.
+    pub(super) fn cut(name: &str) -> Self {
+        Self(Arc::from(&name[..name.floor_char_boundary(super::limits::NAME)]))
+    }
 }
 
 impl FromStr for PluginName {

@@ -11,6 +11,7 @@ mod format;
 mod ids;
 mod metric;
 mod outcome;
+mod package;
 mod record;
 mod rejection;
 mod report;
@@ -30,6 +31,7 @@ pub use ids::{
 };
 pub use metric::{Metric, MetricType, Threshold};
 pub use outcome::{Outcome, Rung, Status, Stream};
+pub use package::{InvalidPackageName, InvalidVersion, PackageName, Version};
 pub use record::{
     Extent, Field, Flaw, Head, Keep, Raw, RawTags, Record, Records, Source, Step, Tag, Tree,
     Unknown, Words, pointer, push_escaped,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 
 mod mistakes;
+mod packages;
 mod schemas;
 
 /// A folder with files, and surroundings that do not depend on this machine.
@@ -244,7 +245,7 @@ fn every_key_arrives() {
     let loaded = place.load(EVERYTHING).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.problems, []);
     assert_eq!(loaded.warnings, []);
-    let Config { agent, plugins, outputs, profiles, hub } = &loaded.config;
+    let Config { agent, plugins, packages: _, outputs, profiles, hub } = &loaded.config;
     assert_eq!(agent.data_dir, place.path("data"));
     assert_eq!(agent.spool.max_age, Some(Duration::from_hours(168)));
     assert_eq!(agent.spool.commit_interval, Duration::ZERO);

@@ -3,21 +3,22 @@
 use super::*;
 
 #[test]
-fn the_schema_is_current_and_documents_every_key() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/config.v1.json");
+fn the_schemas_are_current_and_document_every_key() {
+    current("config.v1.json", &schema_text(), &schema());
+    current("manifest.v1.json", &format!("{:#}\n", manifest_schema()), &manifest_schema());
+}
+
+fn current(file: &str, text: &str, schema: &serde_json::Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(file);
     if std::env::var_os("UPDATE_SCHEMAS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut file = std::fs::File::create(&path).unwrap();
-        std::io::Write::write_all(&mut file, schema_text().as_bytes()).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     }
     let kept = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        kept == schema_text(),
-        "run the tests with UPDATE_SCHEMAS=1 and look at the difference"
-    );
+    assert!(kept == text, "run the tests with UPDATE_SCHEMAS=1 and look at the difference");
 
-    let schema = schema();
-    let root = [("the root", &schema)];
+    let root = [("the root", schema)];
     let defs = schema["$defs"].as_object().unwrap();
     for (name, def) in root.into_iter().chain(defs.iter().map(|(k, v)| (k.as_str(), v))) {
         for key in ["title", "description"] {
