@@ -12,10 +12,10 @@ use super::json::parse_json;
 use super::manifest::MANIFEST;
 use super::node::{Kind, Node, Place, parse_toml};
 use super::output::{OutputConfig, output};
-use super::packages::{self, DROP_INS, InstalledPackage, RawPackage};
+use super::packages::{self, DROP_INS, InstalledPackage};
 use super::pattern::{expand, is_pattern};
 use super::profile::{self, Destinations};
-use super::raw::{RawAgent, RawConfig, RawHub, RawOutput, RawPlugin, RawProfile};
+use super::raw::{RawAgent, RawConfig, RawHub, RawOutput, RawPackage, RawPlugin, RawProfile};
 use super::read::{At, Found, Named, Read as _, Span};
 use super::resolve::Cx;
 use super::resolve_plugin::{Around, Definition, normal, plugin};
@@ -41,12 +41,13 @@ pub enum Source {
     Scripts(Scripts),
 }
 
-/// Plugins named on the command line, each by its executable. A sidecar beside one counts.
+/// Plugins named on the command line, each by its executable; a sidecar beside one counts. The folder
+/// of a package stands for all of its plugins.
 #[derive(Debug, Clone, Default)]
 pub struct Scripts {
     /// A config to take everything else from.
     pub config: Option<PathBuf>,
-    /// The executables; relative paths are relative to [`Env::cwd`].
+    /// The executables, or folders of packages; relative paths are relative to [`Env::cwd`].
     pub paths: Vec<PathBuf>,
     /// Their interval, in place of any other.
     pub every: Option<Duration>,
@@ -377,6 +378,13 @@ impl<'a> Loading<'a> {
         });
         for path in &scripts.paths {
             let full = normal(&self.cx.env.cwd.join(path));
+            if full.join(MANIFEST).is_file() {
+                for mut def in packages::unpacked(&full, agent, &mut self.files, &mut self.cx) {
+                    on_command_line(&mut def, &scripts.args, every.as_ref());
+                    self.define(def);
+                }
+                continue;
+            }
             if !full.is_file() {
                 let what = if full.is_dir() { "is a folder" } else { "does not exist" };
                 self.cx.found.push(
@@ -386,13 +394,7 @@ impl<'a> Loading<'a> {
                 continue;
             }
             let Some(mut def) = self.found_as(&full, agent) else { continue };
-            def.args.clone_from(&scripts.args);
-            if let Some(every) = &every {
-                def.raw.interval = Some(every.clone());
-                def.raw.cron = None;
-                def.raw.timezone = None;
-                def.raw.align = None;
-            }
+            on_command_line(&mut def, &scripts.args, every.as_ref());
             self.define(def);
         }
     }
@@ -568,6 +570,17 @@ impl<'a> Loading<'a> {
         }
         let config = Config { agent, plugins, packages, outputs, profiles, hub };
         conclude(config, origins, self.files, self.cx)
+    }
+}
+
+/// Arguments and interval of the command line in place of any other.
+fn on_command_line(def: &mut Definition, args: &[String], every: Option<&At<Span>>) {
+    args.clone_into(&mut def.args);
+    if let Some(every) = every {
+        def.raw.interval = Some(every.clone());
+        def.raw.cron = None;
+        def.raw.timezone = None;
+        def.raw.align = None;
     }
 }
 

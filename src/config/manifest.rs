@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::agent;
+use super::command::find;
 use super::diagnostic::{Diagnostic, Severity, Sources};
 use super::env::{Env, User};
 use super::json::{parse_json, plain_json};
 use super::node::{Kind, Node, Place, parse_toml};
-use super::raw::RawPlugin;
-use super::raw_manifest::{
-    Category, NOT_A_PACKAGES, RawDefaults, RawManifest, RawRequires, RawTable,
-};
+use super::raw::{RawPlugin, RawTable};
+use super::raw_manifest::{Category, NOT_A_PACKAGES, RawDefaults, RawManifest, RawRequires};
 use super::read::{At, Found, Named, Read as _};
 use super::resolve::Cx;
 use super::resolve_mode::mode;
@@ -129,6 +128,30 @@ impl Manifest {
             return None;
         }
         Some(format!("{} runs on {}; this is {os}-{arch}", self.name, self.platforms.join(", ")))
+    }
+}
+
+impl Manifest {
+    /// What it needs and is not on the search path `path`, or of this program.
+    pub fn missing(&self, path: &str) -> Option<String> {
+        let needs = &self.requires;
+        let here: Option<Version> = env!("CARGO_PKG_VERSION").parse().ok();
+        if let (Some(least), Some(here)) = (&needs.talaia, here)
+            && here < *least
+        {
+            return Some(format!("{} needs talaia {least} or later; this is {here}", self.name));
+        }
+        let missing: Vec<&str> = needs
+            .interpreters
+            .iter()
+            .chain(&needs.commands)
+            .filter(|name| find(name, path).is_none())
+            .map(String::as_str)
+            .collect();
+        if missing.is_empty() {
+            return None;
+        }
+        Some(format!("{} needs {}, which is not on {path}", self.name, missing.join(" and ")))
     }
 }
 
@@ -300,8 +323,8 @@ fn requires(written: Option<&At<RawRequires>>, cx: &mut Cx<'_>) -> Requires {
     Requires { interpreters, commands, talaia: parsed(raw.talaia.as_ref(), cx) }
 }
 
-/// Whether `path` stays inside of a package.
-pub(super) fn is_inside(path: &str) -> bool {
+/// Whether `path`, as written in a package, stays inside of it.
+pub fn is_inside(path: &str) -> bool {
     !path.is_empty()
         && !path.contains(['\0', '\\'])
         && Path::new(path)

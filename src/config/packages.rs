@@ -7,13 +7,11 @@
 use std::path::{Path, PathBuf};
 
 use super::agent::AgentConfig;
-use super::command::find;
 use super::diagnostic::{Diagnostic, Severity};
 use super::manifest::{self, MANIFEST, Manifest, Packaged};
 use super::node::{Entry, Kind, Node, Place};
-use super::raw::RawPlugin;
-use super::raw_manifest::RawTable;
-use super::read::{At, Found, Named, Read as _, Table, section};
+use super::raw::{RawPackage, RawPlugin, RawTable};
+use super::read::{At, Found, Named, Read as _};
 use super::resolve::Cx;
 use super::resolve_plugin::{Definition, Provenance};
 use super::values::{RawCommand, Settings};
@@ -23,29 +21,6 @@ use crate::model::{PackageName, Version};
 pub const PACKAGES: &str = "packages";
 /// The folder beside the main file whose files are always read, and where installing writes.
 pub const DROP_INS: &str = "plugins.d";
-
-section! {
-    /// A package that `talaia plugin install` brought.
-    #[schemars(title = "Package", rename = "Package")]
-    RawPackage {
-        /// Which of the installed versions is used. `talaia plugin upgrade` and `rollback` write it.
-        #[schemars(title = "Version", example = &"0.1.0")]
-        version: String,
-        /// The key that a hub gave the package when it was registered.
-        #[schemars(title = "Plugin key", example = &"0b7cf2d0-6a1c-4b1e-9d55-0c1e6a1f2b3c")]
-        key: String,
-        /// Whether its plugins run at all. Default: true.
-        #[schemars(title = "Enabled", example = false)]
-        enabled: bool,
-        /// Its settings; each key goes before the package's own default.
-        #[schemars(title = "Package settings", example = serde_json::json!({"interface": "eth0"}))]
-        config: Settings,
-        /// What of its commands is to be otherwise than the package says: the keys of a plugin, but
-        /// `command` and `config`.
-        #[schemars(title = "Commands", example = serde_json::json!({"netstat": {"interval": "30s"}}))]
-        commands: Table<RawTable>,
-    }
-}
 
 /// A package that is in use.
 #[derive(Debug, Clone, PartialEq)]
@@ -219,7 +194,7 @@ fn definitions(
         def.package = Some(Provenance {
             settings_schema: manifest.settings_schema.clone(),
             unfit: manifest.unfit(),
-            missing: missing(manifest, &agent.path),
+            missing: manifest.missing(&agent.path),
         });
         definitions.push(def);
     }
@@ -315,28 +290,6 @@ fn merge(under: &Node, over: &Node) -> Node {
         replace(&mut entries, Entry { value, ..entry.clone() });
     }
     Node { place: over.place.clone(), kind: Kind::Table(entries) }
-}
-
-/// What the package needs and is not there.
-fn missing(manifest: &Manifest, path: &str) -> Option<String> {
-    let needs = &manifest.requires;
-    let here: Option<Version> = env!("CARGO_PKG_VERSION").parse().ok();
-    if let (Some(least), Some(here)) = (&needs.talaia, here)
-        && here < *least
-    {
-        return Some(format!("{} needs talaia {least} or later; this is {here}", manifest.name));
-    }
-    let missing: Vec<&str> = needs
-        .interpreters
-        .iter()
-        .chain(&needs.commands)
-        .filter(|name| find(name, path).is_none())
-        .map(String::as_str)
-        .collect();
-    if missing.is_empty() {
-        return None;
-    }
-    Some(format!("{} needs {}, which is not on {path}", manifest.name, missing.join(" and ")))
 }
 
 fn problem(message: String) -> Diagnostic {

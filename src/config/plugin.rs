@@ -69,6 +69,23 @@ impl PluginConfig {
     }
 }
 
+impl PluginConfig {
+    /// The same plugin with some of its settings and variables changed, for a trial.
+    #[must_use]
+    pub fn with(
+        mut self,
+        settings: serde_json::Map<String, serde_json::Value>,
+        env: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut all = self.settings.0.as_object().cloned().unwrap_or_default();
+        all.extend(settings);
+        self.settings = Settings(serde_json::Value::Object(all));
+        self.env
+            .extend(env.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))));
+        self
+    }
+}
+
 /// Whether a plugin is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PluginState {

@@ -1,12 +1,11 @@
 //! What can be written in a config. The doc comments here are the descriptions in
 //! `schemas/config.v1.json`; what the settings come to is in the files that resolve them.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::choices::{Compression, Leftovers, Start, Stdin};
 use super::diagnostic::Diagnostic;
 use super::node::{Kind, Node};
-use super::packages::RawPackage;
 use super::read::{At, Found, Read, Size, Span, Table, not_one_of, section};
 use super::values::{
     EnvText, FileWord, Mark, MetricWord, OneOrMore, RawCommand, RawMode, RawProxy, RawTrigger,
@@ -241,6 +240,51 @@ section! {
         /// Whether it runs at all. Default: true.
         #[schemars(title = "Enabled", example = false)]
         enabled: bool,
+    }
+}
+
+section! {
+    /// A package that `talaia plugin install` brought.
+    #[schemars(title = "Package", rename = "Package")]
+    RawPackage {
+        /// Which of the installed versions is used. `talaia plugin upgrade` and `rollback` write it.
+        #[schemars(title = "Version", example = &"0.1.0")]
+        version: String,
+        /// The key that a hub gave the package when it was registered.
+        #[schemars(title = "Plugin key", example = &"0b7cf2d0-6a1c-4b1e-9d55-0c1e6a1f2b3c")]
+        key: String,
+        /// Whether its plugins run at all. Default: true.
+        #[schemars(title = "Enabled", example = false)]
+        enabled: bool,
+        /// Its settings; each key goes before the package's own default.
+        #[schemars(title = "Package settings", example = serde_json::json!({"interface": "eth0"}))]
+        config: Settings,
+        /// What of its commands is to be otherwise than the package says: the keys of a plugin, but
+        /// `command` and `config`.
+        #[schemars(title = "Commands", example = serde_json::json!({"netstat": {"interval": "30s"}}))]
+        commands: Table<RawTable>,
+    }
+}
+
+/// A table that is read once it is known what else belongs to it.
+#[derive(Clone)]
+pub(super) struct RawTable(pub(super) Node);
+
+impl Read for RawTable {
+    fn read(node: &Node, found: &mut Found) -> Option<Self> {
+        Settings::read(node, found).map(|Settings(node)| Self(node))
+    }
+}
+
+impl JsonSchema for RawTable {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        RawPlugin::schema_name()
+    }
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        RawPlugin::schema_id()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        RawPlugin::json_schema(generator)
     }
 }
 

@@ -2,9 +2,8 @@
 //! `schemas/manifest.v1.json`.
 
 use super::node::{Kind, Node};
-use super::raw::RawPlugin;
+use super::raw::RawTable;
 use super::read::{At, Found, Read, Table, section, words};
-use super::values::Settings;
 
 /// What of a plugin the operator decides, never the package.
 pub(super) const NOT_A_PACKAGES: [&str; 7] =
@@ -104,28 +103,6 @@ section! {
         /// which comments and trailing commas are allowed.
         #[schemars(title = "Defaults", example = serde_json::json!({"root": "/proc"}))]
         defaults: RawDefaults,
-    }
-}
-
-/// A table that is read once it is known what else belongs to it.
-#[derive(Clone)]
-pub(super) struct RawTable(pub(super) Node);
-
-impl Read for RawTable {
-    fn read(node: &Node, found: &mut Found) -> Option<Self> {
-        Settings::read(node, found).map(|Settings(node)| Self(node))
-    }
-}
-
-impl schemars::JsonSchema for RawTable {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        RawPlugin::schema_name()
-    }
-    fn schema_id() -> std::borrow::Cow<'static, str> {
-        RawPlugin::schema_id()
-    }
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        RawPlugin::json_schema(generator)
     }
 }
 

@@ -512,6 +512,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("DeclaredMetric", "`[plugins.NAME.metrics.METRIC]`"),
     ("When", "`[plugins.NAME.when]`"),
     ("Limits", "`[plugins.NAME.limits]`"),
+    ("Package", "`[packages.NAME]`"),
     ("HubOutput", "`[outputs.NAME]`, `type = \"talaia\"`"),
     ("FileOutput", "`[outputs.NAME]`, `type = \"file\"`"),
     ("StdoutOutput", "`[outputs.NAME]`, `type = \"stdout\"`"),

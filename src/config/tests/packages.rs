@@ -220,7 +220,7 @@ fn a_manifest_says_what_a_package_is_and_nothing_that_is_the_operators() {
     for (from, to, expected) in wrong {
         let said = said(from, to);
         assert!(said.contains(expected), "{to}: {said}");
-        assert!(said.contains(":"), "{to}: {said}");
+        assert!(said.contains(':'), "{to}: {said}");
     }
     assert_eq!(said("{ root = \"/proc\", limits = { a = 1 } }", "\"conf/a.json\""), "");
     // Without a file of that name it is an interpreter.

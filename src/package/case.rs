@@ -1,0 +1,120 @@
+//! Recorded cases of a package: with these settings it has printed this, and shall again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Metric;
+
+use super::contents::PackageFile;
+
+/// `tests/NAME.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// The command; may be left out where there is only one.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// Settings for this run, over the package's defaults.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Environment variables for this run.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The exit code.
+    #[serde(default)]
+    pub exit: u8,
+    /// The file with the records that are accepted: a JSON array, in any order.
+    pub expect: String,
+}
+
+/// Why a case cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    /// It is not a case.
+    #[error("this is not a recorded case: {0}")]
+    Form(String),
+    /// `expect` leads out of the package.
+    #[error("`expect` names a JSON file of the package, such as `tests/one.json`")]
+    Expect,
+}
+
+/// One record as it is expected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: serde_json::Value,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Its tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Case {
+    /// Reads a case.
+    pub fn read(file: &PackageFile) -> Result<Self, CaseError> {
+        let text = std::str::from_utf8(&file.bytes).map_err(|e| CaseError::Form(e.to_string()))?;
+        let case: Self = toml::from_str(text)
+            .map_err(|e| CaseError::Form(e.to_string().trim().replace('\n', " ")))?;
+        if !crate::config::is_inside(&case.expect) || case.expect.strip_suffix(".json").is_none() {
+            return Err(CaseError::Expect);
+        }
+        Ok(case)
+    }
+
+    /// The settings, with what names a file or folder below `tests/` made a path in `folder`.
+    pub fn settings(&self, folder: &Path) -> serde_json::Map<String, serde_json::Value> {
+        let place = |value: &mut serde_json::Value| {
+            let Some(text) = value.as_str().filter(|text| text.starts_with("tests/")) else {
+                return;
+            };
+            let path = folder.join(text);
+            if path.exists() {
+                *value = path.to_string_lossy().into_owned().into();
+            }
+        };
+        let mut settings = self.config.clone();
+        for value in settings.values_mut() {
+            walk(value, &place);
+        }
+        settings
+    }
+}
+
+fn walk(value: &mut serde_json::Value, change: &impl Fn(&mut serde_json::Value)) {
+    change(value);
+    match value {
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| walk(item, change)),
+        serde_json::Value::Object(map) => map.values_mut().for_each(|item| walk(item, change)),
+        _ => {}
+    }
+}
+
+impl Expected {
+    /// What of an accepted metric is compared: not its time.
+    pub fn of(metric: &Metric) -> Self {
+        Self {
+            name: metric.name.to_string(),
+            value: serde_json::to_value(&metric.value).unwrap_or_default(),
+            kind: metric.kind.as_str().to_owned(),
+            unit: metric.unit.as_ref().map(ToString::to_string),
+            tags: metric.tags.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        }
+    }
+
+    /// Records in the order in which they are written down: by name, then by tags.
+    pub fn sorted(metrics: &[Metric]) -> Vec<Self> {
+        let mut records: Vec<Self> = metrics.iter().map(Self::of).collect();
+        records.sort_by(|a, b| (&a.name, &a.tags).cmp(&(&b.name, &b.tags)));
+        records
+    }
+}
