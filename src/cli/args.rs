@@ -1,6 +1,7 @@
 //! What may be typed. Nothing here acts.
 
 mod monitor;
+mod plugin;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(crate) use monitor::{
     AddResultArgs, CreateArgs, DeleteArgs, EditArgs, ListArgs, MonitorCommand, PruneArgs,
     RangeArgs, Sender, Shape, Spec,
 };
+pub(crate) use plugin::{CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand};
 
 /// Runs any program as a metrics plugin, checks what it prints and loses none of it.
 #[derive(Debug, Parser)]
@@ -109,8 +111,11 @@ pub(crate) enum Command {
     Decode(DecodeArgs),
     /// Say whether a configuration is going to work
     Check(CheckArgs),
-    /// Write a plugin to start from
+    /// Write a plugin to start from, as a package
     New(NewArgs),
+    /// Packages of plugins: make, check, install and review them
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print correct JSON from a shell script
     Emit(EmitArgs),
     /// The JSON Schemas
@@ -226,7 +231,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
-    /// The plugin's name; also the folder's
+    /// The package's name; also the folder's
     pub(crate) name: String,
     /// The language
     #[arg(long, value_name = "LANG", default_value = "sh")]

@@ -17,6 +17,7 @@ mod load;
 mod memory;
 mod monitor;
 mod new;
+mod plugin;
 mod print;
 mod quarantine;
 mod remote;
@@ -90,6 +91,7 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Decode(args) => decode::run(args),
         Command::Check(args) => check::run(args),
         Command::New(args) => new::run(args),
+        Command::Plugin(command) => plugin::run(command),
         Command::Emit(args) => emit::run(args),
         Command::Schema(command) => docs::schema(command),
         Command::Explain { code } => Ok(docs::explain(*code)),

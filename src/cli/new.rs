@@ -4,7 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::config::Env;
-use crate::model::PluginName;
+use crate::model::PackageName;
 use crate::package::{Language, template};
 
 use super::args::NewArgs;
@@ -13,7 +13,7 @@ use super::print::{self, STRONG, paint};
 
 /// Writes a plugin to start from into `./NAME/`.
 pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
-    let name: PluginName = args.name.parse().map_err(|e| Failure::from_error(Exit::Usage, &e))?;
+    let name: PackageName = args.name.parse().map_err(|e| Failure::from_error(Exit::Usage, &e))?;
     let language: Language = args.lang.parse().map_err(|e| Failure::from_error(Exit::Usage, &e))?;
     let folder = Env::system().cwd.join(name.as_str());
     fs::create_dir(&folder).map_err(|e| {
@@ -34,9 +34,10 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
         print::talk(format!("wrote {name}/{}", file.path));
     }
     print::talk(format!(
-        "\nTry it:  {}\nRun it:  {}",
+        "\nTry it:   {}\nCheck it: {}\nRun it:   {}",
         paint(STRONG, format!("talaia test {name}/{name}")),
-        paint(STRONG, format!("talaia run {name}/{name} --every 5s")),
+        paint(STRONG, format!("talaia plugin check ./{name}")),
+        paint(STRONG, format!("talaia run ./{name} --every 5s")),
     ));
     Ok(Exit::Ok)
 }

@@ -140,7 +140,7 @@ fn show(args: &TestArgs, n: u32, trial: &Trial) -> Result<Reader, Failure> {
 
 /// Ctrl-C and TERM end the plugin, which is in a process group of its own, and then this program in
 /// its usual way, so that nothing stays behind.
-fn stop_on_signal(stop: impl FnOnce() + Send + 'static) {
+pub(crate) fn stop_on_signal(stop: impl FnOnce() + Send + 'static) {
     let wait = move || {
         let work = async {
             let mut term = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;

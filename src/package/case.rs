@@ -5,9 +5,32 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Metric;
+use crate::config::MANIFEST;
+use crate::model::{Metric, PackageName};
 
-use super::contents::PackageFile;
+use super::contents::{Contents, PackageFile};
+
+/// Whether this is a recorded case.
+pub(super) fn is_case(path: &str) -> bool {
+    path.strip_prefix("tests/")
+        .and_then(|name| name.strip_suffix(".toml"))
+        .is_some_and(|name| !name.contains('/'))
+}
+
+/// The recorded cases of a package.
+pub fn case_files(contents: &Contents) -> impl Iterator<Item = &PackageFile> {
+    contents.files().iter().filter(|file| is_case(&file.path))
+}
+
+/// The name of the package whose folder this is, where its manifest can be read.
+pub fn name_of(folder: &Path) -> Option<PackageName> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: PackageName,
+    }
+    let text = std::fs::read_to_string(folder.join(MANIFEST)).ok()?;
+    toml::from_str::<Named>(&text).ok().map(|named| named.name)
+}
 
 /// `tests/NAME.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

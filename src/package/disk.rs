@@ -40,7 +40,11 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         }
         file.sync_all()?;
         fs::rename(&fresh, &path)?;
-        sync_folder(path.parent().unwrap_or(Path::new("/")))
+        // The parent of a bare name is the folder that this runs in.
+        match path.parent() {
+            Some(folder) if folder != Path::new("") => sync_folder(folder),
+            _ => sync_folder(Path::new(".")),
+        }
     })();
     if written.is_err() {
         // It may never have been made; the error that matters is the first.

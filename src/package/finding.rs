@@ -27,11 +27,13 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn error(path: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
+    /// Something that keeps the package from being used.
+    pub fn error(path: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(Weight::Error, path, message.into(), help.into())
     }
 
-    pub(super) fn warning(path: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
+    /// Something that a reviewer will ask about.
+    pub fn warning(path: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(Weight::Warning, path, message.into(), help.into())
     }
 

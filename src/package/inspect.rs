@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{MANIFEST, Manifest, Severity};
 use crate::model::{PackageName, PluginName, Runner, SHEBANG, Version, shebang};
 
-use super::case::Case;
+use super::case::{Case, is_case};
 use super::contents::{Contents, PackageFile};
 use super::finding::{Finding, Weight};
 use super::secrets;
@@ -153,13 +153,6 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         sha256: sha256(&file.bytes),
     });
     Inspection { summary: manifest.as_ref().map(summary), findings, files: files.collect() }
-}
-
-/// Whether this is a recorded case.
-pub(super) fn is_case(path: &str) -> bool {
-    path.strip_prefix("tests/")
-        .and_then(|name| name.strip_suffix(".toml"))
-        .is_some_and(|name| !name.contains('/'))
 }
 
 /// The manifest of a package, and what is wrong with it.

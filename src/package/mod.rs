@@ -29,7 +29,7 @@ mod sums;
 mod template;
 
 pub use archive::{ArchiveError, pack, unpack};
-pub use case::{Case, CaseError, Expected};
+pub use case::{Case, CaseError, Expected, case_files, name_of};
 pub use contents::{Contents, PackageFile, bounds};
 pub use diff::{Change, FileDiff, diff};
 pub use disk::{make_folder, replace};

@@ -5,7 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::PluginName;
+use crate::config::MANIFEST;
+use crate::model::PackageName;
 
 /// A language that there is a template for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,9 @@ pub struct TemplateFile {
     pub text: String,
 }
 
-const SIDECAR: &str = include_str!("../../templates/sidecar.toml");
+const MANIFEST_TEXT: &str = include_str!("../../templates/manifest.toml");
+const CASE: &str = include_str!("../../templates/case.toml");
+const RECORDS: &str = include_str!("../../templates/case.json");
 const README: &str = include_str!("../../templates/README.md");
 
 impl Language {
@@ -114,6 +117,15 @@ impl Language {
         }
     }
 
+    /// What has to be installed to run its scripts; compiled ones can be taken along.
+    fn interpreter(self) -> Option<&'static str> {
+        match self {
+            Self::Sh | Self::Go | Self::Rust => None,
+            Self::Python => Some("python3"),
+            other => Some(other.as_str()),
+        }
+    }
+
     /// What is executed.
     fn program(self) -> &'static str {
         match self {
@@ -156,9 +168,9 @@ impl FromStr for Language {
     }
 }
 
-/// The files of a new plugin, for a folder named as the plugin. The first is its executable, named
-/// as the plugin as well.
-pub fn template(name: &PluginName, language: Language) -> Vec<TemplateFile> {
+/// The files of a new package of one plugin, for a folder named as the package. The first is its
+/// executable, named as the package as well.
+pub fn template(name: &PackageName, language: Language) -> Vec<TemplateFile> {
     let source = language.source();
     let main = source.map_or(name.as_str(), |(file, _)| file);
     // A compiler takes longer than a run may, on a slow machine.
@@ -170,10 +182,12 @@ pub fn template(name: &PluginName, language: Language) -> Vec<TemplateFile> {
              compiler, `./{name}/{name} --build` puts the program beside it, to be copied along.\n"
         )
     });
+    let interpreter = language.interpreter().map_or_else(String::new, |word| format!("\"{word}\""));
     let fill = |text: &str| {
         text.replace("{{main}}", main)
             .replace("{{language}}", language.title())
             .replace("{{timeout}}", timeout)
+            .replace("{{interpreter}}", &interpreter)
             .replace("{{note}}\n", &note)
             .replace("{{name}}", name.as_str())
     };
@@ -187,7 +201,16 @@ pub fn template(name: &PluginName, language: Language) -> Vec<TemplateFile> {
     if let Some((file, text)) = source {
         files.push(plain(file.to_owned(), text));
     }
-    files.push(plain(format!("{name}.toml"), SIDECAR));
-    files.push(plain("README.md".to_owned(), README));
+    for (path, text) in [
+        (MANIFEST, MANIFEST_TEXT),
+        ("README.md", README),
+        ("tests/folder.toml", CASE),
+        ("tests/folder.json", RECORDS),
+        // What the case looks at.
+        ("tests/folder/one", "1\n"),
+        ("tests/folder/two", "2\n"),
+    ] {
+        files.push(plain(path.to_owned(), text));
+    }
     files
 }

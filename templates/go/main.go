@@ -23,7 +23,7 @@ type document struct {
 	Metrics []metric `json:"metrics"`
 }
 
-// settings is the `config` table of {{name}}.toml.
+// settings are those of talaia-plugin.toml.
 type settings struct {
 	Folder string `json:"folder"`
 }

@@ -8,7 +8,7 @@
 
 use std::{env, fs, process::ExitCode};
 
-/// A plain string from the `config` table of {{name}}.toml, which is JSON in $TALAIA_CONFIG.
+/// A plain string from the settings of talaia-plugin.toml, which are JSON in $TALAIA_CONFIG.
 fn setting(json: &str, key: &str) -> Option<String> {
     let (_, rest) = json.split_once(&format!("\"{key}\""))?;
     let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;

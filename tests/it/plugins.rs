@@ -210,7 +210,7 @@ fn what_a_new_plugin_cannot_see_is_critical_and_a_gap() {
             continue;
         }
         let (path, _) = written(language, root.path());
-        let sidecar = path.with_extension("toml");
+        let sidecar = path.with_file_name("talaia-plugin.toml");
         let original = std::fs::read_to_string(&sidecar).unwrap();
         for (folder, count) in [(seen.clone(), Some(3)), (root.path().join("none"), None)] {
             let text = original.replace("\"/tmp\"", &format!("'{}'", folder.display()));

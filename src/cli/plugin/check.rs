@@ -1,0 +1,277 @@
+//! `talaia plugin check`: what is wrong with a package's folder; its recorded cases, run as the agent
+//! would run them; and for commands without a case, one run of which nothing is expected but that it
+//! prints what it declares.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use similar::TextDiff;
+
+use crate::agent::trial::{Scratch, Trial, Trials};
+use crate::config::{Config, Env, Mode, PluginConfig, PluginState, Scripts, Source};
+use crate::model::{Metric, Outcome};
+use crate::package::{self, Case, Contents, Expected, Finding, Weight, case_files, inspect};
+
+use super::super::args::PluginCheckArgs;
+use super::super::exit::{Exit, Failure};
+use super::super::load::{self, Place};
+use super::super::print::{self, GOOD, paint};
+use super::super::test::stop_on_signal;
+use super::{lines, pack};
+
+/// How long a long-lived plugin may take for its first report.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+pub(super) fn run(args: &PluginCheckArgs) -> Result<Exit, Failure> {
+    let env = Env::system();
+    let folder = args.folder.canonicalize().map_err(|e| {
+        let text = format!("cannot read the folder {}: {e}", args.folder.display());
+        Failure::new(Exit::Input, text)
+    })?;
+    let contents = pack::read(&folder)?;
+    let inspection = inspect(&contents, None);
+    let usable = !inspection.has_errors();
+    let mut findings = inspection.findings;
+    let mut ran = 0;
+    if usable && !args.no_run {
+        if let Err(error) = crate::exec::become_subreaper() {
+            print::talk(format!(
+                "note: processes that a command detaches are not followed: {error}"
+            ));
+        }
+        let mut running = Running::load(&folder, &env)?;
+        for file in case_files(&contents) {
+            // Those that cannot be read were found above.
+            let Ok(case) = Case::read(file) else { continue };
+            ran += 1;
+            findings.extend(running.case(&file.path, &case, &contents, args.accept)?);
+        }
+        for plugin in running.untried() {
+            ran += 1;
+            findings.extend(running.plain(&plugin)?);
+        }
+    }
+    findings.sort_by_key(|finding| finding.weight);
+    if args.json {
+        for finding in &findings {
+            let line = serde_json::to_string(finding)
+                .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+            if print::data(line).is_err() {
+                break;
+            }
+        }
+    } else if !findings.is_empty() {
+        print::talk(lines(&findings));
+    }
+    let errors = findings.iter().filter(|finding| finding.weight == Weight::Error).count() as u64;
+    if errors > 0 {
+        print::talk(format!("\n{} in {}", print::count(errors, "error"), folder.display()));
+        return Ok(Exit::Finding);
+    }
+    let files = print::count(contents.files().len() as u64, "file");
+    print::talk(format!(
+        "{} {}: {files}, {}",
+        paint(GOOD, "ok"),
+        folder.file_name().unwrap_or_default().to_string_lossy(),
+        if args.no_run { "nothing run".to_owned() } else { print::count(ran, "run") }
+    ));
+    Ok(Exit::Ok)
+}
+
+/// The package's plugins, ready to be tried.
+struct Running<'a> {
+    folder: &'a Path,
+    temp: PathBuf,
+    config: Config,
+    tried: Vec<String>,
+}
+
+impl<'a> Running<'a> {
+    fn load(folder: &'a Path, env: &Env) -> Result<Self, Failure> {
+        let scripts = Scripts { paths: vec![folder.to_owned()], ..Scripts::default() };
+        let loaded = load::load(&Source::Scripts(scripts), env, Place::Production)?;
+        let temp = env.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        Ok(Self { folder, temp, config: loaded.config, tried: Vec::new() })
+    }
+
+    /// The plugins that no case tried.
+    fn untried(&self) -> Vec<PluginConfig> {
+        let tried = |plugin: &&PluginConfig| !self.tried.contains(&plugin.name.to_string());
+        self.config.plugins.values().filter(tried).cloned().collect()
+    }
+
+    /// Runs a plugin once, as the agent would.
+    fn once(&self, plugin: &PluginConfig) -> Result<Trial, Failure> {
+        let internal = |error: &dyn std::error::Error| Failure::from_error(Exit::Internal, error);
+        let scratch = Scratch::new(&self.temp).map_err(|e| {
+            Failure::new(Exit::Disk, format!("no folder in {}: {e}", self.temp.display()))
+        })?;
+        let mut trials =
+            Trials::new(plugin, &self.config, &[], scratch).map_err(|e| internal(&e))?;
+        stop_on_signal(trials.stopper());
+        if plugin.mode == Mode::Interval {
+            return trials.run().map_err(|e| internal(&e));
+        }
+        let first = trials.next(PATIENCE);
+        let rest = trials.end();
+        first.or_else(|| rest.into_iter().next()).ok_or_else(|| {
+            let text = format!("{} printed nothing: {}", plugin.name, trials.buffering());
+            Failure::new(Exit::Finding, text)
+        })
+    }
+
+    /// Runs a recorded case and compares; or writes down what came.
+    fn case(
+        &mut self,
+        path: &str,
+        case: &Case,
+        contents: &Contents,
+        accept: bool,
+    ) -> Result<Vec<Finding>, Failure> {
+        let Some(plugin) = self.plugin(case) else {
+            let names: Vec<_> = self.config.plugins.keys().map(ToString::to_string).collect();
+            let help = format!("name the command: the plugins are {}", names.join(", "));
+            return Ok(vec![Finding::error(
+                path,
+                "it is not clear which command this is for",
+                help,
+            )]);
+        };
+        self.tried.push(plugin.name.to_string());
+        let plugin = plugin.with(case.settings(self.folder), &case.env);
+        let trial = self.once(&plugin)?;
+        let mut findings = refused(path, &trial);
+        let exited = Outcome::Exited { code: case.exit };
+        if trial.report.outcome != exited && trial.report.outcome != Outcome::Answered {
+            let message = format!("the run {}, expected was {exited}", trial.report.outcome);
+            findings.push(Finding::error(path, message, said(&trial)));
+        }
+        let got = self.records(&trial.report.metrics)?;
+        let wanted = contents.get(&case.expect).map(|file| file.bytes.as_slice());
+        if accept && findings.is_empty() {
+            let file = self.folder.join(&case.expect);
+            package::replace(&file, got.as_bytes(), 0o644).map_err(|e| {
+                Failure::new(Exit::Disk, format!("cannot write {}: {e}", file.display()))
+            })?;
+            if wanted != Some(got.as_bytes()) {
+                print::talk(format!("wrote {}", case.expect));
+            }
+            return Ok(findings);
+        }
+        let Some(wanted) = wanted else {
+            let message = format!("there is no `{}`", case.expect);
+            let help = "write down what it prints now: `talaia plugin check DIR --accept`";
+            findings.push(Finding::error(path, message, help));
+            return Ok(findings);
+        };
+        match serde_json::from_slice::<Vec<Expected>>(wanted) {
+            Err(error) => {
+                let message = format!("it is no list of records: {error}");
+                findings.push(Finding::error(&case.expect, message, "mend it, or use --accept"));
+            }
+            Ok(mut wanted) => {
+                wanted.sort_by(|a, b| (&a.name, &a.tags).cmp(&(&b.name, &b.tags)));
+                let wanted = written(&wanted)?;
+                if wanted != got {
+                    let diff = TextDiff::from_lines(&wanted, &got);
+                    let diff = diff
+                        .unified_diff()
+                        .context_radius(0)
+                        .header("expected", "printed")
+                        .to_string();
+                    let message = format!("it does not print what {} has", case.expect);
+                    findings.push(Finding::error(
+                        path,
+                        message,
+                        diff.trim_end().replace('\n', "\n       "),
+                    ));
+                }
+            }
+        }
+        Ok(findings)
+    }
+
+    fn plugin(&self, case: &Case) -> Option<PluginConfig> {
+        let plugins = &self.config.plugins;
+        match &case.command {
+            None if plugins.len() == 1 => plugins.values().next().cloned(),
+            None => None,
+            Some(command) => {
+                let manifest = crate::package::name_of(self.folder)?;
+                plugins.get(&manifest.plugin(command)).cloned()
+            }
+        }
+    }
+
+    /// One run with the package's own settings. What does not work with those may still work with an
+    /// operator's, so only what is refused is an error.
+    fn plain(&self, plugin: &PluginConfig) -> Result<Vec<Finding>, Failure> {
+        let name = plugin.name.as_str();
+        let what = format!("plugin {name}");
+        match &plugin.state {
+            PluginState::Ready => {}
+            PluginState::Broken { why } | PluginState::Skipped { why } => {
+                let help = "record a case with settings that work";
+                return Ok(vec![Finding::warning(&what, format!("it was not run: {why}"), help)]);
+            }
+            PluginState::Disabled => return Ok(Vec::new()),
+        }
+        let trial = self.once(plugin)?;
+        let mut findings = refused(&what, &trial);
+        if !trial.report.outcome.is_ok() {
+            let message =
+                format!("with the package's own settings the run {}", trial.report.outcome);
+            findings.push(Finding::warning(&what, message, said(&trial)));
+        }
+        for warning in &trial.report.warnings {
+            findings.push(Finding::warning(&what, warning.as_str(), ""));
+        }
+        let mut undeclared: Vec<&str> = trial.report.metrics.iter().map(|m| &*m.name).collect();
+        undeclared.retain(|metric| !plugin.metrics.contains_key(*metric));
+        undeclared.sort_unstable();
+        undeclared.dedup();
+        for metric in undeclared {
+            let message = format!("it prints `{metric}`, which the manifest does not declare");
+            let help = format!("add `[commands.….metrics.{metric}]` with its type and unit");
+            findings.push(Finding::error(&what, message, help));
+        }
+        Ok(findings)
+    }
+
+    /// Records as they are written down, with the package's folder taken out.
+    fn records(&self, metrics: &[Metric]) -> Result<String, Failure> {
+        let folder = format!("{}/", self.folder.display());
+        Ok(written(&Expected::sorted(metrics))?.replace(&folder, ""))
+    }
+}
+
+/// A JSON array with a record on each line.
+fn written(records: &[Expected]) -> Result<String, Failure> {
+    let lines: Result<Vec<String>, _> = records.iter().map(serde_json::to_string).collect();
+    let lines = lines.map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    Ok(if lines.is_empty() {
+        "[]\n".to_owned()
+    } else {
+        format!("[\n  {}\n]\n", lines.join(",\n  "))
+    })
+}
+
+/// The records of a run that were refused.
+fn refused(path: &str, trial: &Trial) -> Vec<Finding> {
+    let rejections = trial.report.rejected.iter();
+    rejections
+        .map(|refused| {
+            let message = format!(
+                "line {}, column {} of what it prints: {}: {}",
+                refused.line, refused.column, refused.code, refused.message
+            );
+            Finding::error(path, message, refused.hint.as_str())
+        })
+        .collect()
+}
+
+/// What it said last on stderr.
+fn said(trial: &Trial) -> String {
+    let stderr = String::from_utf8_lossy(&trial.stderr);
+    stderr.trim_end().lines().last().map(|line| format!("it said: {line}")).unwrap_or_default()
+}

@@ -1,0 +1,150 @@
+//! `list` and `verify`: what is there, and whether it is as it was installed.
+
+use serde_json::json;
+
+use crate::config::PluginState;
+use crate::model::PackageName;
+use crate::package::{Origin, Store};
+
+use super::super::args::{ConfigArgs, HowArgs, RemoteArgs};
+use super::super::exit::{Exit, Failure};
+use super::super::print::{self, GOOD, paint};
+use super::installed::Host;
+use super::source::{Registry, disk};
+use super::{lines, parsed};
+
+pub(super) fn run(config: &ConfigArgs, outdated: bool, as_json: bool) -> Result<Exit, Failure> {
+    let host = Host::load(config)?;
+    if outdated {
+        return newer(&host, config, as_json);
+    }
+    let package_of = |plugin: &crate::model::PluginName| {
+        host.config.packages.iter().find(|(_, package)| {
+            let commands = package.manifest.iter().flat_map(|m| m.commands.values());
+            commands.into_iter().any(|command| command.plugin == *plugin)
+        })
+    };
+    let mut rows = Vec::new();
+    for plugin in host.config.plugins.values() {
+        let (state, why) = match &plugin.state {
+            PluginState::Ready => ("ready", None),
+            PluginState::Disabled => ("disabled", None),
+            PluginState::Skipped { why } => ("skipped", Some(why)),
+            PluginState::Broken { why } => ("broken", Some(why)),
+        };
+        let package = package_of(&plugin.name);
+        if as_json {
+            let line = json!({
+                "plugin": plugin.name, "state": state, "why": why,
+                "package": package.map(|(name, _)| name),
+                "version": package.map(|(_, package)| &package.version),
+            });
+            if print::data(line).is_err() {
+                return Ok(Exit::Ok);
+            }
+            continue;
+        }
+        let from = package.map_or_else(
+            || plugin.command.program.display().to_string(),
+            |(name, package)| format!("{name} {}", package.version),
+        );
+        let mut row = vec![plugin.name.to_string(), state.to_owned(), from];
+        row.extend(why.cloned());
+        rows.push(row);
+    }
+    if !as_json {
+        table(&["plugin", "state", "from", ""], rows);
+    }
+    Ok(Exit::Ok)
+}
+
+fn table(head: &[&str], rows: Vec<Vec<String>>) {
+    if rows.is_empty() {
+        return;
+    }
+    let head = head.iter().map(|word| (*word).to_owned()).collect();
+    for line in print::table(head, rows) {
+        if print::data(line).is_err() {
+            return;
+        }
+    }
+}
+
+/// Packages of which their registry has a newer version.
+fn newer(host: &Host, config: &ConfigArgs, as_json: bool) -> Result<Exit, Failure> {
+    let store = Store::look(host.data_dir());
+    let mut rows = Vec::new();
+    let mut exit = Exit::Ok;
+    for (name, package) in &host.config.packages {
+        let receipt = store.receipt(name, &package.version).map_err(|e| disk(&e))?;
+        let Some(Origin::Registry { url, .. }) = receipt.map(|receipt| receipt.origin) else {
+            continue;
+        };
+        let how = HowArgs {
+            registry: Some(url),
+            trust: None,
+            dry_run: false,
+            remote: RemoteArgs {
+                config: config.config.clone(),
+                profile: None,
+                sandbox: config.sandbox,
+                hub: None,
+                key_file: None,
+                ca: None,
+                trace_http: false,
+            },
+        };
+        let found = Registry::find(&how, None).and_then(|registry| {
+            let checked = registry.index(&store, None)?;
+            checked.index.find(name, None, checked.trust.key).map_err(super::source::refused)
+        });
+        match found {
+            Ok(offer) if offer.approval.version > package.version => {
+                if as_json {
+                    let line = json!({
+                        "package": name, "version": package.version,
+                        "newest": offer.approval.version, "approved": offer.approval.approved_at,
+                    });
+                    let _closed = print::data(line);
+                }
+                rows.push(vec![
+                    name.to_string(),
+                    package.version.to_string(),
+                    offer.approval.version.to_string(),
+                ]);
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                print::talk(format!("{name}: {}", failure.text));
+                exit = failure.exit;
+            }
+        }
+    }
+    if !as_json {
+        table(&["package", "in use", "newest"], rows);
+    }
+    Ok(exit)
+}
+
+pub(super) fn verify(name: Option<&str>, config: &ConfigArgs) -> Result<Exit, Failure> {
+    let name: Option<PackageName> = name.map(parsed).transpose()?;
+    let host = Host::load(config)?;
+    if let Some(name) = &name {
+        host.package(name)?;
+    }
+    let store = Store::look(host.data_dir());
+    let mut exit = Exit::Ok;
+    let chosen = host.config.packages.keys().filter(|own| name.as_ref().is_none_or(|n| n == *own));
+    for name in chosen {
+        for version in store.versions(name) {
+            let findings = store.verify(name, &version).map_err(|e| disk(&e))?;
+            if findings.is_empty() {
+                print::talk(format!("{name} {version} {}", paint(GOOD, "ok")));
+            } else {
+                print::talk(format!("{name} {version}\n{}", lines(&findings)));
+                exit = Exit::Finding;
+            }
+        }
+    }
+    Ok(exit)
+}

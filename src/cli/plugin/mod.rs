@@ -1,0 +1,56 @@
+//! `talaia plugin`: packages, from the author's folder to another host's agent.
+
+mod check;
+mod install;
+mod installed;
+mod list;
+mod pack;
+mod source;
+
+use super::args::PluginCommand;
+use super::exit::{Exit, Failure};
+use crate::package::Finding;
+
+pub(crate) fn run(command: &PluginCommand) -> Result<Exit, Failure> {
+    match command {
+        PluginCommand::List { config, outdated, json } => list::run(config, *outdated, *json),
+        PluginCommand::Check(args) => check::run(args),
+        PluginCommand::Pack { folder, output } => pack::run(folder, output.as_deref()),
+        PluginCommand::Install(args) => install::install(args),
+        PluginCommand::Upgrade { name, version, how } => {
+            install::upgrade(name, version.as_deref(), how)
+        }
+        PluginCommand::Rollback { name, version, config } => {
+            install::rollback(name, version.as_deref(), config)
+        }
+        PluginCommand::Uninstall { name, config } => install::uninstall(name, config),
+        PluginCommand::Verify { name, config } => list::verify(name.as_deref(), config),
+    }
+}
+
+/// A name or version as typed.
+fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Failure>
+where
+    T::Err: std::error::Error,
+{
+    text.parse().map_err(|e: T::Err| Failure::from_error(Exit::Usage, &e))
+}
+
+/// Findings as lines.
+fn lines(findings: &[Finding]) -> String {
+    use super::print::{BAD, FAINT, ODD, paint};
+    use super::report::clean;
+    use crate::package::Weight;
+    let mut lines = Vec::new();
+    for finding in findings {
+        let label = match finding.weight {
+            Weight::Error => paint(BAD, "error:"),
+            Weight::Warning => paint(ODD, "warning:"),
+        };
+        lines.push(format!("{label} {}", clean(&finding.to_string())));
+        if !finding.help.is_empty() {
+            lines.push(format!("       {}", paint(FAINT, clean(&finding.help))));
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,253 @@
+//! Where packages are got from: a folder or archive of this machine, or a registry over HTTP.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::Env;
+use crate::deliver::ClientSettings;
+use crate::model::{PackageName, Version, chain};
+use crate::package::{
+    Contents, Index, IndexError, Inspection, Origin, PublicKey, Store, StoreError, Trust, bounds,
+    file_name, inspect, unpack,
+};
+
+use super::super::args::HowArgs;
+use super::super::client::block_on;
+use super::super::exit::{Exit, Failure};
+use super::super::print::{self, STRONG, paint};
+use super::super::target;
+use super::{lines, pack};
+
+/// For one file as a whole.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// Most bytes of an index.
+const INDEX: usize = 16 << 20;
+
+/// A package that may be installed.
+pub(super) struct Got {
+    pub(super) name: PackageName,
+    pub(super) version: Version,
+    pub(super) archive: Vec<u8>,
+    pub(super) contents: Contents,
+    pub(super) inspection: Inspection,
+    pub(super) origin: Origin,
+    /// What is known of its registry from now on.
+    pub(super) trust: Option<(String, Trust)>,
+}
+
+/// From a folder or an archive of this machine.
+pub(super) fn local(path: &Path) -> Result<Got, Failure> {
+    let origin = Origin::Local {
+        path: path
+            .canonicalize()
+            .unwrap_or_else(|_| path.to_owned())
+            .to_string_lossy()
+            .into_owned(),
+    };
+    if path.is_dir() {
+        let packed = pack::pack(path)?;
+        let pack::Packed { name, version, archive, contents, inspection } = packed;
+        return Ok(Got { name, version, archive, contents, inspection, origin, trust: None });
+    }
+    let cannot =
+        |e: io::Error| Failure::new(Exit::Input, format!("cannot read {}: {e}", path.display()));
+    let size = path.metadata().map_err(cannot)?.len();
+    if size > bounds::ZIPPED as u64 {
+        let text = format!(
+            "{} has {}; an archive of a package at most {}",
+            path.display(),
+            print::bytes(size),
+            print::bytes(bounds::ZIPPED as u64)
+        );
+        return Err(Failure::new(Exit::Input, text));
+    }
+    let archive = std::fs::read(path).map_err(cannot)?;
+    opened(archive, None, origin)
+}
+
+/// Opens an archive and looks at it. `wanted` is what it has to be.
+fn opened(
+    archive: Vec<u8>,
+    wanted: Option<(&PackageName, &Version)>,
+    origin: Origin,
+) -> Result<Got, Failure> {
+    let refused = |text: String| Failure::new(Exit::Finding, text);
+    let (top, contents) = unpack(&archive).map_err(|findings| refused(lines(&findings)))?;
+    let inspection = inspect(&contents, Some(&top));
+    let summary = match &inspection.summary {
+        Some(summary) if !inspection.has_errors() => summary,
+        _ => return Err(refused(lines(&inspection.findings))),
+    };
+    let (name, version) = (summary.name.clone(), summary.version.clone());
+    if let Some((wanted, its)) = wanted.filter(|wanted| *wanted != (&name, &version)) {
+        let text = format!("the registry was asked for {wanted} {its} and sent {name} {version}");
+        return Err(refused(text));
+    }
+    Ok(Got { name, version, archive, contents, inspection, origin, trust: None })
+}
+
+/// A registry, and how to reach it.
+pub(super) struct Registry {
+    url: String,
+    client: reqwest::Client,
+}
+
+/// Its index, checked, and the key that it is signed by.
+pub(super) struct Checked {
+    pub(super) index: Index,
+    pub(super) trust: Trust,
+}
+
+impl Registry {
+    /// The registry that `how` means, or the one at `known` where it names none.
+    pub(super) fn find(how: &HowArgs, known: Option<&str>) -> Result<Self, Failure> {
+        if let Some(url) = how.registry.as_deref().or(known.filter(|_| how.remote.hub.is_none())) {
+            let client = ClientSettings { timeout: PATIENCE, ..Self::settings(how) };
+            return Self::at(url, &client);
+        }
+        let target = target::find(&how.remote, &Env::system())?;
+        let client = ClientSettings { timeout: PATIENCE, ..target.client };
+        Self::at(&format!("{}/plugins", target.url), &client)
+    }
+
+    fn settings(how: &HowArgs) -> ClientSettings {
+        // A registry that is a hub of this machine is reached as that one is.
+        let hub = target::find(&how.remote, &Env::system()).ok();
+        let own =
+            hub.filter(|hub| how.registry.as_deref().is_none_or(|url| url.starts_with(&hub.url)));
+        let mut settings = own.map(|hub| hub.client).unwrap_or_default();
+        if let Some(ca) = &how.remote.ca {
+            settings.tls.ca = Some(ca.clone());
+        }
+        settings
+    }
+
+    /// The registry at an address.
+    pub(super) fn at(url: &str, client: &ClientSettings) -> Result<Self, Failure> {
+        let url = url.trim_end_matches('/').trim_end_matches("/index.json").to_owned();
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            let text =
+                format!("`{url}` is not a registry's address, such as https://example.org/plugins");
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let client =
+            client.build(&url).map_err(|error| Failure::from_error(Exit::Config, &error))?;
+        Ok(Self { url, client })
+    }
+
+    fn get(&self, path: &str, most: usize) -> Result<Vec<u8>, Failure> {
+        let url = format!("{}/{path}", self.url);
+        let wrong = |exit, why: String| Failure::new(exit, format!("{url}: {why}"));
+        let got = block_on(async {
+            let mut reply =
+                self.client.get(&url).send().await.map_err(|e| chain(&e.without_url()))?;
+            let status = reply.status();
+            let mut body = Vec::new();
+            while let Some(chunk) = reply.chunk().await.map_err(|e| chain(&e.without_url()))? {
+                if body.len() + chunk.len() > most {
+                    return Err(format!("it sends more than {}", print::bytes(most as u64)));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok((status.as_u16(), body))
+        });
+        let (status, body) = got.map_err(|why| wrong(Exit::Unreachable, why))?;
+        match status {
+            200 => Ok(body),
+            300..=399 => Err(wrong(
+                Exit::Unreachable,
+                format!(
+                    "it answers {status} and leads elsewhere; name the final address with --registry"
+                ),
+            )),
+            404 => Err(wrong(Exit::Finding, format!("not found{}", detail(&body)))),
+            _ => Err(wrong(Exit::Unreachable, format!("it answers {status}{}", detail(&body)))),
+        }
+    }
+
+    /// The registry's index, by what `store` knows of it; a key that is new needs `trust`, or a yes.
+    pub(super) fn index(&self, store: &Store, trust: Option<&str>) -> Result<Checked, Failure> {
+        let envelope = Index::envelope(&self.get("index.json", INDEX)?).map_err(refused)?;
+        let known = match store.trust(&self.url).map_err(|e| disk(&e))? {
+            Some(known) => known,
+            None => Trust { key: self.first(envelope.key(), trust)?, serial: 0 },
+        };
+        let (index, trust) = Index::open(&envelope, known).map_err(refused)?;
+        Ok(Checked { index, trust })
+    }
+
+    /// Whether the key of a registry that was never used before is trusted.
+    fn first(&self, key: PublicKey, trust: Option<&str>) -> Result<PublicKey, Failure> {
+        if let Some(trust) = trust {
+            if key.is(trust) {
+                return Ok(key);
+            }
+            let text = format!("the registry at {} signs with {key}, not with {trust}", self.url);
+            return Err(Failure::new(Exit::Finding, text));
+        }
+        let said = format!(
+            "the registry at {} is new here; its key is\n  {}",
+            self.url,
+            paint(STRONG, key.fingerprint())
+        );
+        if io::stdin().is_terminal() && print::a_person_reads_stderr() {
+            print::talk(format!(
+                "{said}\nCompare it with what the registry's people say. Trust it from now on? [y/N] "
+            ));
+            let mut answer = String::new();
+            let read = io::stdin().read_line(&mut answer);
+            if read.is_ok() && matches!(answer.trim(), "y" | "yes" | "Y" | "Yes") {
+                return Ok(key);
+            }
+            return Err(Failure::new(Exit::Finding, "not trusted; nothing was installed"));
+        }
+        let text = format!(
+            "{said}\n\nhint: compare it with what the registry's people say, then: --trust {key}"
+        );
+        Err(Failure::new(Exit::Finding, text))
+    }
+
+    /// Gets one version and checks that it is the one that was approved.
+    pub(super) fn package(
+        &self,
+        checked: &Checked,
+        name: &PackageName,
+        version: Option<&Version>,
+    ) -> Result<Got, Failure> {
+        let offer = checked.index.find(name, version, checked.trust.key).map_err(refused)?;
+        let version = offer.approval.version.clone();
+        let path = format!("download/{}", file_name(name, &version));
+        let archive = self.get(&path, bounds::ZIPPED)?;
+        offer.check(&archive).map_err(refused)?;
+        let origin = Origin::Registry { url: self.url.clone(), statement: offer.statement.clone() };
+        let got = opened(archive, Some((name, &version)), origin)?;
+        Ok(Got { trust: Some((self.url.clone(), checked.trust)), ..got })
+    }
+}
+
+/// What a server says of why it refuses, where that is a problem document or a short text.
+fn detail(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    let text = match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => problem.detail,
+        Err(_) => return String::new(),
+    };
+    format!(": {}", super::super::report::clean(&text))
+}
+
+pub(super) fn refused(error: IndexError) -> Failure {
+    Failure::from_error(Exit::Finding, &error)
+}
+
+/// What a failure of the packages' store means for the exit code.
+pub(super) fn disk(error: &StoreError) -> Failure {
+    let exit = match error {
+        StoreError::Other { .. } => Exit::Finding,
+        _ => Exit::Disk,
+    };
+    Failure::from_error(exit, error)
+}
