@@ -31,7 +31,7 @@ function all_units(    command, line, f, i, state, all, failed, count, names, st
         count[f[3]]++
         if (f[3] == "failed" && !listed(f[1], "ignore_failed")) {
             failed++
-            if (failed <= 10) names = names (failed > 1 ? ", " : "") f[1]
+            if (failed <= 10) { names = names (failed > 1 ? ", " : "") f[1]; told[f[1]] = 1 }
         }
     }
     close(command)
@@ -82,7 +82,8 @@ function one_unit(named,    tags, state, active) {
         if (named) problem("there is no " unit["Id"], 1)
         return
     }
-    if (named && !active)
+    if (named && unit["Id"] in told) critical = 1
+    else if (named && !active)
         problem(unit["Id"] " is " state " (" unit["SubState"] ")", state != "activating")
 
     # Without accounting, and while it rests, there is nothing to tell.
