@@ -35,6 +35,7 @@ mod monitors_api;
 mod parameters;
 mod plugin_keys;
 mod problem;
+mod registry;
 mod scalar;
 mod server;
 mod session;

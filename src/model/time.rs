@@ -18,6 +18,9 @@ pub struct TimestampError(String);
 const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_207_200_000;
 
 impl Timestamp {
+    /// The beginning of 1970.
+    pub const EPOCH: Self = Self(0);
+
     /// From milliseconds since 1970; `None` outside the years 0000 to 9999.
     pub fn from_millis(millis: i64) -> Option<Self> {
         RANGE.contains(&millis).then_some(Self(millis))

@@ -190,6 +190,19 @@ impl Index {
         Self { format: FORMAT, serial, issued, rotations, packages }
     }
 
+    /// With one version more, in its place.
+    pub fn insert(&mut self, name: &PackageName, about: (&str, &str), version: ListedVersion) {
+        let at = self.packages.partition_point(|package| package.name < *name);
+        if self.packages.get(at).is_none_or(|package| package.name != *name) {
+            let (description, category) = (about.0.to_owned(), about.1.to_owned());
+            let listed = Listed { name: name.clone(), description, category, versions: Vec::new() };
+            self.packages.insert(at, listed);
+        }
+        let versions = &mut self.packages[at].versions;
+        let at = versions.partition_point(|listed| listed.version < version.version);
+        versions.insert(at, version);
+    }
+
     /// Signs it.
     pub fn seal(&self, key: &SigningKey) -> Result<Envelope, SignError> {
         Envelope::seal(self, key)

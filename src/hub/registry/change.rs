@@ -1,0 +1,301 @@
+//! What authors do: register a name, upload a version, submit it, take it back.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use crate::hub::audit;
+use crate::hub::caller::Caller;
+use crate::model::{PackageName, PluginKey, Version};
+use crate::package::{Inspection, Weight};
+
+use super::signing::{self, Signed};
+use super::{ARCHIVES, PACKAGES, RegistryError, State, VERSIONS};
+
+/// A version, and which of its package's rows it is.
+pub(super) struct Found {
+    pub(super) id: i64,
+    pub(super) account: i64,
+    pub(super) state: State,
+    pub(super) sha256: String,
+    pub(super) report: String,
+}
+
+/// Finds a version that `caller` may see. Others' are as if they were not.
+pub(super) fn find(
+    conn: &Connection,
+    name: &PackageName,
+    version: &Version,
+) -> Result<Found, RegistryError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT v.id, p.account_id, v.state, v.sha256, v.report
+             FROM package_versions v JOIN packages p ON p.id = v.package_id
+             WHERE p.name = ?1 AND v.version = ?2",
+        )?
+        .query_row(params![name.as_str(), version.to_string()], |row| {
+            let state: String = row.get(2)?;
+            Ok(Found {
+                id: row.get(0)?,
+                account: row.get(1)?,
+                state: State::of(&state).unwrap_or(State::Draft),
+                sha256: row.get(3)?,
+                report: row.get(4)?,
+            })
+        })
+        .optional()?;
+    found.ok_or_else(|| RegistryError::NoVersion { name: name.clone(), version: version.clone() })
+}
+
+/// A version of the caller's own account.
+fn own(
+    conn: &Connection,
+    caller: &Caller,
+    name: &PackageName,
+    version: &Version,
+) -> Result<Found, RegistryError> {
+    find(conn, name, version).and_then(|found| {
+        if found.account == caller.account {
+            Ok(found)
+        } else {
+            Err(RegistryError::NoVersion { name: name.clone(), version: version.clone() })
+        }
+    })
+}
+
+/// Registers a name for the caller's account, or gives the key that it has there already. The second
+/// value says whether it is new.
+pub(crate) fn register(
+    conn: &mut Connection,
+    caller: &Caller,
+    name: &PackageName,
+    (description, category): (&str, &str),
+    now: i64,
+) -> Result<(PluginKey, bool), RegistryError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let registered = registered(&transaction, caller, name, (description, category), now)?;
+    transaction.commit()?;
+    let (_, key, fresh) = registered;
+    Ok((key, fresh))
+}
+
+fn registered(
+    transaction: &Transaction<'_>,
+    caller: &Caller,
+    name: &PackageName,
+    (description, category): (&str, &str),
+    now: i64,
+) -> Result<(i64, PluginKey, bool), RegistryError> {
+    let known: Option<(i64, i64, String)> = transaction
+        .query_row("SELECT id, account_id, key FROM packages WHERE name = ?1", [name.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    if let Some((id, account, key)) = known {
+        if account != caller.account {
+            return Err(RegistryError::Taken(name.clone()));
+        }
+        let key = key.parse().map_err(|_| RegistryError::Key("it is damaged".to_owned()))?;
+        return Ok((id, key, false));
+    }
+    let count: i64 = transaction.query_row(
+        "SELECT count(*) FROM packages WHERE account_id = ?1",
+        [caller.account],
+        |row| row.get(0),
+    )?;
+    if count >= PACKAGES {
+        return Err(RegistryError::TooManyPackages);
+    }
+    let key = PluginKey::new();
+    transaction.execute(
+        "INSERT INTO plugin_keys (key, account_id, plugin, created_ms) VALUES (?1, ?2, ?3, ?4)",
+        params![key.to_string(), caller.account, name.as_str(), now],
+    )?;
+    transaction.execute(
+        "INSERT INTO packages (account_id, name, description, category, key, created_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![caller.account, name.as_str(), description, category, key.to_string(), now],
+    )?;
+    let id = transaction.last_insert_rowid();
+    audit::write(transaction, caller, now, "package.register", name.as_str(), None)?;
+    Ok((id, key, true))
+}
+
+/// An archive that was handed in, looked at.
+pub(crate) struct Upload {
+    pub(crate) name: PackageName,
+    pub(crate) version: Version,
+    pub(crate) archive: Vec<u8>,
+    pub(crate) sha256: String,
+    pub(crate) inspection: Inspection,
+}
+
+/// Takes an upload as a draft. One that was never submitted, or was rejected, is replaced.
+pub(crate) fn upload(
+    conn: &mut Connection,
+    caller: &Caller,
+    upload: &Upload,
+    now: i64,
+) -> Result<(), RegistryError> {
+    let Upload { name, version, archive, sha256, inspection } = upload;
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let about = inspection.summary.as_ref().map_or(("", "other"), |summary| {
+        (summary.description.as_str(), summary.category.as_str())
+    });
+    let (package, _, _) = registered(&transaction, caller, name, about, now)?;
+    match own(&transaction, caller, name, version) {
+        Ok(old) => {
+            if !matches!(old.state, State::Draft | State::Rejected) {
+                return Err(RegistryError::State {
+                    name: name.clone(),
+                    version: version.clone(),
+                    state: old.state,
+                    wanted: "replaced; give the new one another version",
+                });
+            }
+            transaction.execute("DELETE FROM package_archives WHERE version_id = ?1", [old.id])?;
+            transaction.execute("DELETE FROM package_versions WHERE id = ?1", [old.id])?;
+        }
+        Err(RegistryError::NoVersion { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let (open, held): (i64, i64) = transaction.query_row(
+        "SELECT (SELECT count(*) FROM package_versions WHERE package_id = ?1 AND state <> 'approved'),
+             (SELECT coalesce(sum(size), 0) FROM package_versions)",
+        [package],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if open >= VERSIONS {
+        return Err(RegistryError::TooManyVersions(name.clone()));
+    }
+    let size = i64::try_from(archive.len()).unwrap_or(i64::MAX);
+    if held.saturating_add(size) > ARCHIVES {
+        return Err(RegistryError::Full);
+    }
+    transaction.execute(
+        "INSERT INTO package_versions (package_id, version, state, sha256, size, report, author, uploaded_ms)
+         VALUES (?1, ?2, 'draft', ?3, ?4, ?5, ?6, ?7)",
+        params![
+            package,
+            version.to_string(),
+            sha256,
+            size,
+            crate::hub::store::json(inspection),
+            caller.actor,
+            now
+        ],
+    )?;
+    let id = transaction.last_insert_rowid();
+    transaction.execute(
+        "INSERT INTO package_archives (version_id, body) VALUES (?1, ?2)",
+        params![id, archive],
+    )?;
+    if let Some(summary) = &inspection.summary {
+        transaction.execute(
+            "UPDATE packages SET description = ?2, category = ?3 WHERE id = ?1",
+            params![package, summary.description, summary.category],
+        )?;
+    }
+    note(&transaction, caller, now, "package.upload", (name, version))?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Writes down what was done with a version.
+pub(super) fn note(
+    conn: &Connection,
+    caller: &Caller,
+    now: i64,
+    action: &str,
+    (name, version): (&PackageName, &Version),
+) -> Result<(), RegistryError> {
+    Ok(audit::write(conn, caller, now, action, &format!("{name} {version}"), None)?)
+}
+
+/// Hands a draft to the reviewers.
+pub(crate) fn submit(
+    conn: &mut Connection,
+    caller: &Caller,
+    (name, version): (&PackageName, &Version),
+    now: i64,
+) -> Result<(), RegistryError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = own(&transaction, caller, name, version)?;
+    if found.state != State::Draft {
+        return Err(RegistryError::State {
+            name: name.clone(),
+            version: version.clone(),
+            state: found.state,
+            wanted: "submitted",
+        });
+    }
+    let report: Option<Inspection> = serde_json::from_str(&found.report).ok();
+    let errors = report.iter().flat_map(|report| &report.findings);
+    if let Some(first) = errors.into_iter().find(|finding| finding.weight == Weight::Error) {
+        return Err(RegistryError::Errors {
+            name: name.clone(),
+            version: version.clone(),
+            first: first.to_string(),
+        });
+    }
+    transaction.execute(
+        "UPDATE package_versions SET state = 'submitted', submitted_ms = ?2 WHERE id = ?1",
+        params![found.id, now],
+    )?;
+    note(&transaction, caller, now, "package.submit", (name, version))?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Takes a version back: its author any, a reviewer any as well. What was approved is then no longer
+/// given out; those who installed it keep it.
+pub(crate) fn withdraw(
+    conn: &mut Connection,
+    caller: &Caller,
+    reviewer: bool,
+    (name, version): (&PackageName, &Version),
+    signed: &Signed<'_>,
+    now: i64,
+) -> Result<(), RegistryError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = if reviewer {
+        find(&transaction, name, version)?
+    } else {
+        own(&transaction, caller, name, version)?
+    };
+    if matches!(found.state, State::Withdrawn | State::Rejected) {
+        return Err(RegistryError::State {
+            name: name.clone(),
+            version: version.clone(),
+            state: found.state,
+            wanted: "withdrawn",
+        });
+    }
+    transaction.execute(
+        "UPDATE package_versions SET state = 'withdrawn', decided_ms = ?2 WHERE id = ?1",
+        params![found.id, now],
+    )?;
+    if found.state == State::Approved {
+        signing::publish(&transaction, signed, now)?;
+    }
+    note(&transaction, caller, now, "package.withdraw", (name, version))?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Keeps what a reviewer's trial run came to: JSON.
+pub(crate) fn trial(
+    conn: &mut Connection,
+    caller: &Caller,
+    (name, version): (&PackageName, &Version),
+    result: &str,
+    now: i64,
+) -> Result<(), RegistryError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = find(&transaction, name, version)?;
+    transaction.execute(
+        "UPDATE package_versions SET trial = ?2 WHERE id = ?1",
+        params![found.id, result],
+    )?;
+    note(&transaction, caller, now, "package.trial", (name, version))?;
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The registry: packages of plugins that were handed in, looked at, and given out.
+//!
+//! Promises: nothing of an upload is ever run here; only what a reviewer approved is given out, and its
+//! archive never changes afterwards; the index that is served is signed by the registry's key, and its
+//! serial rises with every change. Does not know HTTP or pages ([`super::packages_api`] and
+//! [`super::web`] do).
+//!
+//! Packages belong to the account that registered them. What is not approved is seen by that account
+//! and by the reviewers, who are those of the hub's own account: an approval speaks to everybody's
+//! agents. Archives lie in the database, so that a backup has them.
+
+mod change;
+mod read;
+mod review;
+mod signing;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{PackageName, Version};
+use crate::package::{IndexError, SignError};
+
+pub(crate) use change::{Upload, register, submit, trial, upload, withdraw};
+pub(crate) use read::{
+    Archive, Listing, PackageRow, VersionRow, VersionState, archive, contents, given_out, list, show,
+    version,
+};
+pub(crate) use review::{approve, reject, take};
+pub(crate) use signing::{
+    Registry, Signed, ToSign, approval, index, registry, rotate, withdrawal,
+};
+
+/// The tables, of schema version 5.
+///
+/// `packages`: registered names, over all accounts. `key` is the plugin key of the package.
+/// `package_versions`: `report` is the inspection and `trial` what a reviewer's trial run came to, as
+/// JSON; `statement` the signed approval.
+/// `registry`: one row. `key` is the public key; `offline` says that its private half is elsewhere;
+/// `rotations` a JSON array of envelopes; `envelope` the index as it is served.
+pub(crate) const TABLES: &str = "
+CREATE TABLE packages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, account_id INTEGER NOT NULL REFERENCES accounts,
+    name TEXT NOT NULL UNIQUE, description TEXT NOT NULL, category TEXT NOT NULL,
+    key TEXT NOT NULL, created_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE package_versions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, package_id INTEGER NOT NULL REFERENCES packages,
+    version TEXT NOT NULL, state TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+    report TEXT NOT NULL, author TEXT NOT NULL, uploaded_ms INTEGER NOT NULL,
+    submitted_ms INTEGER, decided_ms INTEGER, reviewer TEXT, note TEXT, trial TEXT, statement TEXT,
+    UNIQUE (package_id, version)
+) STRICT;
+CREATE TABLE package_archives (
+    version_id INTEGER PRIMARY KEY REFERENCES package_versions, body BLOB NOT NULL
+) STRICT;
+CREATE TABLE registry (
+    id INTEGER PRIMARY KEY CHECK (id = 1), key TEXT NOT NULL, offline INTEGER NOT NULL,
+    serial INTEGER NOT NULL, rotations TEXT NOT NULL, envelope TEXT
+) STRICT;
+";
+
+/// Most packages of one account.
+const PACKAGES: i64 = 1000;
+/// Most versions of one package that are not approved.
+const VERSIONS: i64 = 100;
+/// Most bytes of all archives together.
+const ARCHIVES: i64 = 1 << 30;
+/// Longest reason of a rejection, in bytes.
+const REASON: usize = 4096;
+
+/// Where a version is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum State {
+    /// Uploaded.
+    Draft,
+    /// Waits for a reviewer.
+    Submitted,
+    /// A reviewer has it.
+    InReview,
+    /// It is given out.
+    Approved,
+    /// It was turned down, with a reason.
+    Rejected,
+    /// Its author, or a reviewer, took it back.
+    Withdrawn,
+}
+
+impl State {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Draft,
+        Self::Submitted,
+        Self::InReview,
+        Self::Approved,
+        Self::Rejected,
+        Self::Withdrawn,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Submitted => "submitted",
+            Self::InReview => "in-review",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegistryError {
+    #[error("the name `{0}` is taken by another account; choose another")]
+    Taken(PackageName),
+    #[error("there is no package `{0}`")]
+    NoPackage(PackageName),
+    #[error("there is no {name} {version}")]
+    NoVersion { name: PackageName, version: Version },
+    #[error("{name} {version} is {}, so it cannot be {wanted}", .state.as_str())]
+    State { name: PackageName, version: Version, state: State, wanted: &'static str },
+    #[error("{name} {version} has errors in its report: {first}; mend them and publish it again")]
+    Errors { name: PackageName, version: Version, first: String },
+    #[error("the account has {PACKAGES} packages")]
+    TooManyPackages,
+    #[error("{0} has {VERSIONS} versions that are not approved; withdraw some")]
+    TooManyVersions(PackageName),
+    #[error("the hub keeps no more than 1 GiB of archives")]
+    Full,
+    #[error("reviewing is for the hub's own account, because what is approved is given to everybody's agents")]
+    NotAReviewer,
+    #[error("the reason is empty, or longer than {REASON} bytes; say what the author is to do")]
+    Reason,
+    #[error("the registry's key is kept offline ({0}); sign with it: --sign-with FILE")]
+    Offline(String),
+    #[error("the registry signs with a key of its own ({0}), not with that one")]
+    OtherKey(String),
+    #[error("the registry has changed meanwhile; get the documents again and sign those")]
+    Stale,
+    #[error("what was signed is not what is to be approved: {0}")]
+    NotThat(String),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error("the registry's key cannot be used: {0}")]
+    Key(String),
+    #[error("the hub's database failed")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+#[cfg(test)]
+mod tests;

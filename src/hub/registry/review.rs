@@ -1,0 +1,123 @@
+//! What reviewers do: take a version into review, approve it, turn it down.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use crate::hub::caller::Caller;
+use crate::model::{PackageName, Timestamp, Version};
+use crate::package::{Approval, Envelope};
+
+use super::change::{Found, find, note};
+use super::signing::{self, Signed};
+use super::{REASON, RegistryError, State};
+
+/// A version that waits for a decision.
+fn waiting(
+    transaction: &Transaction<'_>,
+    (name, version): (&PackageName, &Version),
+    wanted: &'static str,
+) -> Result<Found, RegistryError> {
+    let found = find(transaction, name, version)?;
+    if matches!(found.state, State::Submitted | State::InReview) {
+        return Ok(found);
+    }
+    Err(RegistryError::State {
+        name: name.clone(),
+        version: version.clone(),
+        state: found.state,
+        wanted,
+    })
+}
+
+/// Takes a version into review; to take it twice is no mistake.
+pub(crate) fn take(
+    conn: &mut Connection,
+    caller: &Caller,
+    which: (&PackageName, &Version),
+    now: i64,
+) -> Result<(), RegistryError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = waiting(&transaction, which, "reviewed")?;
+    transaction.execute(
+        "UPDATE package_versions SET state = 'in-review', reviewer = ?2 WHERE id = ?1",
+        params![found.id, caller.actor],
+    )?;
+    note(&transaction, caller, now, "package.review", which)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Turns a version down. The reason is for its author.
+pub(crate) fn reject(
+    conn: &mut Connection,
+    caller: &Caller,
+    which: (&PackageName, &Version),
+    reason: &str,
+    now: i64,
+) -> Result<(), RegistryError> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.len() > REASON {
+        return Err(RegistryError::Reason);
+    }
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = waiting(&transaction, which, "rejected")?;
+    transaction.execute(
+        "UPDATE package_versions SET state = 'rejected', reviewer = ?2, note = ?3, decided_ms = ?4
+         WHERE id = ?1",
+        params![found.id, caller.actor, reason, now],
+    )?;
+    note(&transaction, caller, now, "package.reject", which)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Approves a version: from now on it is in the index.
+pub(crate) fn approve(
+    conn: &mut Connection,
+    caller: &Caller,
+    which: (&PackageName, &Version),
+    signed: &Signed<'_>,
+    now: i64,
+) -> Result<(), RegistryError> {
+    let (name, version) = which;
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = waiting(&transaction, which, "approved")?;
+    let statement = match signed {
+        Signed::ByHub(key) => {
+            let approved_at = Timestamp::from_millis(now).unwrap_or(Timestamp::EPOCH);
+            let approval = Approval {
+                name: name.clone(),
+                version: version.clone(),
+                sha256: found.sha256.clone(),
+                approved_at,
+            };
+            Envelope::seal(&approval, key)?
+        }
+        Signed::Offline { statement, index } => {
+            let Some(statement) = statement else {
+                return Err(RegistryError::NotThat("the statement is missing".to_owned()));
+            };
+            let approval: Approval = statement.open()?;
+            if approval.name != *name
+                || approval.version != *version
+                || approval.sha256 != found.sha256
+                || statement.key() != index.key()
+            {
+                return Err(RegistryError::NotThat(format!(
+                    "the statement is about {} {}, SHA-256 {}",
+                    approval.name, approval.version, approval.sha256
+                )));
+            }
+            statement.clone()
+        }
+    };
+    transaction.execute(
+        "UPDATE package_versions SET state = 'approved', reviewer = ?2, decided_ms = ?3,
+             statement = ?4, note = NULL
+         WHERE id = ?1",
+        params![found.id, caller.actor, now, crate::hub::store::json(&statement)],
+    )?;
+    signing::publish(&transaction, signed, now)?;
+    note(&transaction, caller, now, "package.approve", which)?;
+    transaction.commit()?;
+    Ok(())
+}
