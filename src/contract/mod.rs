@@ -19,5 +19,7 @@ pub mod schemas;
 mod series;
 mod words;
 
-pub use declared::{Contract, ContractError, Declared, Strictness};
+pub use declared::{Contract, ContractError, Strictness};
+
+pub use crate::model::Declared;
 pub use judge::{Judge, Judged, Moment};

@@ -1,8 +1,9 @@
-//! What programs read: `GET /api/v1/plugins`, `/series`, `/runs`, `/points` and `/openapi.json`.
+//! What programs read: `GET /api/v1/plugins`, `/series`, `/runs`, `/points`, `/contract` and
+//! `/openapi.json`.
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rusqlite::Connection;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Router<Hall> {
         .route("/api/v1/series", get(series))
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/points", get(points))
+        .route("/api/v1/contract", get(contract))
         .route("/api/v1/openapi.json", get(openapi))
 }
 
@@ -121,6 +123,34 @@ async fn points(
         })
         .await?;
     Ok(as_json(body))
+}
+
+async fn contract(
+    State(hall): State<Hall>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let account = hall::caller(&hall, &headers, Scope::Read).await?.account;
+    let (mut host, mut plugin) = (None, None);
+    for (name, value) in pairs(query.as_deref().unwrap_or_default())? {
+        match name.as_str() {
+            "host" => host = Some(value),
+            "plugin" => plugin = Some(value),
+            _ => return Err(unknown(&name)),
+        }
+    }
+    let host = host.ok_or_else(|| Problem::parameter("host", "given"))?;
+    let plugin = plugin.ok_or_else(|| Problem::parameter("plugin", "given"))?;
+    let read = move |conn: &Connection| store::contract(conn, account, &host, &plugin);
+    let found = hall.store.read(read).await?.ok_or_else(|| {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "contract-unknown",
+            "no contract is known",
+            "no report of this plugin on this host has told what it declares; agents do so in the first report after a start, and once an hour",
+        )
+    })?;
+    Ok(as_json(json(&found)))
 }
 
 fn with_points(series: SeriesRow, points: Vec<(i64, Value)>) -> SeriesPoints {

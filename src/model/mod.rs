@@ -5,6 +5,7 @@
 //! `schemas/batch.v1.json`; a test holds the two together.
 
 mod chain;
+mod declared;
 mod delivery;
 mod facts;
 mod format;
@@ -21,6 +22,7 @@ mod time;
 mod value;
 
 pub use chain::chain;
+pub use declared::{Declared, ToldContract};
 pub use delivery::{BatchReply, Receipt, Refused, Verdict};
 pub use facts::{RUN_FACTS, RunFact, RunFacts};
 pub use format::{Format, FormatError};

@@ -266,6 +266,7 @@ async fn every_answer_is_as_described() {
     bad["counts"] = json!({"produced": 2, "accepted": 1, "rejected": {"not-json": 1}});
     bad["outcome"] = json!({"kind": "signaled", "signal": 9});
     bad["status"] = json!("critical");
+    bad["contract"] = json!({"metrics": {"disk_used": {"type": "percent", "warn": 80}}, "strict": false, "schema": false, "timeout": 10});
     let batch = Stream::new().batch(vec![report(1, NOW, used(71.2)), bad]);
     c.yes("post", "/api/v1/ingest", &[], Some(batch)).await;
     c.no(422, "shape", ("post", "/api/v1/ingest", &[]), Some(json!({}))).await;
@@ -274,6 +275,9 @@ async fn every_answer_is_as_described() {
     c.yes("get", "/api/v1/runs?host=web-1", &[], None).await;
     c.yes("get", "/api/v1/points?host=web-1&plugin=disk&tag=mount:/", &[], None).await;
     c.no(400, "parameter", ("get", "/api/v1/points", &[]), None).await;
+    c.yes("get", "/api/v1/contract?host=web-1&plugin=disk", &[], None).await;
+    let stranger = ("get", "/api/v1/contract?host=web-1&plugin=other", [].as_slice());
+    c.no(404, "contract-unknown", stranger, None).await;
 
     let monitors = "/api/v1/monitors";
     let one = "/api/v1/monitors/{id}";

@@ -418,3 +418,51 @@ async fn a_plugin_without_interval_is_silent_by_its_own_measure() {
     assert!(silent(19).await);
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn a_plugins_page_shows_its_contract_and_knows_when_it_is_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    let page = "/plugin?host=web-1&plugin=disk";
+    let asked = "/api/v1/contract?host=web-1&plugin=disk";
+    let stream = Stream::new();
+    let cron = |seq| {
+        let mut report = report(seq, NOW, used(1.0));
+        report["interval"] = json!(null);
+        report
+    };
+    hub.take(&stream.batch(vec![cron(1)])).await;
+    assert_eq!(hub.get(asked).await.json()["code"], "contract-unknown");
+    assert!(hub.page(&cookie, page).await.body.contains("Nothing is declared in the hub"));
+
+    let mut told = cron(2);
+    told["contract"] = json!({
+        "metrics": {"disk_used": {"type": "percent", "label": HOSTILE, "required": true, "warn": 80.5, "crit": "@~:5"}},
+        "omitted": 3, "strict": true, "schema": true, "cron": "0 * * * *", "pause": 3600.0, "timeout": 30.0,
+    });
+    hub.take(&stream.batch(vec![told.clone(), cron(3)])).await;
+    let answered = hub.get(asked).await.json();
+    assert_eq!(answered["contract"], told["contract"]);
+    let shown = hub.page(&cookie, page).await.body;
+    for words in
+        ["required", "@~:5", "by <code>0 * * * *</code>", "And 3 more", "refused", "checked"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert!(!shown.contains("<script>alert"));
+
+    // Three hours and a little are too long for what is due each hour.
+    for (after, silent) in [(3 * 3_600_000, false), (60_000, true)] {
+        hub.time.fetch_add(after, Ordering::Relaxed);
+        for path in [page, "/"] {
+            let shown = hub.page(&cookie, path).await.body;
+            assert_eq!(
+                shown.contains("No report for") || shown.contains("badge silent"),
+                silent,
+                "{path}"
+            );
+        }
+    }
+    hub.stop().await;
+}

@@ -412,6 +412,7 @@ fn report(
         leftovers: 0,
         usage: Usage::default(),
         stderr: String::new(),
+        contract: None,
     }
 }
 
