@@ -10,12 +10,14 @@ use tokio::sync::watch;
 use crate::config::{Env, HubConfig};
 use crate::deliver::Endpoint;
 use crate::hub::{
-    self, Clock, Export, ExportError, ExportFormat, Hub, HubError, MonitisReads, Settings,
-    TlsFiles, make_login_link,
+    self, AccountError, Admission, Clock, Export, ExportError, ExportFormat, Hub, HubError,
+    MonitisReads, Settings, TlsFiles, make_login_link,
 };
 use crate::model::{Secret, Timestamp, chain};
 
-use super::args::{ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubExportFormat, HubServeArgs};
+use super::args::{
+    AccountCommand, ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubExportFormat, HubServeArgs,
+};
 use super::exit::{Exit, Failure};
 use super::print::{self, BAD, FAINT, ODD, STRONG, paint};
 use super::{client, load};
@@ -26,12 +28,12 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub(crate) fn run(args: &HubArgs) -> Result<Exit, Failure> {
     match &args.command {
         None => serve(&args.serve),
-        Some(HubCommand::Login { data }) => {
-            let link =
-                make_login_link(&folder(data)?, &Clock::system()).map_err(|e| failure(&e))?;
-            print::data(link).map_err(|e| Failure::new(Exit::Disk, format!("stdout: {e}")))?;
-            Ok(Exit::Ok)
+        Some(HubCommand::Login { account, data }) => {
+            let link = make_login_link(&folder(data)?, account, &Clock::system())
+                .map_err(|e| failure(&e))?;
+            say(link)
         }
+        Some(HubCommand::Account { command }) => account(command),
         Some(HubCommand::Logout { data }) => {
             let ended =
                 hub::end_sessions(&folder(data)?, &Clock::system()).map_err(|e| failure(&e))?;
@@ -56,6 +58,47 @@ pub(crate) fn run(args: &HubArgs) -> Result<Exit, Failure> {
             };
             export(&folder(data)?, file.as_deref(), &wanted)
         }
+    }
+}
+
+fn say(text: impl std::fmt::Display) -> Result<Exit, Failure> {
+    print::data(text).map_err(|e| Failure::new(Exit::Disk, format!("stdout: {e}")))?;
+    Ok(Exit::Ok)
+}
+
+fn account(command: &AccountCommand) -> Result<Exit, Failure> {
+    let clock = Clock::system();
+    let admit = |data, name: &str, admission| -> Result<Exit, Failure> {
+        hub::admit_account(&folder(data)?, name, admission, &clock).map_err(|e| failure(&e))?;
+        Ok(Exit::Ok)
+    };
+    match command {
+        AccountCommand::Create { name, data } => {
+            let made =
+                hub::create_account(&folder(data)?, name, &clock).map_err(|e| failure(&e))?;
+            let json = serde_json::to_string_pretty(&made)
+                .map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
+            print::talk(
+                "these keys are shown once; `talaia hub login --account` leads to the pages",
+            );
+            say(json)
+        }
+        AccountCommand::List { json, data } => {
+            let rows = hub::accounts(&folder(data)?, &clock).map_err(|e| failure(&e))?;
+            if *json {
+                let json = serde_json::to_string(&rows)
+                    .map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
+                return say(json);
+            }
+            for row in rows {
+                let state = if row.disabled { "disabled" } else { "enabled" };
+                let (name, api_key) = (row.name, row.api_key);
+                say(format!("{name}\t{state}\t{api_key}\t{}\t{}", row.keys, row.monitors))?;
+            }
+            Ok(Exit::Ok)
+        }
+        AccountCommand::Disable { name, data } => admit(data, name, Admission::Disabled),
+        AccountCommand::Enable { name, data } => admit(data, name, Admission::Enabled),
     }
 }
 
@@ -137,6 +180,8 @@ fn failure(error: &HubError) -> Failure {
     let exit = match error {
         HubError::NoHub { .. } => Exit::Unreachable,
         HubError::Serve(_) => Exit::Internal,
+        HubError::Account(AccountError::Sqlite(_) | AccountError::Seal) => Exit::Disk,
+        HubError::Account(_) => Exit::Finding,
         HubError::Tls(_) => Exit::Input,
         _ => Exit::Disk,
     };

@@ -277,6 +277,8 @@ pub(crate) enum Token {
     Revoked { name: String, at_ms: i64 },
     /// Its time is over.
     Expired { name: String, at_ms: i64 },
+    /// Its account is refused.
+    Disabled,
 }
 
 /// A key that works.
@@ -296,8 +298,9 @@ pub(crate) fn verify(conn: &Connection, token: &str, now: i64) -> rusqlite::Resu
     // Looking up a hash leaks nothing of the token; the comparison is in constant time all the same.
     let found = conn
         .prepare_cached(
-            "SELECT id, account_id, name, scopes, hash, expires_ms, last_used_ms, revoked_ms
-             FROM keys WHERE hash = ?1",
+            "SELECT k.id, k.account_id, k.name, k.scopes, k.hash, k.expires_ms, k.last_used_ms,
+                 k.revoked_ms, a.disabled_ms IS NOT NULL
+             FROM keys k JOIN accounts a ON a.id = k.account_id WHERE k.hash = ?1",
         )?
         .query_row([hash], |row| {
             let last_used: Option<i64> = row.get(6)?;
@@ -308,12 +311,18 @@ pub(crate) fn verify(conn: &Connection, token: &str, now: i64) -> rusqlite::Resu
                 scopes: Scopes::stored(&row.get::<_, String>(3)?),
                 stale: last_used.is_none_or(|at| now.abs_diff(at) >= USED_MS as u64),
             };
-            Ok((known, row.get::<_, Vec<u8>>(4)?, row.get::<_, Option<i64>>(5)?, row.get(7)?))
+            let stored: Vec<u8> = row.get(4)?;
+            Ok((known, stored, row.get::<_, Option<i64>>(5)?, row.get(7)?, row.get(8)?))
         })
         .optional()?;
-    let Some((known, stored, expires_ms, revoked_ms)) = found else { return Ok(Token::Unknown) };
+    let Some((known, stored, expires_ms, revoked_ms, disabled)) = found else {
+        return Ok(Token::Unknown);
+    };
     if !same_hash(&stored, &hash) {
         return Ok(Token::Unknown);
+    }
+    if disabled {
+        return Ok(Token::Disabled);
     }
     Ok(match (state(expires_ms, revoked_ms, now), expires_ms, revoked_ms) {
         (KeyState::Revoked, _, Some(at_ms)) => Token::Revoked { name: known.name, at_ms },
@@ -329,11 +338,17 @@ pub(crate) fn touch(conn: &Connection, id: i64, now: i64) -> rusqlite::Result<()
     Ok(())
 }
 
-/// The name of the key with this hash, where it works or will be replaced.
-pub(crate) fn name_of(conn: &Connection, hash: &[u8]) -> rusqlite::Result<Option<String>> {
-    conn.query_row("SELECT name FROM keys WHERE hash = ?1 AND revoked_ms IS NULL", [hash], |row| {
-        row.get(0)
-    })
+/// The name of the account's key with this hash, where it works or will be replaced.
+pub(crate) fn name_of(
+    conn: &Connection,
+    account: i64,
+    hash: &[u8],
+) -> rusqlite::Result<Option<String>> {
+    conn.query_row(
+        "SELECT name FROM keys WHERE account_id = ?1 AND hash = ?2 AND revoked_ms IS NULL",
+        params![account, hash],
+        |row| row.get(0),
+    )
     .optional()
 }
 

@@ -117,7 +117,7 @@ async fn list(State(hall): State<Hall>, headers: HeaderMap) -> Result<Response, 
     let items: Vec<Listed> = hall
         .store
         .read(move |conn| {
-            let local = local.key_name(conn)?;
+            let local = local.key_name(conn, caller.account)?;
             let rows = keys::list(conn, caller.account, now)?;
             let listed = rows.into_iter().map(|row| Listed {
                 local: row.revoked_ms.is_none() && local.as_ref() == Some(&row.name),

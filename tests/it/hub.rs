@@ -1,5 +1,6 @@
 //! The hub over real HTTP on loopback.
 
+mod accounts;
 mod api;
 mod bodies;
 mod browser;

@@ -69,7 +69,7 @@ async fn list(hall: &Hall, session: &Session, wrong: Option<&str>, draft: &Draft
         .read(move |conn| {
             Ok((
                 keys::list(conn, account, now)?,
-                local.key_name(conn)?,
+                local.key_name(conn, account)?,
                 plugin_keys::list(conn, account)?,
             ))
         })
