@@ -57,6 +57,7 @@ pub(super) fn reports(
             leftovers: 0,
             usage: Usage::default(),
             stderr: String::new(),
+            contract: None,
         };
         // What has only numbers and texts in it can be written.
         let body = serde_json::to_vec(&report).ok()?;

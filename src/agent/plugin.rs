@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{AgentConfig, Mode, PluginConfig, PluginState, Timing};
-use crate::contract::{Contract, Judge, Judged, Moment};
+use crate::contract::{Contract, Judge, Judged, Moment, Strictness};
 use crate::decode::End;
 use crate::exec::{Note, Run, Spec, Timetable};
-use crate::model::{ExcerptForm, Format, Records};
+use crate::model::{ExcerptForm, Format, Records, Timestamp, ToldContract};
 use crate::spool::Quarantined;
 
 use super::buffering;
@@ -17,6 +17,12 @@ use super::prepare::{self, Common, Folders};
 use super::report::{self, Facts, Reported, SILENT};
 use super::status::LastRun;
 use super::timetable::{Aligned, Calendar, Never, Restarted, Splayed};
+
+/// A report brings the plugin's contract again this long after the last that did, so that a hub
+/// that is new or began anew comes to know it.
+const RETELL: Duration = Duration::from_secs(3600);
+/// Longest cron expression that is told, in bytes.
+const CRON: usize = 256;
 
 /// A plugin of the running agent.
 pub(super) struct Plugin {
@@ -27,6 +33,9 @@ pub(super) struct Plugin {
     facts: Facts,
     judge: Mutex<Judge>,
     last: Mutex<Option<LastRun>>,
+    contract: ToldContract,
+    /// When a report last brought the contract as it is.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Plugin {
@@ -48,7 +57,11 @@ impl Plugin {
         };
         let last = before.and_then(|before| lock(&before.last).clone());
         let facts = facts(&config, agent);
-        Self { config, fault, facts, judge: Mutex::new(judge), last: Mutex::new(last) }
+        let contract = contract_to_tell(&config);
+        let told = before.filter(|before| before.contract == contract);
+        let told = Mutex::new(told.and_then(|before| *lock(&before.told)));
+        let (judge, last) = (Mutex::new(judge), Mutex::new(last));
+        Self { config, fault, facts, judge, last, contract, told }
     }
 
     /// Whether it is to be run.
@@ -88,7 +101,12 @@ impl Plugin {
     pub(super) fn report(&self, run: Run) -> Reported {
         let lag = run.lag;
         let silent = run.notes.iter().any(|note| matches!(note, Note::Silent(_)));
-        let reported = report::report(run, &mut lock(&self.judge), &self.facts);
+        let mut reported = report::report(run, &mut lock(&self.judge), &self.facts);
+        let mut told = lock(&self.told);
+        if told.is_none_or(|at| at.elapsed() >= RETELL) {
+            *told = Some(Instant::now());
+            reported.report.contract = Some(Box::new(self.contract.clone()));
+        }
         let mut warnings = reported.report.warnings.iter();
         if silent && let Some(words) = warnings.find(|words| words.starts_with(SILENT)) {
             tracing::warn!(plugin = %reported.report.plugin, "{words}");
@@ -161,6 +179,27 @@ pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
         interval: config.timing.interval(),
         format: config.format,
     }
+}
+
+/// What reports tell of what a plugin declares.
+fn contract_to_tell(config: &PluginConfig) -> ToldContract {
+    let cron = match &config.timing {
+        Timing::Cron(cron) => Some(cron),
+        _ => None,
+    };
+    let now = Timestamp::from(SystemTime::now());
+    let mut contract = ToldContract {
+        metrics: std::collections::BTreeMap::new(),
+        omitted: 0,
+        strict: config.strictness == Strictness::Strict,
+        schema: config.schema.is_some(),
+        interval: config.timing.interval().map(|interval| interval.as_secs_f64()),
+        cron: cron.map(|cron| cron.as_str().to_owned()).filter(|text| text.len() <= CRON),
+        pause: cron.and_then(|cron| cron.longest_pause(now)).map(|pause| pause.as_secs_f64()),
+        timeout: config.timeout.as_secs_f64(),
+    };
+    contract.tell(&config.metrics);
+    contract
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -262,6 +262,7 @@ impl Work<'_> {
             leftovers: 0,
             usage: Usage::default(),
             stderr: String::new(),
+            contract: None,
         };
         let format = plugin.format().as_str();
         self.put(&report, counts, QuarantineChange { come: quarantine, format, leave })

@@ -99,6 +99,7 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Reported {
         leftovers: run.leftovers,
         usage: run.usage,
         stderr: String::from_utf8_lossy(&run.stderr).trim_end().to_owned(),
+        contract: None,
     };
     let format = facts.format.as_str();
     let quarantine = QuarantineChange { come: judged.quarantine, format, leave: Vec::new() };

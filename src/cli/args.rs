@@ -1,5 +1,7 @@
 //! What may be typed. Nothing here acts.
 
+#[cfg(feature = "hub")]
+mod hub;
 mod monitor;
 mod plugin;
 
@@ -11,6 +13,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{MetricType, RejectionCode, Timestamp};
 
+#[cfg(feature = "hub")]
+pub(crate) use hub::{
+    AccountCommand, HubArgs, HubCommand, HubDataArgs, HubExportFormat, HubServeArgs, Retention,
+};
 pub(crate) use monitor::{
     AddResultArgs, CreateArgs, DeleteArgs, EditArgs, ListArgs, MonitorCommand, PruneArgs,
     RangeArgs, Sender, Shape, Spec,
@@ -472,122 +478,6 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         remote: RemoteArgs,
     },
-}
-
-/// `talaia hub` serves; `talaia hub login` makes a link.
-#[cfg(feature = "hub")]
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct HubArgs {
-    #[command(flatten)]
-    pub(crate) serve: HubServeArgs,
-    #[command(subcommand)]
-    pub(crate) command: Option<HubCommand>,
-}
-
-#[cfg(feature = "hub")]
-#[derive(Debug, Args)]
-pub(crate) struct HubServeArgs {
-    /// Where it listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7180")]
-    pub(crate) listen: SocketAddr,
-    /// A further name under which this hub may be called; may be given several times
-    #[arg(long = "host", value_name = "NAME")]
-    pub(crate) hosts: Vec<String>,
-    /// Speak HTTPS with the certificate in this file (PEM); it is read again when it changes
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// The file with the certificate's private key (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
-    /// Have old Monitis clients sign their reads as well, which by themselves they do not
-    #[arg(long)]
-    pub(crate) signed_monitis_reads: bool,
-    #[command(flatten)]
-    pub(crate) data: HubDataArgs,
-}
-
-#[cfg(feature = "hub")]
-#[derive(Debug, Clone, Args)]
-pub(crate) struct HubDataArgs {
-    /// The hub's data folder [default: hub under the agent's data folder]
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) data_dir: Option<PathBuf>,
-    /// The config file that names the agent's data folder
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// The sandbox's hub
-    #[arg(long)]
-    pub(crate) sandbox: bool,
-}
-
-#[cfg(feature = "hub")]
-#[derive(Debug, Subcommand)]
-pub(crate) enum HubCommand {
-    /// Make a new login link
-    Login {
-        #[command(flatten)]
-        data: HubDataArgs,
-    },
-    /// End all sessions of the hub's pages, and take back login links that were not used
-    Logout {
-        #[command(flatten)]
-        data: HubDataArgs,
-    },
-    /// Copy all that the hub has into a file, as of one moment; the hub may be running
-    Backup {
-        /// The file to make
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        #[command(flatten)]
-        data: HubDataArgs,
-    },
-    /// Put a backup in the place of what the hub has; the hub must not be running
-    Restore {
-        /// The backup
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        #[command(flatten)]
-        data: HubDataArgs,
-    },
-    /// Say whether all that the hub has reads back and adds up; the hub may be running
-    Verify {
-        /// A backup to look through instead
-        #[arg(value_name = "FILE")]
-        file: Option<PathBuf>,
-        #[command(flatten)]
-        data: HubDataArgs,
-    },
-    /// Write the hub's points to stdout; the hub may be running
-    Export {
-        /// From this time on, in UTC, or from so long ago
-        #[arg(long, value_name = "TIME", value_parser = parse_since)]
-        from: Option<Timestamp>,
-        /// Up to this time
-        #[arg(long, value_name = "TIME", value_parser = parse_since)]
-        to: Option<Timestamp>,
-        /// Of this monitor only: its id, its name, or PLUGIN@HOST
-        #[arg(long, value_name = "MONITOR")]
-        monitor: Option<String>,
-        /// What to write
-        #[arg(long, value_enum, default_value_t = HubExportFormat::Ndjson)]
-        format: HubExportFormat,
-        /// Read a backup instead of the hub's own database
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        #[command(flatten)]
-        data: HubDataArgs,
-    },
-}
-
-/// What `talaia hub export` writes.
-#[cfg(feature = "hub")]
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub(crate) enum HubExportFormat {
-    /// One JSON object per line: a series with up to 1000 points
-    Ndjson,
-    /// One point per line
-    Csv,
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

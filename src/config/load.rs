@@ -20,7 +20,7 @@ use super::read::{At, Found, Named, Read as _, Span};
 use super::resolve::Cx;
 use super::resolve_plugin::{Around, Definition, normal, plugin};
 use super::values::{RawCommand, SecretSource};
-use super::{AgentConfig, Config, Loaded, Origin, SELF_PLUGIN, agent};
+use super::{AgentConfig, Config, HubConfig, Loaded, Origin, SELF_PLUGIN, agent};
 use crate::model::{InvalidName, PackageName, PluginName, nearest_name};
 
 /// Where a config is.
@@ -111,6 +111,22 @@ pub fn destinations(path: &Path, env: &Env) -> Result<Destinations, LoadErrors> 
     Ok(Destinations { data_dir, profiles, outputs })
 }
 
+/// Reads what a config file says of the hub. Nothing is said of what else is in it.
+///
+/// # Errors
+/// Everything that is wrong with that, or with the form of the files.
+pub fn hub(path: &Path, env: &Env) -> Result<HubConfig, LoadErrors> {
+    let mut loading = Loading::new(env, Reading::Hub);
+    loading.main_file(path);
+    let raw = loading.hub.take();
+    let hub = agent::hub(raw.as_ref().map(|at| &at.value), 0, &mut loading.cx);
+    let Cx { found, sources, .. } = loading.cx;
+    if found.diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        return Err(LoadErrors { diagnostics: found.diagnostics, sources });
+    }
+    Ok(hub)
+}
+
 struct Loading<'a> {
     cx: Cx<'a>,
     files: Vec<PathBuf>,
@@ -130,12 +146,19 @@ enum Reading {
     All,
     /// What [`destinations`] is about.
     Destinations,
+    /// What [`hub`] is about.
+    Hub,
 }
 
-/// Leaves of a config what [`destinations`] is about.
-fn cut_down(config: &mut Node) {
+/// Leaves of a config what is looked at.
+fn cut_down(config: &mut Node, reading: Reading) {
     let Kind::Table(entries) = &mut config.kind else { return };
-    entries.retain(|e| matches!(e.key.as_str(), "include" | "agent" | "outputs" | "profiles"));
+    let kept: &[&str] = match reading {
+        Reading::All => return,
+        Reading::Destinations => &["include", "agent", "outputs", "profiles"],
+        Reading::Hub => &["include", "hub"],
+    };
+    entries.retain(|e| kept.contains(&e.key.as_str()));
     for entry in entries {
         if entry.key == "agent"
             && let Kind::Table(settings) = &mut entry.value.kind
@@ -213,9 +236,7 @@ impl<'a> Loading<'a> {
         if broken {
             return None;
         }
-        if self.reading == Reading::Destinations {
-            cut_down(&mut node);
-        }
+        cut_down(&mut node, self.reading);
         At::<T>::read(&node, &mut self.cx.found)
     }
 

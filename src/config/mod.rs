@@ -53,7 +53,7 @@ pub use command::Command;
 pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, KEY_VARIABLES, User};
-pub use load::{Edits, Scripts, Source, destinations, load, load_edited};
+pub use load::{Edits, Scripts, Source, destinations, hub, load, load_edited};
 pub use manifest::{Files, MANIFEST, Manifest, PackagedCommand, Reading, Requires, is_inside};
 pub use node::Place;
 pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, TalaiaOutput};
@@ -65,6 +65,7 @@ pub use profile::{
 };
 pub use proxy::Proxy;
 pub use raw_manifest::{Category, manifest_schema};
+pub use read::size;
 pub use schema::{schema, schema_text};
 
 use crate::model::{PackageName, PluginName};

@@ -2,80 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
-
-use crate::model::{MetricType, Threshold, is_name, limits, nearest_name};
+use crate::model::{Declared, MetricType, Threshold, is_name, limits, nearest_name};
 
 use super::check::is_range;
-
-/// One metric that a plugin declares. What is said here goes before what the plugin prints.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Declared {
-    /// The type: `integer`, `float`, `percent`, `counter`, `boolean` or `string`. Never changes; a
-    /// value that does not fit is refused.
-    #[serde(rename = "type")]
-    #[schemars(schema_with = "type_schema")]
-    pub kind: MetricType,
-    /// The unit, for example `B`, `s` or `%`; for a counter that of the count itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub unit: Option<String>,
-    /// A readable name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub label: Option<String>,
-    /// Whether every run should print it; a run without it gets a warning.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub required: bool,
-    /// Where it gets worrying: a number or a Nagios range such as `"10:20"`. Drawn and forwarded,
-    /// never judged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "threshold_schema")]
-    pub warn: Option<Threshold>,
-    /// Where it gets critical: a number or a Nagios range such as `"@~:5"`. Drawn and forwarded,
-    /// never judged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "threshold_schema")]
-    pub crit: Option<Threshold>,
-    /// The least possible value, for drawing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
-    /// The greatest possible value, for drawing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
-    /// The only texts that a metric of type `string` may have; any other is refused.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub values: Vec<String>,
-}
-
-impl Declared {
-    /// A declaration of the type alone.
-    pub fn of(kind: MetricType) -> Self {
-        Self {
-            kind,
-            unit: None,
-            label: None,
-            required: false,
-            warn: None,
-            crit: None,
-            min: None,
-            max: None,
-            values: Vec::new(),
-        }
-    }
-}
-
-fn type_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "enum": ["integer", "float", "percent", "counter", "boolean", "binary", "string"]
-    })
-}
-
-fn threshold_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["number", "string"], "examples": [90, "10:20", "@~:5"] })
-}
 
 /// Whether a plugin may print metrics that it did not declare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{
-    Counts, Excerpt, ExcerptForm, Extent, Field, Head, Keep, Metric, MetricType, QuarantineItem,
-    Raw, Record, Records, Rejection, RejectionCode as Code, Source, Status, Tags, Timestamp, Value,
-    Words, limits,
+    Counts, Declared, Excerpt, ExcerptForm, Extent, Field, Head, Keep, Metric, MetricType,
+    QuarantineItem, Raw, Record, Records, Rejection, RejectionCode as Code, Source, Status, Tags,
+    Timestamp, Value, Words, limits,
 };
 
 use super::check;
-use super::declared::{Contract, Declared, Strictness};
+use super::declared::{Contract, Strictness};
 use super::excerpt::{self, Around};
 use super::own::{self, Breaches};
 use super::refusal::{At, Refusal};

@@ -19,6 +19,8 @@ pub mod schemas;
 mod series;
 mod words;
 
-pub use declared::{Contract, ContractError, Declared, Strictness};
+pub use declared::{Contract, ContractError, Strictness};
+
+pub use crate::model::Declared;
 pub use judge::{Judge, Judged, Moment};
 pub use own::{RuleBreach, Rules};

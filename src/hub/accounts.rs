@@ -1,6 +1,7 @@
 //! Accounts and their keys.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use serde::Serialize;
 
 use crate::model::Secret;
 
@@ -11,6 +12,165 @@ use super::keys::{self, Scopes, Token};
 
 /// The account of the machine that the hub runs on.
 pub(crate) const LOCAL: &str = "local";
+/// Longest name of an account, in bytes.
+const NAME: usize = 64;
+
+/// Why nothing was done with an account.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// It is no name.
+    #[error(
+        "`{0}` is not a name for an account: use letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most {NAME}"
+    )]
+    Name(String),
+    /// There is one.
+    #[error("there is an account `{0}` already; choose another name")]
+    Exists(String),
+    /// There is none.
+    #[error("there is no account `{0}`; `talaia hub account list` shows those there are")]
+    Missing(String),
+    /// It is the hub's own.
+    #[error(
+        "`{LOCAL}` is the account of the hub's own machine; its keys can be revoked one by one"
+    )]
+    Local,
+    /// It was disabled.
+    #[error("the account `{0}` is disabled; `talaia hub account enable {0}` lets it in again")]
+    Disabled(String),
+    /// Its secret cannot be kept.
+    #[error("the account's secret key cannot be sealed")]
+    Seal,
+    /// The database failed.
+    #[error("the hub's database failed")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// One account, as its hub's owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountRow {
+    /// Its name.
+    pub name: String,
+    /// Its public identifier.
+    pub api_key: String,
+    /// Whether it is refused.
+    pub disabled: bool,
+    /// How many of its keys work.
+    pub keys: i64,
+    /// How many monitors it has.
+    pub monitors: i64,
+}
+
+/// Whether an account is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is.
+    Enabled,
+    /// All that it sends or asks is refused, and all that it has stays.
+    Disabled,
+}
+
+/// Makes an account, and a key of it that may do everything.
+pub(crate) fn create(
+    conn: &mut Connection,
+    master: &Master,
+    name: &str,
+    url: String,
+    now: i64,
+) -> Result<Credentials, AccountError> {
+    let good = (1..=NAME).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if !good {
+        let shown = name.chars().filter(|c| !c.is_control()).take(NAME).collect();
+        return Err(AccountError::Name(shown));
+    }
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if find(&transaction, name)?.is_some() {
+        return Err(AccountError::Exists(name.to_owned()));
+    }
+    let (api_key, secret_key) = (credentials::new_api_key(), credentials::new_token(""));
+    let sealed = master.seal(&api_key, &secret_key).ok_or(AccountError::Seal)?;
+    transaction.execute(
+        "INSERT INTO accounts (name, api_key, secret_key, created_ms) VALUES (?1, ?2, ?3, ?4)",
+        params![name, api_key, sealed, now],
+    )?;
+    let account = transaction.last_insert_rowid();
+    let key = ensure_key(&transaction, account, None, now)?;
+    audit::write(&transaction, &owner(account), now, "account.create", name, None)?;
+    transaction.commit()?;
+    Ok(Credentials {
+        url,
+        key: key.expose().to_owned(),
+        api_key,
+        secret_key: secret_key.expose().to_owned(),
+        certificate: None,
+    })
+}
+
+/// All accounts, by name.
+pub(crate) fn list(conn: &Connection, now: i64) -> Result<Vec<AccountRow>, AccountError> {
+    let mut statement = conn.prepare(
+        "SELECT name, api_key, disabled_ms IS NOT NULL,
+             (SELECT count(*) FROM keys k WHERE k.account_id = a.id
+                 AND (k.revoked_ms IS NULL OR k.revoked_ms > ?1)
+                 AND (k.expires_ms IS NULL OR k.expires_ms > ?1)),
+             (SELECT count(*) FROM monitors m WHERE m.account_id = a.id)
+         FROM accounts a ORDER BY name",
+    )?;
+    let rows = statement.query_map([now], |row| {
+        Ok(AccountRow {
+            name: row.get(0)?,
+            api_key: row.get(1)?,
+            disabled: row.get(2)?,
+            keys: row.get(3)?,
+            monitors: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Has an account refused, or let in again. Twice is as once.
+pub(crate) fn admit(
+    conn: &mut Connection,
+    name: &str,
+    admission: Admission,
+    now: i64,
+) -> Result<(), AccountError> {
+    if name == LOCAL {
+        return Err(AccountError::Local);
+    }
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let Some((account, disabled)) = find(&transaction, name)? else {
+        return Err(AccountError::Missing(name.to_owned()));
+    };
+    let wanted = admission == Admission::Disabled;
+    if wanted == disabled {
+        return Ok(());
+    }
+    transaction.execute(
+        "UPDATE accounts SET disabled_ms = ?2 WHERE id = ?1",
+        params![account, wanted.then_some(now)],
+    )?;
+    let action = if wanted { "account.disable" } else { "account.enable" };
+    audit::write(&transaction, &owner(account), now, action, name, None)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The id of the account of this name, and whether it is disabled.
+pub(crate) fn find(conn: &Connection, name: &str) -> rusqlite::Result<Option<(i64, bool)>> {
+    conn.query_row(
+        "SELECT id, disabled_ms IS NOT NULL FROM accounts WHERE name = ?1",
+        [name],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+    .optional()
+}
+
+/// Whoever may write to the hub's folder.
+fn owner(account: i64) -> Caller {
+    Caller { account, scopes: Scopes::ALL, actor: "talaia hub account".to_owned() }
+}
 
 /// Makes the local account where there is none, and gives what reaches it. The key that `kept`
 /// holds stays the key, unless it was revoked.
@@ -81,7 +241,7 @@ fn ensure_key(
                 insert_key(conn, account, &key, now)?;
                 return Ok(key);
             }
-            Token::Revoked { .. } | Token::Expired { .. } => {}
+            Token::Revoked { .. } | Token::Expired { .. } | Token::Disabled => {}
         }
     }
     let key = credentials::new_token("talaia_");
@@ -106,18 +266,32 @@ fn insert_key(conn: &Connection, account: i64, key: &Secret, now: i64) -> rusqli
     Ok(())
 }
 
-/// The account that `api_key` names, and what its requests are signed with; `None` where there is
-/// none, or its secret was sealed under another master key.
+/// An account as its public identifier finds it.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    pub(crate) id: i64,
+    /// What its requests are signed with.
+    pub(crate) secret: Secret,
+    /// It is refused.
+    pub(crate) disabled: bool,
+}
+
+/// The account that `api_key` names; `None` where there is none, or its secret was sealed under
+/// another master key.
 pub(crate) fn by_api_key(
     conn: &Connection,
     master: &Master,
     api_key: &str,
-) -> rusqlite::Result<Option<(i64, Secret)>> {
-    let found: Option<(i64, Vec<u8>)> = conn
-        .prepare_cached("SELECT id, secret_key FROM accounts WHERE api_key = ?1")?
-        .query_row([api_key], |row| Ok((row.get(0)?, row.get(1)?)))
+) -> rusqlite::Result<Option<Account>> {
+    let found: Option<(i64, Vec<u8>, bool)> = conn
+        .prepare_cached(
+            "SELECT id, secret_key, disabled_ms IS NOT NULL FROM accounts WHERE api_key = ?1",
+        )?
+        .query_row([api_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    Ok(found.and_then(|(id, sealed)| Some((id, master.open_sealed(api_key, &sealed)?))))
+    Ok(found.and_then(|(id, sealed, disabled)| {
+        Some(Account { id, secret: master.open_sealed(api_key, &sealed)?, disabled })
+    }))
 }
 
 /// The account's public identifier.

@@ -1,8 +1,9 @@
-//! What programs read: `GET /api/v1/plugins`, `/series`, `/runs`, `/points` and `/openapi.json`.
+//! What programs read: `GET /api/v1/plugins`, `/series`, `/runs`, `/points`, `/contract` and
+//! `/openapi.json`.
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rusqlite::Connection;
@@ -12,6 +13,7 @@ use crate::model::{Tags, Value};
 
 use super::hall::{self, Hall};
 use super::keys::Scope;
+use super::listing::{Listing, answer};
 use super::parameters::{count, instant, not_a_next, pairs, unknown};
 use super::problem::Problem;
 use super::store::{self, Filter, PointsQuery, Position, SeriesRow, json};
@@ -28,19 +30,13 @@ pub(super) fn routes() -> Router<Hall> {
         .route("/api/v1/series", get(series))
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/points", get(points))
+        .route("/api/v1/contract", get(contract))
         .route("/api/v1/openapi.json", get(openapi))
 }
 
 /// The description of all paths. Needs no key: it is the same for every hub, and public.
 async fn openapi() -> Response {
     as_json(include_str!("../../schemas/openapi.v1.json").to_owned())
-}
-
-#[derive(Serialize)]
-struct Listing<T> {
-    items: Vec<T>,
-    /// What to give as `after` for the items that follow; null at the end.
-    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -95,11 +91,8 @@ async fn listing<T: Serialize + Send + 'static>(
     let mut filter = filter(account, query.as_deref().unwrap_or_default(), names)?;
     let limit = filter.limit;
     filter.limit += 1;
-    let mut items = hall.store.read(move |conn| read(conn, &filter)).await?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = more.then(|| items.last().map(|last| id(last).to_string())).flatten();
-    Ok(as_json(json(&Listing { items, next })))
+    let items = hall.store.read(move |conn| read(conn, &filter)).await?;
+    Ok(answer(StatusCode::OK, &Listing::of(items, limit, id)))
 }
 
 async fn points(
@@ -121,6 +114,34 @@ async fn points(
         })
         .await?;
     Ok(as_json(body))
+}
+
+async fn contract(
+    State(hall): State<Hall>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let account = hall::caller(&hall, &headers, Scope::Read).await?.account;
+    let (mut host, mut plugin) = (None, None);
+    for (name, value) in pairs(query.as_deref().unwrap_or_default())? {
+        match name.as_str() {
+            "host" => host = Some(value),
+            "plugin" => plugin = Some(value),
+            _ => return Err(unknown(&name)),
+        }
+    }
+    let host = host.ok_or_else(|| Problem::parameter("host", "given"))?;
+    let plugin = plugin.ok_or_else(|| Problem::parameter("plugin", "given"))?;
+    let read = move |conn: &Connection| store::contract(conn, account, &host, &plugin);
+    let found = hall.store.read(read).await?.ok_or_else(|| {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "contract-unknown",
+            "no contract is known",
+            "no report of this plugin on this host has told what it declares; agents do so in the first report after a start, and once an hour",
+        )
+    })?;
+    Ok(answer(StatusCode::OK, &found))
 }
 
 fn with_points(series: SeriesRow, points: Vec<(i64, Value)>) -> SeriesPoints {

@@ -15,7 +15,7 @@ use crate::model::Secret;
 
 use super::accounts;
 pub(crate) use super::caller::Caller;
-use super::caller::{Scope, Scopes};
+use super::caller::Scope;
 use super::credentials::{hash, same_hash};
 use super::keys::{self, Token};
 use super::local::Local;
@@ -214,12 +214,18 @@ async fn by_account(hall: &Shared, basic: &str) -> Result<Caller, Problem> {
         hall.store.read(move |conn| accounts::by_api_key(conn, local.master(), &api_key)).await?;
     // As hashes: their comparison takes as long whatever is in them, and however long they are.
     let same = |secret: &Secret| same_hash(&hash(secret.expose()), &hash(&given));
-    let account = found.filter(|(_, secret)| same(secret)).map(|(account, _)| account);
-    let account = account.ok_or_else(Problem::unknown_account)?;
-    Ok(Caller { account, scopes: Scopes::ALL, actor: "secret key".to_owned() })
+    let account =
+        found.filter(|account| same(&account.secret)).ok_or_else(Problem::unknown_account)?;
+    if account.disabled {
+        return Err(Problem::disabled_account());
+    }
+    Ok(Caller::of_secret(account.id))
 }
 
 async fn by_key(hall: &Shared, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
+    if let Some(caller) = Caller::of_signature() {
+        return Ok(caller);
+    }
     if let Some(basic) = authorization(headers, "basic") {
         return by_account(hall, basic).await;
     }
@@ -236,6 +242,7 @@ async fn by_key(hall: &Shared, headers: &HeaderMap, scope: Scope) -> Result<Call
         Token::Unknown => return Err(Problem::unknown_key()),
         Token::Revoked { name, at_ms } => return Err(Problem::revoked_key(&name, at_ms)),
         Token::Expired { name, at_ms } => return Err(Problem::expired_key(&name, at_ms)),
+        Token::Disabled => return Err(Problem::disabled_account()),
     };
     if known.stale {
         let id = known.id;
@@ -258,7 +265,11 @@ pub(super) async fn session_of(
 ) -> Result<Option<session::Session>, Problem> {
     let Some(token) = session_cookie(hall, headers) else { return Ok(None) };
     let now = hall.clock.now();
-    Ok(hall.store.read(move |conn| session::by_cookie(conn, &token, now)).await?)
+    let session = hall.store.read(move |conn| session::by_cookie(conn, &token, now)).await?;
+    match session {
+        Some(session) if session.disabled => Err(Problem::disabled_account()),
+        session => Ok(session),
+    }
 }
 
 /// The cookie's token.

@@ -52,10 +52,14 @@ impl Local {
         self.credentials.subscribe()
     }
 
-    /// The name of the key that the local agent uses, where it still works.
-    pub(crate) fn key_name(&self, conn: &Connection) -> rusqlite::Result<Option<String>> {
+    /// The name of the key that the local agent uses, where it is of this account and still works.
+    pub(crate) fn key_name(
+        &self,
+        conn: &Connection,
+        account: i64,
+    ) -> rusqlite::Result<Option<String>> {
         let hash = hash(&self.credentials.borrow().key);
-        keys::name_of(conn, &hash)
+        keys::name_of(conn, account, &hash)
     }
 
     /// [`keys::rotate`]; where it is the local key, the local agent gets the new one.

@@ -22,6 +22,7 @@ mod body;
 mod caller;
 mod connections;
 mod credentials;
+mod csv;
 mod export;
 mod faces;
 mod hall;
@@ -29,6 +30,7 @@ mod ingest;
 mod json;
 mod keys;
 mod keys_api;
+mod listing;
 mod local;
 mod monitors;
 mod monitors_api;
@@ -40,6 +42,7 @@ mod scalar;
 mod server;
 mod session;
 mod settings;
+mod signed;
 mod store;
 mod times;
 mod tls;
@@ -59,6 +62,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use accounts::{AccountError, AccountRow, Admission};
 pub use credentials::Credentials;
 pub use export::{Export, ExportError, ExportFormat, export};
 pub use settings::{Clock, MonitisReads, Settings, TlsFiles};
@@ -167,6 +171,9 @@ pub enum HubError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// It cannot be done with this account.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -258,7 +265,7 @@ impl Hub {
 
     /// A new login link: works once, for ten minutes.
     pub fn login_link(&self) -> Result<String, HubError> {
-        make_login_link(&self.settings.data_dir, &self.settings.clock)
+        make_login_link(&self.settings.data_dir, accounts::LOCAL, &self.settings.clock)
     }
 
     /// Answers until `stop` is ready; then lets requests finish for a few seconds, and closes the
@@ -290,32 +297,58 @@ async fn tend(store: &Store, clock: &Clock) -> std::convert::Infallible {
     }
 }
 
-/// A new login link for the hub in `data_dir`, which another process may be serving.
-pub fn make_login_link(data_dir: &Path, clock: &Clock) -> Result<String, HubError> {
+/// A new login link to an account of the hub in `data_dir`, which another process may be serving.
+pub fn make_login_link(data_dir: &Path, account: &str, clock: &Clock) -> Result<String, HubError> {
+    let (mut conn, credentials) = open_folder(data_dir)?;
+    let token = session::new_link(&mut conn, account, clock.now())?;
+    Ok(format!("{}/login/{}", credentials.url, token.expose()))
+}
+
+/// Makes a further account of the hub in `data_dir`, which another process may be serving. Its keys
+/// are kept nowhere but in what this gives.
+pub fn create_account(data_dir: &Path, name: &str, clock: &Clock) -> Result<Credentials, HubError> {
+    let (mut conn, local) = open_folder(data_dir)?;
+    let master = Master::open(data_dir)?;
+    let mut made = accounts::create(&mut conn, &master, name, local.url, clock.now())?;
+    made.certificate = local.certificate;
+    Ok(made)
+}
+
+/// The accounts of the hub in `data_dir`, by name.
+pub fn accounts(data_dir: &Path, clock: &Clock) -> Result<Vec<AccountRow>, HubError> {
+    let (conn, _) = open_folder(data_dir)?;
+    Ok(accounts::list(&conn, clock.now())?)
+}
+
+/// Has an account of the hub in `data_dir` refused, or let in again.
+pub fn admit_account(
+    data_dir: &Path,
+    name: &str,
+    admission: Admission,
+    clock: &Clock,
+) -> Result<(), HubError> {
+    let (mut conn, _) = open_folder(data_dir)?;
+    Ok(accounts::admit(&mut conn, name, admission, clock.now())?)
+}
+
+/// Ends all sessions of the hub in `data_dir`, which another process may be serving, and takes back
+/// the login links that were not used. Gives how many sessions that were.
+pub fn end_sessions(data_dir: &Path, clock: &Clock) -> Result<u64, HubError> {
+    let (mut conn, _) = open_folder(data_dir)?;
+    let ended = session::end_all(&mut conn, clock.now())
+        .map_err(|source| StoreError::Sqlite { action: "end the sessions of", source })?;
+    Ok(ended)
+}
+
+/// The database of the hub in `data_dir`, and what reaches it.
+fn open_folder(data_dir: &Path) -> Result<(rusqlite::Connection, Credentials), HubError> {
     let none = || HubError::NoHub { path: data_dir.to_owned() };
     let credentials = Credentials::read(data_dir)?.ok_or_else(none)?;
     let path = store::file_in(data_dir);
     if !path.exists() {
         return Err(none());
     }
-    let mut conn = store::open(&path, store::Access::Write)?;
-    let token = session::new_link(&mut conn, clock.now())
-        .map_err(|source| StoreError::Sqlite { action: "write a login link to", source })?
-        .ok_or_else(none)?;
-    Ok(format!("{}/login/{}", credentials.url, token.expose()))
-}
-
-/// Ends all sessions of the hub in `data_dir`, which another process may be serving, and takes back
-/// the login links that were not used. Gives how many sessions that were.
-pub fn end_sessions(data_dir: &Path, clock: &Clock) -> Result<u64, HubError> {
-    let path = store::file_in(data_dir);
-    if !path.exists() {
-        return Err(HubError::NoHub { path: data_dir.to_owned() });
-    }
-    let mut conn = store::open(&path, store::Access::Write)?;
-    let ended = session::end_all(&mut conn, clock.now())
-        .map_err(|source| StoreError::Sqlite { action: "end the sessions of", source })?;
-    Ok(ended)
+    Ok((store::open(&path, store::Access::Write)?, credentials))
 }
 
 /// The address as a browser on this machine can call it.

@@ -126,6 +126,21 @@ impl Problem {
         Self::no_key("key-expired", "the key has expired", detail)
     }
 
+    /// A signature that is none, or not of this request.
+    pub(crate) fn unsigned(detail: &'static str) -> Self {
+        Self::no_key("signature", "the signature does not hold", detail)
+    }
+
+    /// A key or session of an account that is refused.
+    pub(crate) fn disabled_account() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "account-disabled",
+            "the account is disabled",
+            "whoever runs this hub disabled the account; all that it has is kept, and `talaia hub account enable NAME` there lets it in again",
+        )
+    }
+
     fn no_key(code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, code, title, detail);
         problem.0.header = Some((header::WWW_AUTHENTICATE, "Bearer"));

@@ -4,9 +4,10 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::model::Secret;
 
+use super::accounts::{self, AccountError};
+use super::audit;
 use super::caller::{Caller, Scopes};
 use super::credentials::{self, form_token, hash, same_hash};
-use super::{accounts, audit};
 
 /// How long a login link works, in milliseconds.
 pub(crate) const LINK_MS: i64 = 10 * 60 * 1000;
@@ -19,17 +20,24 @@ const SESSIONS: i64 = 50;
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) account: i64,
+    /// Its account is refused.
+    pub(crate) disabled: bool,
     /// What a form of this session must carry.
     pub(crate) form: String,
 }
 
-/// Makes a link's token for the local account. `None` before there is an account.
-pub(crate) fn new_link(conn: &mut Connection, now: i64) -> rusqlite::Result<Option<Secret>> {
+/// Makes a link's token for an account.
+pub(crate) fn new_link(
+    conn: &mut Connection,
+    account: &str,
+    now: i64,
+) -> Result<Secret, AccountError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let account: Option<i64> = transaction
-        .query_row("SELECT id FROM accounts WHERE name = ?1", [accounts::LOCAL], |row| row.get(0))
-        .optional()?;
-    let Some(account) = account else { return Ok(None) };
+    let account = match accounts::find(&transaction, account)? {
+        Some((_, true)) => return Err(AccountError::Disabled(account.to_owned())),
+        Some((id, false)) => id,
+        None => return Err(AccountError::Missing(account.to_owned())),
+    };
     let token = credentials::new_token("");
     transaction.execute("DELETE FROM login_links WHERE expires_ms <= ?1", [now])?;
     transaction.execute(
@@ -37,7 +45,7 @@ pub(crate) fn new_link(conn: &mut Connection, now: i64) -> rusqlite::Result<Opti
         params![hash(token.expose()), account, now + LINK_MS],
     )?;
     transaction.commit()?;
-    Ok(Some(token))
+    Ok(token)
 }
 
 /// Whether a link would work now. Does not use it up: link previews only look.
@@ -90,15 +98,17 @@ pub(crate) fn by_cookie(
     now: i64,
 ) -> rusqlite::Result<Option<Session>> {
     let hash = hash(token);
-    let found: Option<(i64, Vec<u8>)> = conn
+    let found: Option<(i64, Vec<u8>, bool)> = conn
         .prepare_cached(
-            "SELECT account_id, hash FROM sessions WHERE hash = ?1 AND expires_ms > ?2",
+            "SELECT s.account_id, s.hash, a.disabled_ms IS NOT NULL
+             FROM sessions s JOIN accounts a ON a.id = s.account_id
+             WHERE s.hash = ?1 AND s.expires_ms > ?2",
         )?
-        .query_row(params![hash, now], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![hash, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     Ok(found
-        .filter(|(_, stored)| same_hash(stored, &hash))
-        .map(|(account, _)| Session { account, form: form_token(token) }))
+        .filter(|(_, stored, _)| same_hash(stored, &hash))
+        .map(|(account, _, disabled)| Session { account, disabled, form: form_token(token) }))
 }
 
 /// Ends all sessions, and takes back all links that were not used. Gives how many sessions that were.

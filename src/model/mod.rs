@@ -5,6 +5,7 @@
 //! `schemas/batch.v1.json`; a test holds the two together.
 
 mod chain;
+mod declared;
 mod delivery;
 mod facts;
 mod format;
@@ -17,11 +18,13 @@ mod rejection;
 mod report;
 mod secret;
 mod shebang;
+mod signing;
 mod tags;
 mod time;
 mod value;
 
 pub use chain::chain;
+pub use declared::{Declared, ToldContract};
 pub use delivery::{BatchReply, Receipt, Refused, Verdict};
 pub use facts::{RUN_FACTS, RunFact, RunFacts};
 pub use format::{Format, FormatError};
@@ -40,6 +43,7 @@ pub use rejection::{Excerpt, ExcerptForm, QuarantineItem, Rejection, RejectionCo
 pub use report::{Counts, Report, Usage};
 pub use secret::Secret;
 pub use shebang::{Runner, SHEBANG, Unstartable, shebang};
+pub use signing::Signing;
 pub use tags::Tags;
 pub use time::{Timestamp, TimestampError};
 pub use value::{JsonKind, Value};

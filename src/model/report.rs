@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Metric, Outcome, PluginKey, PluginName, Rejection, RejectionCode, RunId, Status, Timestamp,
+    ToldContract,
 };
 
 /// What one run came to. Every run yields exactly one, even an empty one.
@@ -50,6 +51,10 @@ pub struct Report {
     /// The last 4 KiB of stderr, where there was any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr: String,
+    /// What the plugin declares: in its first report after that was loaded or changed, and then in
+    /// one each hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Box<ToldContract>>,
 }
 
 impl Report {

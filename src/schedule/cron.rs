@@ -1,4 +1,5 @@
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::model::Timestamp;
 
@@ -57,11 +58,46 @@ impl Cron {
         let next = self.expression.find_next_occurrence(&now, false).ok()?;
         Timestamp::from_millis(next.timestamp().as_millisecond())
     }
+
+    /// About the longest time between two due times of the next days: for nine to five on working
+    /// days that of a weekend. It may be up to an hour too short. `None` when nothing is due any
+    /// more.
+    pub fn longest_pause(&self, now: Timestamp) -> Option<Duration> {
+        let mut longest = 0;
+        let mut at = now.millis();
+        for step in 0..200 {
+            // A pause is found where it begins, or by the hour before which it began.
+            let Some(due) = self.next_after(Timestamp::from_millis(at)?) else { break };
+            let Some(next) = self.next_after(due) else { break };
+            longest = longest.max(next.millis() - due.millis()).max(due.millis() - at);
+            at = due.millis().max(at + 3_600_000);
+            if at - now.millis() > 8 * 86_400_000 && step >= 14 {
+                break;
+            }
+        }
+        u64::try_from(longest).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_pause_is_known_ahead() {
+        // A Sunday.
+        let now = Timestamp::parse("2026-11-22T20:42:59Z").unwrap();
+        let hours = |text| {
+            let pause = Cron::parse(text, Some("UTC")).unwrap().longest_pause(now);
+            pause.map(|pause| pause.as_secs_f64() / 3600.0)
+        };
+        assert_eq!(hours("*/5 * * * *"), Some(5.0 / 60.0));
+        assert_eq!(hours("0 9 * * *"), Some(24.0));
+        assert_eq!(hours("0 0 1 * *"), Some(31.0 * 24.0));
+        let weekend = hours("* 9-17 * * 1-5").unwrap();
+        assert!((62.0..=63.1).contains(&weekend), "{weekend}");
+        assert_eq!(hours("0 0 30 2 *"), None);
+    }
 
     #[test]
     fn the_next_time_is_by_the_calendar_of_the_zone() {

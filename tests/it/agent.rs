@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Far longer than anything here takes; only a defect waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -261,6 +261,37 @@ fn balances(ledger: &Value) {
 
 fn sum(counts: &Value) -> u64 {
     counts.as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum()
+}
+
+#[test]
+fn the_first_report_tells_the_contract_and_so_does_the_first_after_a_change() {
+    let (hub, port) = FakeHub::start();
+    let declared = "timeout = \"150ms\"\nstrict = true\n[plugins.p.metrics.load]\ntype = \"float\"\n\
+                    unit = \"s\"\nrequired = true\nwarn = \"1:2\"";
+    let config = output(port) + &plugin("p", &format!("interval = \"200ms\"\n{declared}"));
+    let mut site = Site::new(&config);
+    site.write("key", "secret\n", 0o600);
+    site.script("p", "echo '{\"load\": 0.5}'");
+    let pid = site.start();
+    let runs = |status: &Value| status["plugins"]["p"]["runs"].as_u64().unwrap_or(0);
+    let before = runs(&site.until("some runs", |status| runs(status) >= 3));
+    let written = fs::read_to_string(site.path("talaia.toml")).unwrap();
+    site.write("talaia.toml", &written.replace("1:2", "1:3"), 0o644);
+    send(pid, Signal::HUP);
+    site.until("runs after the reload", |status| runs(status) >= before + 4);
+    send(pid, Signal::TERM);
+    assert!(site.wait().success(), "{}", site.log());
+    let reports = hub.reports();
+    let told: Vec<&Value> =
+        reports.iter().map(|r| &r["contract"]).filter(|c| !c.is_null()).collect();
+    let contract = |warn: &str| {
+        json!({
+            "metrics": {"load": {"type": "float", "unit": "s", "required": true, "warn": warn}},
+            "strict": true, "schema": false, "interval": 0.2, "timeout": 0.15,
+        })
+    };
+    assert_eq!(told, [&contract("1:2"), &contract("1:3")]);
+    assert!(!reports[0]["contract"].is_null());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The hub over real HTTP on loopback.
 
+mod accounts;
 mod api;
 mod bodies;
 mod browser;
@@ -10,6 +11,7 @@ mod monitors;
 mod openapi;
 mod pages;
 mod schema;
+mod signed;
 mod support;
 mod tls;
 mod upkeep;

@@ -378,6 +378,7 @@ fn reports_are_what_their_schema_says() {
             leftovers: 0,
             usage: Usage::default(),
             stderr: "E! x".to_owned(),
+            contract: None,
         };
         assert_eq!((report.metrics.len(), report.rejected.len()), (2, 1));
         let written = serde_json::to_value(&report).unwrap();

@@ -63,7 +63,7 @@ impl Writer {
                 .query_map([id], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             drop_series(conn, &series)?;
-            for table in ["fields", "additional_results", "rejections", "runs"] {
+            for table in ["contracts", "fields", "additional_results", "rejections", "runs"] {
                 conn.execute(&format!("DELETE FROM {table} WHERE monitor_id = ?1"), [id])?;
             }
             conn.execute("DELETE FROM monitors WHERE id = ?1", [id])?;

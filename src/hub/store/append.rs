@@ -140,7 +140,7 @@ impl Writer {
         let mut next_run: i64 = conn.prepare_cached(NEXT_RUN)?.query_row((), |row| row.get(0))?;
         known.begin();
         block.clear();
-        while let Some(report) = reports.next().map_err(AppendError::Body)? {
+        while let Some((report, contract)) = reports.next().map_err(AppendError::Body)? {
             let run = *report.run.uuid().as_bytes();
             if report.seq.0 <= mark {
                 if report.seq.0 == mark && marked.is_some_and(|marked| marked != run) {
@@ -174,6 +174,19 @@ impl Writer {
                 monitor.rejected.saturating_add_unsigned(report.counts.rejected_total());
             monitor.skipped = monitor.skipped.saturating_add_unsigned(report.skipped);
             take_run(conn, &mut insert_run, next_run, monitor, report)?;
+            // What is replayed may be from before a change.
+            if let Some(contract) = contract.filter(|_| report.replay_of.is_none()) {
+                conn.prepare_cached(
+                    "INSERT OR REPLACE INTO contracts (monitor_id, received_ms, apart, body)
+                     VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![
+                    monitor.id,
+                    now,
+                    contract.apart,
+                    contract.json
+                ])?;
+            }
             next_run += 1;
             let mut own_facts = false;
             for (nth, metric) in report.metrics.iter().enumerate() {

@@ -41,8 +41,8 @@ pub(crate) use error::AppendError;
 pub use error::StoreError;
 pub(crate) use maintain::drop_series;
 pub(crate) use pages::{
-    AgentRow, Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of,
-    tagged,
+    AgentRow, Card, CardRun, ContractRow, Health, Kept, cards, contract, health, is_suspended,
+    longest_gap, series_of, tagged,
 };
 pub(crate) use points::{Scan, extent, total as total_points, visit};
 pub(crate) use query::{

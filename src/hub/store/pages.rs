@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
 
-use crate::model::{Outcome, RUN_FACTS, Status, Value};
+use crate::model::{Outcome, RUN_FACTS, Status, ToldContract, Value};
 
 use super::points::{self, Sizes};
-use super::query::{SERIES_COLUMNS, SeriesRow, series_row};
+use super::query::{SERIES_COLUMNS, SeriesRow, series_row, time};
 
 /// Runs looked at for how long a plugin is used to be quiet.
 const GAPS: i64 = 120;
@@ -39,6 +40,8 @@ pub(crate) struct CardRun {
     /// When the one before it started, where that is still known.
     pub(crate) before_ms: Option<i64>,
     pub(crate) duration: f64,
+    /// The longest time that should lie between two runs, in seconds: the run's interval, or what
+    /// the plugin's contract says.
     pub(crate) interval: Option<f64>,
     pub(crate) outcome: Outcome,
     pub(crate) status: Status,
@@ -51,9 +54,10 @@ pub(crate) fn cards(conn: &Connection, account: i64) -> rusqlite::Result<Vec<Car
     let mut statement = conn.prepare_cached(
         "SELECT m.id, m.host, m.plugin, m.name, m.tags, m.received_ms, m.metrics, m.rejected,
              m.suspended_ms IS NOT NULL, r.started_ms,
-             (SELECT b.started_ms FROM runs b WHERE b.id = r.before), r.duration, r.interval,
-             r.outcome, r.status, r.message, r.rejected IS NOT NULL
+             (SELECT b.started_ms FROM runs b WHERE b.id = r.before), r.duration,
+             coalesce(r.interval, c.apart), r.outcome, r.status, r.message, r.rejected IS NOT NULL
          FROM monitors m LEFT JOIN runs r ON r.id = m.last_run
+             LEFT JOIN contracts c ON c.monitor_id = m.id
          WHERE m.account_id = ?1 ORDER BY m.id",
     )?;
     let rows = statement.query_map([account], |row| {
@@ -93,6 +97,42 @@ pub(crate) fn cards(conn: &Connection, account: i64) -> rusqlite::Result<Vec<Car
         })
     })?;
     rows.collect()
+}
+
+/// What a plugin declares.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ContractRow {
+    pub(crate) host: String,
+    pub(crate) plugin: String,
+    /// When the hub last heard of it.
+    #[serde(rename = "received", serialize_with = "time")]
+    pub(crate) received_ms: i64,
+    pub(crate) contract: ToldContract,
+}
+
+/// What the plugin on a host declares, where its reports have told.
+pub(crate) fn contract(
+    conn: &Connection,
+    account: i64,
+    host: &str,
+    plugin: &str,
+) -> rusqlite::Result<Option<ContractRow>> {
+    let found: Option<(i64, String)> = conn
+        .prepare_cached(
+            "SELECT c.received_ms, c.body FROM contracts c JOIN monitors m ON m.id = c.monitor_id
+             WHERE m.account_id = ?1 AND m.host = ?2 AND m.plugin = ?3",
+        )?
+        .query_row(params![account, host, plugin], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(found.and_then(|(received_ms, body)| {
+        let contract = serde_json::from_str(&body).ok()?;
+        Some(ContractRow {
+            host: host.to_owned(),
+            plugin: plugin.to_owned(),
+            received_ms,
+            contract,
+        })
+    }))
 }
 
 /// Whether a monitor takes no results for now.

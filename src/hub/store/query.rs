@@ -133,7 +133,7 @@ pub(crate) struct Totals {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn time<S: Serializer>(ms: &i64, s: S) -> Result<S::Ok, S::Error> {
+pub(super) fn time<S: Serializer>(ms: &i64, s: S) -> Result<S::Ok, S::Error> {
     match Timestamp::from_millis(*ms) {
         Some(time) => time.serialize(s),
         None => s.serialize_none(),

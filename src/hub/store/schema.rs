@@ -21,7 +21,8 @@ const APPLICATION: i64 = 0x544c_4842;
 /// 3: runs know which run they are a replay of.
 /// 4: keys have names, scopes and an end; monitors may be of direct senders, and have names, tags
 ///    and declared fields; what people and the old clients' interfaces need.
-pub(crate) const VERSION: i64 = 4;
+/// 5: what plugins declare; accounts may be disabled; the nonces of signed requests.
+pub(crate) const VERSION: i64 = 5;
 
 /// Where `host` and `plugin` are null it is a direct sender, which has a name of its own; an agent's
 /// plugin may be given one. `tags` is a JSON array, of which the first is the tag.
@@ -111,8 +112,24 @@ CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHO
     };
 }
 
+/// `contracts`: what a plugin declares, as its report told; `apart` is the longest time in seconds
+/// that should lie between two of its runs.
+/// `nonces`: those of signed requests, until their time is over.
+macro_rules! since_5 {
+    () => {
+        "CREATE TABLE contracts (
+    monitor_id INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, apart REAL, body TEXT NOT NULL
+) STRICT;
+CREATE TABLE nonces (
+    account_id INTEGER NOT NULL, nonce TEXT NOT NULL, expires_ms INTEGER NOT NULL,
+    PRIMARY KEY (account_id, nonce)
+) STRICT, WITHOUT ROWID;
+"
+    };
+}
+
 /// What makes a database of version `n + 1` out of one of version `n`, from version 1 on.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "ALTER TABLE streams ADD COLUMN refused TEXT;
      ALTER TABLE streams ADD COLUMN run BLOB",
     "ALTER TABLE runs ADD COLUMN replay_of BLOB",
@@ -143,12 +160,13 @@ const STEPS: [&str; 3] = [
          DROP TABLE runs_3;",
         since_4!()
     ),
+    concat!("ALTER TABLE accounts ADD COLUMN disabled_ms INTEGER;", since_5!()),
 ];
 
 const TABLES: &str = "
 CREATE TABLE accounts (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, api_key TEXT NOT NULL UNIQUE,
-    secret_key BLOB NOT NULL, created_ms INTEGER NOT NULL
+    secret_key BLOB NOT NULL, created_ms INTEGER NOT NULL, disabled_ms INTEGER
 ) STRICT;
 -- Tokens are kept as SHA-256 only; `hint` is what tells one from another. `scopes`: words of `ingest
 -- read review admin`.
@@ -291,12 +309,13 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
     .map_err(said)?;
     if tables == 0 {
         conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} {} {} {} {}
+            "BEGIN IMMEDIATE; {TABLES} {} {} {} {} {}
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;",
             monitors!(),
             series!(),
             runs!(),
-            since_4!()
+            since_4!(),
+            since_5!()
         ))
         .map_err(said)?;
         return Ok(conn);

@@ -262,7 +262,7 @@ fn a_database_of_the_first_version_is_brought_up_to_date() {
         1
     );
     assert_eq!(count(&writer.conn, "SELECT count(DISTINCT name) FROM keys"), 3);
-    assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 4);
+    assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 5);
 }
 
 /// All points that readers find, of every series in the table.

@@ -8,9 +8,11 @@
 //! - whole numbers other than values, `seq` and counts that is, are written without fraction or
 //!   exponent (`17`, not `17.0`), and no number is beyond the range of 64-bit floats;
 //! - a time is in the calendar, and before the last hours of the year 9999;
+//! - the contract in a report is no longer than 64 KiB;
 //! - texts are measured in bytes where the schema counts characters, but for a refused value;
 //! - nothing is nested deeper than 64, and the body has at most 16 MiB.
 
+mod contract;
 mod read;
 mod text;
 mod unpack;
@@ -26,6 +28,7 @@ use crate::model::{
 use super::json::{Reader, Sort, Wrong};
 use super::scalar::Scalar;
 
+pub(crate) use contract::Contract;
 pub(crate) use unpack::{Packing, unpack};
 
 /// Most reports in one batch.
@@ -76,6 +79,8 @@ pub(crate) struct Report<'a> {
     pub(crate) leftovers: u64,
     pub(crate) usage: Usage,
     pub(crate) stderr: Option<Text<'a>>,
+    /// Where in the body the plugin's contract begins, where the report has it.
+    contract: Option<usize>,
 }
 
 /// One record.
@@ -167,15 +172,17 @@ pub(crate) struct Reports<'a> {
     index: usize,
     before: u64,
     report: Report<'a>,
+    contract: Option<Contract<'a>>,
 }
 
 impl<'a> Reports<'a> {
-    /// The next report; after the last, the rest of the body was read as well.
-    pub(crate) fn next(&mut self) -> Result<Option<&Report<'a>>, Fault> {
+    /// The next report, and its plugin's contract where it brings that; after the last, the rest
+    /// of the body was read as well.
+    pub(crate) fn next(&mut self) -> Result<Option<(&Report<'a>, Option<Contract<'a>>)>, Fault> {
         match self.read() {
             Ok(true) => {
                 self.index += 1;
-                Ok(Some(&self.report))
+                Ok(Some((&self.report, self.contract)))
             }
             Ok(false) => Ok(None),
             Err((wrong, start)) => {
@@ -200,6 +207,10 @@ impl<'a> Reports<'a> {
         }
         let in_report = |wrong| (wrong, Some(start));
         let seq_at = read::report(&mut self.reader, &mut self.report).map_err(in_report)?;
+        self.contract = match self.report.contract {
+            None => None,
+            Some(start) => Some(contract::read(self.body, start).map_err(in_report)?),
+        };
         let seq = self.report.seq.0;
         if seq <= self.before {
             let message = format!("seq {seq} after seq {}; send reports in order", self.before);

@@ -53,6 +53,7 @@ const REPORT: &[&str] = &[
     // These may be left out.
     "stderr",
     "replay_of",
+    "contract",
 ];
 const METRIC: &[&str] =
     &["name", "value", "type", "unit", "label", "tags", "time", "warn", "crit", "min", "max"];
@@ -127,7 +128,8 @@ pub(super) fn batch(body: &str) -> Read<(Batch<'_>, Reports<'_>)> {
         // The members are counted above; this cannot be.
         return Err(wrong(0, "not a batch"));
     };
-    let reports = Reports { body, reader, rest, index: 0, before: 0, report: empty() };
+    let reports =
+        Reports { body, reader, rest, index: 0, before: 0, report: empty(), contract: None };
     Ok((Batch { agent, output, sent }, reports))
 }
 
@@ -175,6 +177,7 @@ fn empty<'a>() -> Report<'a> {
         leftovers: 0,
         usage: Usage::default(),
         stderr: None,
+        contract: None,
     }
 }
 
@@ -199,9 +202,10 @@ pub(super) fn report<'a>(reader: &mut Reader<'a>, report: &mut Report<'a>) -> Re
     report.warnings.clear();
     report.stderr = None;
     report.replay_of = None;
+    report.contract = None;
     let mut seq_at = 0;
     let mut open = reader.object("a report")?;
-    while let Some(name) = reader.member(&mut open, REPORT, REPORT.len() - 2)? {
+    while let Some(name) = reader.member(&mut open, REPORT, REPORT.len() - 3)? {
         match name {
             "seq" => {
                 seq_at = reader.here();
@@ -237,6 +241,11 @@ pub(super) fn report<'a>(reader: &mut Reader<'a>, report: &mut Report<'a>) -> Re
             "stderr" => {
                 let tail = checked(reader, |t| text::at_most(t, STDERR))?;
                 report.stderr = Some(tail).filter(|tail| !tail.is_empty());
+            }
+            "contract" => {
+                let start = reader.here();
+                reader.skip()?;
+                report.contract = Some(start);
             }
             _ => reader.skip()?,
         }
@@ -484,7 +493,7 @@ fn signal_number(reader: &mut Reader<'_>) -> Read<i32> {
 }
 
 /// The member whose name was just read is not one of those there are.
-fn unknown(reader: &mut Reader<'_>) -> Wrong {
+pub(super) fn unknown(reader: &mut Reader<'_>) -> Wrong {
     wrong(reader.here(), "a member that this hub does not know")
 }
 
@@ -513,7 +522,10 @@ fn nullable<'a, T>(
 }
 
 /// A text that `check` finds nothing wrong with.
-fn checked<'a>(reader: &mut Reader<'a>, check: impl FnOnce(&str) -> Checked) -> Read<Text<'a>> {
+pub(super) fn checked<'a>(
+    reader: &mut Reader<'a>,
+    check: impl FnOnce(&str) -> Checked,
+) -> Read<Text<'a>> {
     let at = reader.here();
     let text = reader.string("a string")?;
     match check(&text) {
@@ -523,7 +535,11 @@ fn checked<'a>(reader: &mut Reader<'a>, check: impl FnOnce(&str) -> Checked) -> 
 }
 
 /// A text that `known` knows.
-fn word<T>(reader: &mut Reader<'_>, what: &str, known: impl FnOnce(&str) -> Option<T>) -> Read<T> {
+pub(super) fn word<T>(
+    reader: &mut Reader<'_>,
+    what: &str,
+    known: impl FnOnce(&str) -> Option<T>,
+) -> Read<T> {
     let at = reader.here();
     let text = reader.string("a string")?;
     known(&text).ok_or_else(|| wrong(at, format!("not {what} that this hub knows")))
@@ -537,7 +553,7 @@ fn time(reader: &mut Reader<'_>) -> Read<Timestamp> {
     word(reader, "a time such as 2026-11-22T20:42:10.123Z, in UTC,", text::time)
 }
 
-fn seconds(reader: &mut Reader<'_>) -> Read<f64> {
+pub(super) fn seconds(reader: &mut Reader<'_>) -> Read<f64> {
     let at = reader.here();
     let seconds = reader.number("a number of seconds")?.as_f64();
     if (0.0..=SECONDS).contains(&seconds) {
@@ -569,7 +585,7 @@ fn scalar<'a>(reader: &mut Reader<'a>) -> Read<Given<'a>> {
 }
 
 /// A number, or a Nagios range.
-fn mark<'a>(reader: &mut Reader<'a>) -> Read<Given<'a>> {
+pub(super) fn mark<'a>(reader: &mut Reader<'a>) -> Read<Given<'a>> {
     match reader.kind()? {
         JsonKind::String => given(checked(reader, |t| text::at_most(t, limits::LABEL))?),
         _ => Ok(Given::Plain(plain(reader.number("a number or a Nagios range")?))),

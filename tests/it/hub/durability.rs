@@ -266,7 +266,7 @@ async fn a_login_link_of_another_process_works_once_and_not_after_ten_minutes() 
     let clock = Clock::from_fn(move || time.load(Ordering::Relaxed));
     let path = |link: &str| link.strip_prefix(&hub.url).unwrap().to_owned();
 
-    let link = path(&make_login_link(folder.path(), &clock).unwrap());
+    let link = path(&make_login_link(folder.path(), "local", &clock).unwrap());
     assert_eq!(answer(hub.request("GET", &link)).await.status, 200);
     assert_eq!(answer(hub.request("GET", &link)).await.status, 200, "looking does not use it up");
     let used = answer(hub.request("POST", &link)).await;
@@ -280,20 +280,23 @@ async fn a_login_link_of_another_process_works_once_and_not_after_ten_minutes() 
         assert_eq!(again.header("set-cookie"), "");
     }
 
-    let late = path(&make_login_link(folder.path(), &clock).unwrap());
+    let late = path(&make_login_link(folder.path(), "local", &clock).unwrap());
     hub.time.fetch_add(10 * 60 * 1000, Ordering::Relaxed);
     assert_eq!(answer(hub.request("POST", &late)).await.status, 410);
 
     // All at once: who is logged in, and who could.
     let cookie = cookie.split(';').next().unwrap();
-    let unused = path(&make_login_link(folder.path(), &clock).unwrap());
+    let unused = path(&make_login_link(folder.path(), "local", &clock).unwrap());
     assert_eq!(hub.page(cookie, "/").await.status, 200);
     assert_eq!(end_sessions(folder.path(), &clock).unwrap(), 1);
     assert_eq!(hub.page(cookie, "/").await.status, 401);
     assert_eq!(answer(hub.request("POST", &unused)).await.status, 410);
     assert_eq!(end_sessions(folder.path(), &clock).unwrap(), 0);
     let nowhere = tempfile::tempdir().unwrap();
-    assert!(matches!(make_login_link(nowhere.path(), &clock), Err(HubError::NoHub { .. })));
+    assert!(matches!(
+        make_login_link(nowhere.path(), "local", &clock),
+        Err(HubError::NoHub { .. })
+    ));
     hub.stop().await;
 }
 

@@ -266,6 +266,7 @@ async fn every_answer_is_as_described() {
     bad["counts"] = json!({"produced": 2, "accepted": 1, "rejected": {"not-json": 1}});
     bad["outcome"] = json!({"kind": "signaled", "signal": 9});
     bad["status"] = json!("critical");
+    bad["contract"] = json!({"metrics": {"disk_used": {"type": "percent", "warn": 80}}, "strict": false, "schema": false, "timeout": 10});
     let batch = Stream::new().batch(vec![report(1, NOW, used(71.2)), bad]);
     c.yes("post", "/api/v1/ingest", &[], Some(batch)).await;
     c.no(422, "shape", ("post", "/api/v1/ingest", &[]), Some(json!({}))).await;
@@ -274,6 +275,9 @@ async fn every_answer_is_as_described() {
     c.yes("get", "/api/v1/runs?host=web-1", &[], None).await;
     c.yes("get", "/api/v1/points?host=web-1&plugin=disk&tag=mount:/", &[], None).await;
     c.no(400, "parameter", ("get", "/api/v1/points", &[]), None).await;
+    c.yes("get", "/api/v1/contract?host=web-1&plugin=disk", &[], None).await;
+    let stranger = ("get", "/api/v1/contract?host=web-1&plugin=other", [].as_slice());
+    c.no(404, "contract-unknown", stranger, None).await;
 
     let monitors = "/api/v1/monitors";
     let one = "/api/v1/monitors/{id}";
@@ -302,7 +306,7 @@ async fn every_answer_is_as_described() {
 
     let results = "/api/v1/monitors/{id}/results";
     let rows = json!({"results": [
-        {"time": NOW, "values": {"n": [1, 2, null], "s": "up"}, "additional": [{"details": 1}]},
+        {"time": NOW, "values": {"n": [1, 2, null], "s": "up"}, "additional": [{"details": "x"}]},
         {"time": "2026-11-22T21:42:09.5+01:00", "values": {"n": u64::MAX}},
     ]});
     let posted = c.yes("post", results, &[id], Some(rows)).await;
@@ -330,7 +334,7 @@ async fn every_answer_is_as_described() {
     .await;
     c.no(400, "parameter", ("get", &format!("{path}?interval=week"), &[id]), None).await;
     let path = "/api/v1/monitors/{id}/additional";
-    c.yes("post", path, &[id], Some(json!({"rows": [{"a": {"b": []}}]}))).await;
+    c.yes("post", path, &[id], Some(json!({"rows": [{"details": "y"}]}))).await;
     c.yes("get", path, &[id], None).await;
     c.yes("post", "/api/v1/monitors/{id}/suspend", &[id], None).await;
     c.no(409, "monitor-suspended", ("post", results, &[id]), Some(json!({"values": {"n": 3}})))

@@ -153,6 +153,19 @@ fn metric() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What a plugin declares, with every member that there is.
+fn contract() -> Value {
+    json!({
+        "metrics": {
+            "used": {"type": "percent", "unit": "%", "label": "Used é", "required": true, "warn": 80,
+                "crit": "@~:5", "min": 0, "max": 100},
+            "state": {"type": "string", "values": ["open", ""]},
+        },
+        "omitted": 1, "strict": true, "schema": false, "interval": 30, "cron": "*/5 * * * *",
+        "pause": 300.5, "timeout": 10, "later": {"a": [null]},
+    })
+}
+
 fn report_with(seq: u64) -> impl Strategy<Value = Value> {
     let refusal = json!({"code": "not-json", "path": "/a", "line": 1, "column": 2, "value": "x", "message": "m", "hint": "h"});
     let mut ruled = refusal.clone();
@@ -185,13 +198,18 @@ fn report_with(seq: u64) -> impl Strategy<Value = Value> {
         ],
         0..=10,
     );
-    (prop::collection::vec(metric(), 0..4), outcome, refused, optional).prop_map(
-        move |(metrics, outcome, refused, optional)| {
+    // It has many places at which hardly anything fits.
+    let told = prop::option::weighted(0.1, Just(contract()));
+    (prop::collection::vec(metric(), 0..4), outcome, refused, optional, told).prop_map(
+        move |(metrics, outcome, refused, optional, told)| {
             let mut made = report(seq, NOW, json!(metrics));
             made["outcome"] = outcome;
             made["rejected"] = json!(refused);
             for (key, value) in optional {
                 made[key] = value;
+            }
+            if let Some(told) = told {
+                made["contract"] = told;
             }
             made
         },
@@ -361,6 +379,7 @@ fn judged(document: &Value, seq: u64) -> Value {
         leftovers: 0,
         usage: Usage { cpu: 0.1 + 0.2, ..Usage::default() },
         stderr: "\u{fffd}".repeat(4096),
+        contract: serde_json::from_value(contract()).ok().map(Box::new),
     };
     let mut written = serde_json::to_value(made).unwrap();
     written["seq"] = json!(seq);
@@ -419,6 +438,18 @@ async fn what_the_schema_cannot_say() {
                 .replacen('{', &format!("{{\"later\":{deep},"), 1),
         ),
         ("a member twice", text.replacen("\"skipped\":0", "\"skipped\":1,\"skipped\":0", 1)),
+        ("a metric declared twice", {
+            let mut body = good.clone();
+            body["reports"][0]["contract"] = contract();
+            body.to_string().replacen("\"state\":{", "\"used\":{\"type\":\"float\"},\"used\":{", 1)
+        }),
+        ("a contract too long", {
+            let mut body = good.clone();
+            body["reports"][0]["contract"] = contract();
+            body["reports"][0]["contract"]["metrics"]["state"]["values"] =
+                vec!["x".repeat(4096); 17].into();
+            body.to_string()
+        }),
         ("a tag twice", text.replacen("{\"mount\":\"/\"}", "{\"mount\":\"/\",\"mount\":\"/\"}", 1)),
     ];
     for (what, body) in cases {

@@ -93,7 +93,11 @@ async fn account(hall: &Hall, form: &Form) -> Result<(i64, Secret), Refusal> {
         .read(move |conn| accounts::by_api_key(conn, local.master(), &api_key))
         .await
         .map_err(failed)?;
-    found.ok_or_else(|| Refusal::stranger("no account has this apikey"))
+    let account = found.ok_or_else(|| Refusal::stranger("no account has this apikey"))?;
+    if account.disabled {
+        return Err(Refusal::stranger("the account is disabled"));
+    }
+    Ok((account.id, account.secret))
 }
 
 /// The store's failures, in the words of the API.

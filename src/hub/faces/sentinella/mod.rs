@@ -245,6 +245,7 @@ fn admit(token: Token) -> Result<Known, Refusal> {
         Token::Unknown => Problem::unknown_key(),
         Token::Revoked { name, at_ms } => Problem::revoked_key(&name, at_ms),
         Token::Expired { name, at_ms } => Problem::expired_key(&name, at_ms),
+        Token::Disabled => Problem::disabled_account(),
     };
     Err(Refusal::new(StatusCode::UNAUTHORIZED, format!("`account_key`: {}", problem.detail())))
 }
@@ -412,6 +413,7 @@ fn report(
         leftovers: 0,
         usage: Usage::default(),
         stderr: String::new(),
+        contract: None,
     }
 }
 

@@ -1,7 +1,9 @@
 //! One monitor: its charts, its results by day, and what can be done with it.
 
 mod act;
+mod details;
 mod download;
+mod inputs;
 mod results;
 
 use axum::Router;
@@ -25,7 +27,9 @@ use super::page::{Page, html_page, logged_in, shown, token, told};
 use super::plugin;
 use super::range::Range;
 use super::standing::Standing;
+use super::zone;
 
+use details::Detailed;
 use results::Day;
 
 /// Series that are read.
@@ -47,6 +51,7 @@ struct Found {
     all: usize,
     charts: Vec<Markup>,
     day: Day,
+    details: Detailed,
 }
 
 /// The page with something said about a form that was sent from it.
@@ -98,7 +103,10 @@ async fn page(hall: &Hall, session: &Session, id: &str, query: &str, said: &Said
     let pairs = pairs(query)?;
     let range = usual(Range::read(&pairs, now), &pairs, &monitor, now);
     let day = results::asked(&pairs, &monitor, now);
-    let found = hall.store.read(move |conn| load(conn, monitor, range, day, &pairs)).await?;
+    let zone = zone::current();
+    let draw =
+        move |conn: &Connection| zone::within(zone, || load(conn, monitor, range, day, &pairs));
+    let found = hall.store.read(draw).await?;
     let frame = Frame::of(&found.monitor.name, "/monitors", session);
     let status =
         if said.wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
@@ -130,6 +138,7 @@ fn load(
         fields: monitors::fields(conn, id, Role::Result)?,
         charts: drawing::draw(conn, &series, range.window, None)?,
         day: results::load(conn, id, day, pairs)?,
+        details: details::load(conn, id, day)?,
         monitor,
         series,
         all,
@@ -177,6 +186,10 @@ fn body(found: &Found, range: &Range, session: &Session, said: &Said, now: i64) 
         }
         @if !found.series.is_empty() { (plugin::values(&found.series, found.all, now)) }
         (results::table(found, &path))
-        @if direct && monitor.suspended_ms.is_none() { (results::add(found, session, &path, said)) }
+        (details::table(found))
+        @if direct && monitor.suspended_ms.is_none() {
+            (results::add(found, session, &path, said))
+            (details::add(found, session, &path, said))
+        }
     }
 }

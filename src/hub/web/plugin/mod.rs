@@ -12,7 +12,9 @@ use rusqlite::Connection;
 use crate::hub::hall::Hall;
 use crate::hub::monitors::{self, Field, Role};
 use crate::hub::parameters::pairs;
-use crate::hub::store::{self, Filter, Kept, PluginRow, RejectionGroup, RunRow, SeriesRow};
+use crate::hub::store::{
+    self, ContractRow, Filter, Kept, PluginRow, RejectionGroup, RunRow, SeriesRow,
+};
 
 use super::drawing;
 use super::format::{bytes, figures, query, seconds, time};
@@ -21,6 +23,7 @@ use super::page::{framed, logged_in, shown, told};
 use super::range::Range;
 use super::rejections;
 use super::standing::{Standing, patience};
+use super::zone;
 
 pub(super) use metrics::values;
 
@@ -49,6 +52,8 @@ struct Found {
     charts: Vec<Markup>,
     facts: Vec<Markup>,
     fields: Vec<Field>,
+    /// What its agent told of what it declares.
+    contract: Option<ContractRow>,
     refusals: Vec<RejectionGroup>,
     runs: Vec<RunRow>,
 }
@@ -68,7 +73,9 @@ pub(super) async fn show(
         let (host, plugin) = (given("host"), given("plugin"));
         let filter = Filter { account, host, plugin, limit: 1, ..Filter::default() };
         let range = Range::read(&pairs, now);
-        let found = hall.store.read(move |conn| load(conn, &filter, range)).await?;
+        let zone = zone::current();
+        let draw = move |conn: &Connection| zone::within(zone, || load(conn, &filter, range));
+        let found = hall.store.read(draw).await?;
         let Some(found) = found else {
             return Ok(told(
                 &session,
@@ -85,9 +92,7 @@ pub(super) async fn show(
 
 /// Reads all that the page shows; `None` where there is no such plugin.
 fn load(conn: &Connection, filter: &Filter, range: Range) -> rusqlite::Result<Option<Found>> {
-    if filter.host.is_none() || filter.plugin.is_none() {
-        return Ok(None);
-    }
+    let (Some(host), Some(name)) = (&filter.host, &filter.plugin) else { return Ok(None) };
     let Some(plugin) = store::plugins(conn, filter)?.into_iter().next() else { return Ok(None) };
     let id = plugin.id;
     let suspended = store::is_suspended(conn, id)?;
@@ -99,7 +104,9 @@ fn load(conn: &Connection, filter: &Filter, range: Range) -> rusqlite::Result<Op
     facts.retain(|fact| FACTS.contains(&fact.name.as_str()));
     // Refusals are drawn where there were some.
     facts.retain(|fact| fact.name != "talaia_run_rejected" || plugin.rejected > 0);
-    let interval = plugin.last_run.as_ref().and_then(|run| run.interval);
+    let contract = store::contract(conn, filter.account, host, name)?;
+    let declared = contract.as_ref().and_then(|row| row.contract.interval.or(row.contract.pause));
+    let interval = plugin.last_run.as_ref().and_then(|run| run.interval).or(declared);
     let gap = match interval {
         Some(_) => None,
         None => store::longest_gap(conn, id)?,
@@ -114,6 +121,7 @@ fn load(conn: &Connection, filter: &Filter, range: Range) -> rusqlite::Result<Op
         fields: monitors::fields(conn, id, Role::Result)?,
         refusals: if plugin.rejected > 0 { store::rejections(conn, &refused)? } else { Vec::new() },
         runs: store::runs_of(conn, &plugin, RUNS)?,
+        contract,
         plugin,
         series,
         all,
@@ -161,7 +169,7 @@ fn body(found: &Found, range: &Range, now: i64) -> Markup {
             (drawing::grid(&found.facts, true))
         }
         (runs::table(&found.runs, now))
-        (metrics::contract(&found.fields, &found.series))
+        (metrics::contract(found.contract.as_ref(), &found.fields, &found.series, now))
     }
 }
 
@@ -193,7 +201,11 @@ fn lead(found: &Found, standing: Standing, now: i64) -> Markup {
                 @if run.usage.max_rss > 0 { div { dt { "Memory" } dd { (bytes(run.usage.max_rss)) } } }
                 div {
                     dt { "Runs" }
-                    dd { @match run.interval { Some(interval) => { "every " (seconds(interval)) }, None => "at its own times" } }
+                    dd {
+                        @if let Some(interval) = run.interval { "every " (seconds(interval)) }
+                        @else if let Some(cron) = found.contract.as_ref().and_then(|row| row.contract.cron.as_ref()) { "by " code { (cron) } }
+                        @else { "at its own times" }
+                    }
                 }
             }
             div { dt { "Reports" } dd { (figures(plugin.reports as f64)) } }

@@ -1,0 +1,236 @@
+//! Several accounts of one hub: what one has, no other sees or changes.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use talaia::hub::{Admission, Clock, Credentials, HubError};
+use talaia::hub::{accounts, admit_account, create_account, make_login_link};
+
+use super::support::*;
+
+/// Is in every name that the first account uses.
+const MARK: &str = "zebra";
+
+fn clock() -> Clock {
+    Clock::from_fn(|| NOW)
+}
+
+fn description() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/openapi.v1.json");
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+async fn ask(hub: &Running, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+    let request = hub.request(method, path).bearer_auth(key);
+    let request = request.header("content-type", "application/json");
+    answer(if method == "GET" { request } else { request.body(body.to_string()) }).await
+}
+
+/// Gives the first account one of everything, and says the monitor's id.
+async fn furnish(hub: &Running) -> String {
+    let key = &hub.credentials.key;
+    let mut report = report(1, NOW, json!([{"name": "zebra_used", "value": 1.5, "type": "float"}]));
+    (report["plugin"], report["host"]) = (json!("zebra_disk"), json!("zebra-1"));
+    report["message"] = json!(MARK);
+    report["rejected"] = json!([{"code": "not-json", "path": "", "line": 1, "column": 1,
+        "value": MARK, "message": "m", "hint": "h"}]);
+    report["counts"] = json!({"produced": 2, "accepted": 1, "rejected": {"not-json": 1}});
+    report["contract"] = json!({"metrics": {"zebra_used": {"type": "float"}}, "strict": false,
+        "schema": false, "timeout": 10});
+    let mut batch = Stream::new().batch(vec![report]);
+    batch["agent"]["host"] = json!("zebra-1");
+    hub.take(&batch).await;
+    let made = json!({"name": "zebra_door", "type": "zebra_kind", "tags": [MARK],
+        "metrics": [{"name": "zebra_open", "type": "integer"}],
+        "additional": [{"name": "zebra_who", "type": "string"}]});
+    let made = ask(hub, key, "POST", "/api/v1/monitors", &made).await;
+    let id = made.json()["id"].to_string();
+    let time = stamp(NOW);
+    let posts = [
+        ("results", json!({"time": time, "values": {"zebra_open": 1}})),
+        ("additional", json!({"time": time, "rows": [{"zebra_who": MARK}]})),
+    ];
+    for (what, body) in posts {
+        let posted = ask(hub, key, "POST", &format!("/api/v1/monitors/{id}/{what}"), &body).await;
+        assert!(posted.status < 300, "{what}: {}", posted.body);
+    }
+    for (path, body) in [
+        ("/api/v1/keys", json!({"name": "zebra-key", "scopes": ["read"]})),
+        ("/api/v1/plugin-keys", json!({"plugin": "zebra_disk"})),
+    ] {
+        assert_eq!(ask(hub, key, "POST", path, &body).await.status, 201);
+    }
+    id
+}
+
+/// Paths of the API with this method, filled in with what the first account has.
+fn paths(method: &str, id: &str) -> Vec<String> {
+    let description = description();
+    let mut all = Vec::new();
+    for (path, item) in description["paths"].as_object().unwrap() {
+        if item.get(method).is_none() || path == "/api/v1/openapi.json" {
+            continue;
+        }
+        let needs = |name: &str| {
+            let parameters = item[method]["parameters"].as_array();
+            parameters.is_some_and(|all| {
+                all.iter().any(|p| p["name"] == name && p["required"] == json!(true))
+            })
+        };
+        let mut filled =
+            path.replace("{id}", id).replace("{name}", "zebra-key").replace("{key}", "zebra");
+        let mut query = Vec::new();
+        for (name, value) in
+            [("host", "zebra-1"), ("plugin", "zebra_disk"), ("time", "2026-11-22T20:42:10Z")]
+        {
+            if needs(name) {
+                query.push(format!("{name}={value}"));
+            }
+        }
+        if !query.is_empty() {
+            filled = format!("{filled}?{}", query.join("&"));
+        }
+        all.push(filled);
+    }
+    assert!(method != "get" || all.len() > 10);
+    all
+}
+
+#[tokio::test]
+async fn what_one_account_has_no_other_sees_or_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let id = furnish(&hub).await;
+    let other = create_account(folder.path(), "other", &clock()).unwrap();
+
+    // The mark is seen by whose it is, or the rest of this test says nothing.
+    let mut seen = 0;
+    for path in paths("get", &id) {
+        let own = hub.get(&path).await;
+        seen += usize::from(own.body.contains(MARK));
+        let foreign = ask(&hub, &other.key, "GET", &path, &json!(null)).await;
+        let told = foreign.body.replace("zebra-1 ", "").contains(MARK);
+        assert!(!told, "{path}: {}", foreign.body);
+        assert!(foreign.status == 200 || foreign.status == 404, "{path}: {}", foreign.body);
+    }
+    assert!(seen >= 12, "{seen}");
+
+    let before = hub.get(&format!("/api/v1/monitors/{id}?counts=true")).await.body;
+    let keys = hub.get("/api/v1/keys").await.json()["items"].as_array().unwrap().len();
+    let bodies = [
+        json!({"name": "taken", "values": {"zebra_open": 2}}),
+        json!({"values": {"zebra_open": 2}}),
+        json!({"time": stamp(NOW), "rows": [{"zebra_who": "x"}]}),
+        json!({}),
+    ];
+    for method in ["post", "patch", "delete", "put"] {
+        for path in paths(method, &id) {
+            for body in bodies.iter().filter(|_| path.contains("zebra") || path.contains(&id)) {
+                let foreign = ask(&hub, &other.key, &method.to_uppercase(), &path, body).await;
+                assert!(foreign.status >= 400, "{method} {path}: {}", foreign.body);
+            }
+        }
+    }
+    assert_eq!(hub.get(&format!("/api/v1/monitors/{id}?counts=true")).await.body, before);
+    assert_eq!(hub.get("/api/v1/keys").await.json()["items"].as_array().unwrap().len(), keys);
+
+    let link = make_login_link(folder.path(), "other", &clock()).unwrap();
+    let path = link.strip_prefix(&hub.url).unwrap().to_owned();
+    let begun = answer(hub.request("POST", &path)).await;
+    let foreign = begun.header("set-cookie").split(';').next().unwrap().to_owned();
+    let own = hub.log_in().await;
+    let mut seen = 0;
+    for path in [
+        "/",
+        "/plugin?host=zebra-1&plugin=zebra_disk",
+        "/monitors",
+        &format!("/monitor/{id}"),
+        &format!("/monitor/{id}/results?day=2026-11-22"),
+        &format!("/monitor/{id}/edit"),
+        &format!("/monitor/{id}/delete"),
+        "/rejections",
+        "/keys",
+        "/health",
+        "/audit",
+    ] {
+        seen += usize::from(hub.page(&own, path).await.body.contains(MARK));
+        let page = hub.page(&foreign, path).await;
+        assert!(!page.body.contains(MARK), "{path}: {}", page.body);
+    }
+    assert!(seen >= 9, "{seen}");
+
+    let by = |credentials: &Credentials, rest: &str| {
+        hub.request("GET", &format!("/customMonitorApi?apikey={}&{rest}", credentials.api_key))
+    };
+    for rest in [
+        "action=getMonitors".to_owned(),
+        format!("action=getMonitorInfo&monitorId={id}"),
+        format!("action=getMonitorResults&monitorId={id}&year=2026&month=11&day=22"),
+        format!("action=getReport&monitorId={id}&dateFrom=2026-11-22&dateTo=2026-11-23"),
+        format!("action=getAdditionalResults&monitorId={id}&checktime={NOW}"),
+    ] {
+        let foreign = answer(by(&other, &rest)).await.body;
+        assert!(!foreign.contains(MARK), "{rest}: {foreign}");
+    }
+    let own = answer(by(&hub.credentials, "action=getMonitors")).await.body;
+    assert!(own.contains(MARK), "{own}");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_disabled_account_is_refused_everywhere_and_told_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let other = create_account(folder.path(), "other", &clock()).unwrap();
+    let link = make_login_link(folder.path(), "other", &clock()).unwrap();
+    let begun = answer(hub.request("POST", link.strip_prefix(&hub.url).unwrap())).await;
+    let cookie = begun.header("set-cookie").split(';').next().unwrap().to_owned();
+    let upload = || {
+        let batch = Stream::new().batch(vec![report(1, NOW, used(1.0))]).to_string();
+        hub.request("POST", "/api/v1/ingest")
+            .header("content-type", "application/json")
+            .bearer_auth(&other.key)
+            .body(batch)
+    };
+    assert_eq!(answer(upload()).await.status, 200);
+
+    let admit = |name, admission| admit_account(folder.path(), name, admission, &clock());
+    admit("other", Admission::Disabled).unwrap();
+    let read = || hub.request("GET", "/api/v1/plugins");
+    for request in [
+        upload(),
+        read().bearer_auth(&other.key),
+        read().basic_auth(&other.api_key, Some(&other.secret_key)),
+        read().header("cookie", &cookie),
+    ] {
+        let refused = answer(request).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("account-disabled")));
+    }
+    let page = hub.page(&cookie, "/").await;
+    assert_eq!(page.status, 403);
+    assert!(page.body.contains("disabled the account"), "{}", page.body);
+    let api_key = &other.api_key;
+    let monitis = format!("/customMonitorApi?action=getMonitors&apikey={api_key}");
+    assert_ne!(answer(hub.request("GET", &monitis)).await.status, 200);
+    let body = json!({"account_key": other.key, "server_name": "s", "plugins": {}}).to_string();
+    let sentinella = hub.request("POST", "/metrics").header("content-type", "application/json");
+    assert_eq!(answer(sentinella.body(body)).await.status, 401);
+    let link = make_login_link(folder.path(), "other", &clock());
+    assert!(link.unwrap_err().to_string().contains("account enable other"));
+    assert_eq!(hub.get("/api/v1/plugins").await.status, 200, "others are not concerned");
+
+    assert!(matches!(admit("local", Admission::Disabled), Err(HubError::Account(_))));
+    assert!(matches!(admit("nobody", Admission::Disabled), Err(HubError::Account(_))));
+    assert!(create_account(folder.path(), "other", &clock()).is_err());
+    assert!(create_account(folder.path(), "a b", &clock()).is_err());
+    let rows = accounts(folder.path(), &clock()).unwrap();
+    let told: Vec<_> =
+        rows.iter().map(|a| (a.name.as_str(), a.disabled, a.keys, a.monitors)).collect();
+    assert_eq!(told, [("local", false, 1, 0), ("other", true, 1, 1)]);
+
+    admit("other", Admission::Enabled).unwrap();
+    assert_eq!(answer(upload()).await.status, 200);
+    assert_eq!(hub.page(&cookie, "/").await.status, 200);
+    hub.stop().await;
+}
