@@ -145,20 +145,19 @@ async fn show(
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Read).await?;
     let counts = query::flag(query.as_deref().unwrap_or_default(), "counts")?;
-    let shown = hall
-        .store
-        .read(move |conn| {
-            let found = match monitors::find(conn, caller.account, &asked) {
-                Ok(found) => found,
-                Err(error) => return Ok(Err(error)),
-            };
-            let mut detail = detail(conn, found)?;
-            if counts {
-                detail.held = Some(monitors::held(conn, detail.monitor.id)?);
-            }
-            Ok(Ok(detail))
-        })
-        .await?;
+    let show = move |conn: &Connection| {
+        let found = match monitors::find(conn, caller.account, &asked) {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut detail = detail(conn, found)?;
+        if counts {
+            detail.held = Some(monitors::held(conn, detail.monitor.id)?);
+        }
+        Ok(Ok(detail))
+    };
+    let store = &hall.store;
+    let shown = if counts { store.read_long(show).await? } else { store.read(show).await? };
     Ok(answer(StatusCode::OK, &shown?))
 }
 

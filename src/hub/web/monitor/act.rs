@@ -217,7 +217,7 @@ pub(super) async fn delete_form(
 
 async fn deleting(hall: &Hall, session: &Session, monitor: &Monitor, wrong: Option<&str>) -> Page {
     let id = monitor.id;
-    let held = hall.store.read(move |conn| monitors::held(conn, id)).await?;
+    let held = hall.store.read_long(move |conn| monitors::held(conn, id)).await?;
     let path = format!("/monitor/{id}");
     let body = html! {
         p.crumbs { a href="/monitors" { "Monitors" } " / " a href=(path) { (monitor.name) } }
