@@ -83,6 +83,11 @@ impl ClockWatch {
         believed
     }
 
+    /// The wall clock at the last look.
+    pub(super) fn seen(&self) -> Option<i64> {
+        self.seen
+    }
+
     pub(super) fn note(&mut self, conn: &Connection, running: i64) -> rusqlite::Result<()> {
         if self.noted != i64::MIN && running - self.noted < NOTED && self.steady > 0 {
             return Ok(());

@@ -21,6 +21,7 @@ mod reading;
 mod rejections;
 mod retention;
 mod schema;
+mod shrink;
 mod verify;
 mod worker;
 

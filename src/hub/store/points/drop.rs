@@ -123,10 +123,37 @@ pub(in crate::hub::store) fn drop_before(conn: &Connection, ms: i64) -> rusqlite
     .execute(params![ms, SEGMENTS])
 }
 
-/// Drops the oldest segments, in the order in which their points came, and says how many those were.
-pub(in crate::hub::store) fn drop_oldest(conn: &Connection) -> rusqlite::Result<usize> {
-    conn.prepare_cached(
-        "DELETE FROM segments WHERE id IN (SELECT id FROM segments ORDER BY id LIMIT ?1)",
-    )?
-    .execute([SEGMENTS])
+/// Points that go together.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hub::store) struct Piece {
+    pub(in crate::hub::store) id: i64,
+    /// How old it is: the time of its newest point. Points that lie ahead of the clock make no piece
+    /// younger; one that has such is as old as its oldest point.
+    pub(in crate::hub::store) ms: i64,
+    pub(in crate::hub::store) bytes: i64,
+}
+
+/// The oldest pieces, at most so many, oldest first. What is not compacted yet is in none.
+pub(in crate::hub::store) fn oldest_pieces(
+    conn: &Connection,
+    now: i64,
+    most: usize,
+) -> rusqlite::Result<Vec<Piece>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, ms, length(body) FROM (
+             SELECT * FROM (SELECT id, to_ms AS ms, body FROM segments WHERE to_ms <= ?1
+                 ORDER BY to_ms LIMIT ?2)
+             UNION ALL
+             SELECT * FROM (SELECT id, min(from_ms, ?1) AS ms, body FROM segments WHERE to_ms > ?1
+                 ORDER BY from_ms LIMIT ?2)
+         ) ORDER BY ms, id LIMIT ?2",
+    )?;
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Piece { id: row.get(0)?, ms: row.get(1)?, bytes: row.get(2)? })
+    };
+    statement.query_map(params![now, most as i64], read)?.collect()
+}
+
+pub(in crate::hub::store) fn drop_piece(conn: &Connection, id: i64) -> rusqlite::Result<usize> {
+    conn.prepare_cached("DELETE FROM segments WHERE id = ?1")?.execute([id])
 }

@@ -5,7 +5,7 @@
 //! | append a block of (series, ms, value) | [`append`] |
 //! | read series over a range of time, in order or as they lie | [`Scan`], [`visit`], [`extent`] |
 //! | what is newer than the last values that are known | [`newest`] |
-//! | drop series, drop what is older, drop the oldest | [`drop_series`], [`drop_before`], [`drop_oldest`] |
+//! | drop series, drop what is older, drop the oldest | [`drop_series`], [`drop_before`], [`oldest_pieces`] |
 //! | sort what was appended; free what was dropped | [`compact`], [`free_dropped`] |
 //! | how much waits; whether all of it reads back | [`waiting`], [`total`], [`oldest`], [`check`] |
 //!
@@ -28,7 +28,9 @@ mod read;
 pub(super) use check::check;
 pub(crate) use codec::RawBlock as Block;
 pub(super) use compact::compact;
-pub(super) use drop::{any_dropped, drop_before, drop_oldest, drop_series, dropped, free_dropped};
+pub(super) use drop::{
+    any_dropped, drop_before, drop_piece, drop_series, dropped, free_dropped, oldest_pieces,
+};
 pub(super) use read::newest;
 pub(crate) use read::{Scan, extent, visit};
 
