@@ -47,7 +47,7 @@ pub(crate) use pages::{
     AgentRow, Card, CardRun, Health, Kept, cards, health, is_suspended, longest_gap, series_of,
     tagged,
 };
-pub(crate) use points::{Scan, extent, total as total_points, visit};
+pub(crate) use points::{Scan, extent, total as total_points, visit, visit_while};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
     runs_of, series, totals,
