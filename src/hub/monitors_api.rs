@@ -145,20 +145,18 @@ async fn show(
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Read).await?;
     let counts = query::flag(query.as_deref().unwrap_or_default(), "counts")?;
-    let show = move |conn: &Connection| {
-        let found = match monitors::find(conn, caller.account, &asked) {
-            Ok(found) => found,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut detail = detail(conn, found)?;
-        if counts {
-            detail.held = Some(monitors::held(conn, detail.monitor.id)?);
-        }
-        Ok(Ok(detail))
-    };
-    let store = &hall.store;
-    let shown = if counts { store.read_long(show).await? } else { store.read(show).await? };
-    Ok(answer(StatusCode::OK, &shown?))
+    let shown = hall
+        .store
+        .read(move |conn| match monitors::find(conn, caller.account, &asked) {
+            Ok(found) => Ok(Ok(detail(conn, found)?)),
+            Err(error) => Ok(Err(error)),
+        })
+        .await?;
+    let mut shown = shown?;
+    if counts {
+        shown.held = Some(monitors::count(&hall.store, shown.monitor.id).await?);
+    }
+    Ok(answer(StatusCode::OK, &shown))
 }
 
 async fn edit(
@@ -194,13 +192,13 @@ async fn remove(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
-    let now = hall.clock.now();
-    let removed = change(&hall, caller, asked, move |writer, caller, found| {
-        let removed = writer.remove_monitor(caller, found.id, now)?;
-        Ok(Gone { id: found.id, name: found.name, removed })
-    })
-    .await?;
-    Ok(answer(StatusCode::OK, &removed))
+    let (account, now) = (caller.account, hall.clock.now());
+    let found = hall.store.ask(move |conn| Ok(monitors::find(conn, account, &asked))).await??;
+    let (id, name) = (found.id, found.name);
+    let held = monitors::count(&hall.store, id).await?;
+    let remove = move |writer: &mut Writer| writer.remove_monitor(&caller, id, held, now);
+    let removed = hall.store.write(remove).await??;
+    Ok(answer(StatusCode::OK, &Gone { id, name, removed }))
 }
 
 async fn suspend(

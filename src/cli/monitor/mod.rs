@@ -266,7 +266,12 @@ fn show(remote: &Remote, monitor: &Value, json: bool) {
 /// What a monitor has, in words.
 fn amount(held: &Value) -> String {
     let count = |member: &str, noun: &str| print::count(held[member].as_u64().unwrap_or(0), noun);
-    let mut parts = vec![format!("{} ({})", count("results", "result"), count("values", "value"))];
+    let results = if held["results"].is_null() {
+        "more results than the hub can count".to_owned()
+    } else {
+        format!("{} ({})", count("results", "result"), count("values", "value"))
+    };
+    let mut parts = vec![results];
     for (member, noun) in
         [("additional", "additional result"), ("runs", "run"), ("rejections", "refused record")]
     {

@@ -33,7 +33,7 @@ pub(crate) use field::{Aggregation, Field, NewField, Role, fields, parse};
 pub(crate) use list::{Monitor, MonitorFilter, Sender, find, list, must_find};
 pub(crate) use post::{Posted, ResultRow};
 pub(crate) use read::{Page, Row, results};
-pub(crate) use remove::{Held, held};
+pub(crate) use remove::{Held, count};
 pub(crate) use report::{Interval, ReportQuery, Span, report};
 
 /// Most refused values that one answer spells out.

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::remove::held;
 use super::*;
 use crate::hub::caller::{Caller, Scopes};
 use crate::hub::store::{Access, Limits, Writer, file_in, open};
@@ -60,7 +61,7 @@ fn a_name_is_taken_once_and_ids_never_come_again() {
     let other = create(conn, &by(1), &typed, NOW).unwrap();
     let two = find(conn, 1, "netstat_mon").unwrap_err();
     assert!(matches!(&two, MonitorError::Ambiguous { ids, .. } if *ids == [id, other]), "{two}");
-    writer.remove_monitor(&by(1), other, NOW).unwrap();
+    writer.remove_monitor(&by(1), other, Held::default(), NOW).unwrap();
     assert_eq!(find(writer.conn(), 1, "netstat_mon").unwrap().id, id);
     assert!(matches!(find(writer.conn(), 2, &id.to_string()), Err(MonitorError::Unknown { .. })));
     let next = create(writer.conn(), &by(1), &new("next", vec![]), NOW).unwrap();
@@ -257,16 +258,20 @@ fn a_monitor_goes_with_all_that_it_has() {
         put_additional(&mut writer, 1, monitor, (NOW, &serde_json::json!([{"a": 1}])), NOW)
             .unwrap();
     }
-    let went = writer.remove_monitor(&by(1), id, NOW).unwrap();
-    assert_eq!(went, Held { results: 10, values: 20, additional: 1, ..Held::default() });
+    let counted = held(writer.conn(), id).unwrap();
+    // What else came until it went counts.
+    put_additional(&mut writer, 1, id, (NOW + 1, &serde_json::json!([{"a": 1}])), NOW).unwrap();
+    let went = writer.remove_monitor(&by(1), id, counted, NOW).unwrap();
+    let (results, values) = (Some(10), Some(20));
+    assert_eq!(went, Held { results, values, additional: 2, ..Held::default() });
     assert!(all(&mut writer, id).is_empty());
-    assert_eq!(held(writer.conn(), other).unwrap(), went);
+    assert_eq!(held(writer.conn(), other).unwrap(), counted);
     // What comes next gets nothing of it.
     let next = create(writer.conn(), &by(1), &new("gone", vec![]), NOW).unwrap();
     writer.post_results(1, next, &[row(NOW, &[("n", Value::Signed(5))])], NOW).unwrap();
-    assert_eq!(held(writer.conn(), next).unwrap().values, 1);
+    assert_eq!(held(writer.conn(), next).unwrap().values, Some(1));
     writer.compact_now();
-    assert_eq!(held(writer.conn(), next).unwrap().values, 1);
+    assert_eq!(held(writer.conn(), next).unwrap().values, Some(1));
 }
 
 #[test]
