@@ -216,7 +216,7 @@ impl Remote {
                 format!("{} answers {status}: {hint}", self.url)
             }
         };
-        Failure::new(exit, super::report::clean(&text))
+        Failure { status: Some(status), ..Failure::new(exit, super::report::clean(&text)) }
     }
 
     fn show(&self, line: std::fmt::Arguments<'_>) {

@@ -190,13 +190,22 @@ async fn remove(
     State(hall): State<Hall>,
     Path(asked): Path<String>,
     headers: HeaderMap,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
+    let unused_since = query::moment(query.as_deref().unwrap_or_default(), "unused_since")?;
     let (account, now) = (caller.account, hall.clock.now());
     let found = hall.store.ask(move |conn| Ok(monitors::find(conn, account, &asked))).await??;
     let (id, name) = (found.id, found.name);
     let held = monitors::count(&hall.store, id).await?;
-    let remove = move |writer: &mut Writer| writer.remove_monitor(&caller, id, held, now);
+    let remove = move |writer: &mut Writer| {
+        // Looked at where nothing can come in between.
+        let found = monitors::must_find(writer.conn(), account, id)?;
+        if unused_since.is_some_and(|since| found.received_ms >= since) {
+            return Err(MonitorError::Used { id });
+        }
+        writer.remove_monitor(&caller, id, held, now)
+    };
     let removed = hall.store.write(remove).await??;
     Ok(answer(StatusCode::OK, &Gone { id, name, removed }))
 }

@@ -326,7 +326,7 @@ fn delete(args: &DeleteArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Finding);
     }
     let removed = match &args.export {
-        None => remove(&remote, &monitor)?,
+        None => remove(&remote, &monitor, "")?,
         Some(file) => remove_exported(&remote, &monitor, file)?,
     };
     if args.json {
@@ -350,7 +350,7 @@ fn remove_exported(remote: &Remote, monitor: &Value, file: &Path) -> Result<Valu
         held["suspended"] = monitor["suspended"].clone();
         let written = export.write(remote, &held)?;
         print::talk(format!("{} written to {}", print::count(written, "result"), file.display()));
-        remove(remote, monitor)
+        remove(remote, monitor, "")
     })();
     done.map_err(|mut failure: Failure| {
         let activated = ran.then(|| remote.send(Method::POST, &format!("{path}/activate"), None));
@@ -366,9 +366,9 @@ fn remove_exported(remote: &Remote, monitor: &Value, file: &Path) -> Result<Valu
     })
 }
 
-/// Removes a monitor by its id, and says what went.
-fn remove(remote: &Remote, monitor: &Value) -> Result<Value, Failure> {
-    let path = path(&monitor["id"].to_string());
+/// Removes a monitor by its id, under the conditions of a query, and says what went.
+fn remove(remote: &Remote, monitor: &Value, query: &str) -> Result<Value, Failure> {
+    let path = format!("{}{query}", path(&monitor["id"].to_string()));
     let removed: Value = remote.send(Method::DELETE, &path, None)?.json()?;
     print::talk(format!(
         "Monitor {} deleted: `{}` with {}",
@@ -394,7 +394,8 @@ fn agreed(question: &str) -> Result<bool, Failure> {
 
 fn prune(args: &PruneArgs) -> Result<Exit, Failure> {
     let remote = Remote::find(&args.remote)?;
-    let mut query = format!("/api/v1/monitors?limit=1000&unused_since={}", ago(args.unused));
+    let since = ago(args.unused);
+    let mut query = format!("/api/v1/monitors?limit=1000&unused_since={since}");
     if let Some(tag) = &args.tag {
         query.push_str(&format!("&tag={}", segment(tag)));
     }
@@ -418,7 +419,11 @@ fn prune(args: &PruneArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Finding);
     }
     for monitor in &unused {
-        remove(&remote, monitor)?;
+        // Something may have come for it since it was listed.
+        match remove(&remote, monitor, &format!("?unused_since={since}")) {
+            Err(stays) if stays.status == Some(409) => print::talk(stays),
+            done => drop(done?),
+        }
     }
     Ok(Exit::Ok)
 }

@@ -72,6 +72,12 @@ pub(crate) enum MonitorError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// It was to be removed if nothing had come for it, and something has.
+    #[error("monitor {id} was heard of since then, and stays")]
+    Used {
+        /// Its id.
+        id: i64,
+    },
     /// It takes no results.
     #[error("monitor {id} is suspended and takes no results; activate it first")]
     Suspended {
