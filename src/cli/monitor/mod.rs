@@ -1,6 +1,7 @@
 //! `talaia monitor`: the monitors of a hub, over its API.
 
 mod export;
+mod pages;
 mod results;
 
 use std::io::{BufRead, IsTerminal};
