@@ -162,7 +162,7 @@ mod tests {
                 json!({"items": items, "next": next}).to_string(),
                 serde_json::to_string_pretty(&json!({"items": items, "next": next})).unwrap(),
             ] {
-                for size in 1..text.len() + 1 {
+                for size in 1..=text.len() {
                     let (mut taken, mut got) = (Items::default(), Vec::new());
                     for piece in text.as_bytes().chunks(size) {
                         taken
