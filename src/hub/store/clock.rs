@@ -106,6 +106,8 @@ impl ClockWatch {
 pub(super) struct Done {
     pub(super) dropped: Option<i64>,
     pub(super) compacted: Option<i64>,
+    /// The segment up to which those with points ahead of the clock were looked at.
+    pub(super) trimmed: i64,
     /// The oldest moment that is kept, as of the last look at the clock.
     pub(super) cutoff: Option<i64>,
 }

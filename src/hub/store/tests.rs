@@ -5,6 +5,8 @@ use crate::hub::store::points::Block;
 use crate::model::{RunId, Seq, SpoolId};
 use serde_json::json;
 
+mod ageing;
+
 const NOW: i64 = 1_795_380_130_000;
 
 fn limits(folder: &Path) -> Limits {
@@ -160,61 +162,6 @@ fn additional_results_alone_do_not_outgrow_the_database() {
     writer.tend(NOW, 0);
     assert!(live(&writer) <= most, "{} bytes", live(&writer));
     assert!(count(&writer.conn, "SELECT count(*) FROM additional_results") < 800);
-}
-
-#[test]
-fn by_size_the_oldest_goes_whatever_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let most = 3 << 19;
-    let mut writer = writer(limits(folder.path()));
-    let spool = SpoolId::new();
-    writer.clock.look(NOW + 30 * DAY, 0);
-    let additional = format!("[{{\"x\":\"{}\"}}]", "x".repeat(100_000));
-    for day in 0..30 {
-        let then = crate::model::Timestamp::from_millis(NOW + day * DAY).unwrap().to_string();
-        let body =
-            batch(spool, day as u64 * 10 + 1, 10, 800).replace("2026-11-22T20:42:10Z", &then);
-        writer.append(1, &body, NOW + day * DAY).unwrap();
-        // Each segment of a bucket has a point that lies ahead.
-        let mut block = Block::default();
-        for series in (1..800).step_by(16) {
-            block.push(series, NOW + 9999 * DAY, crate::hub::scalar::Scalar::Gap);
-        }
-        if day == 3 {
-            writer.waiting += points::append(&writer.conn, &mut block).unwrap();
-        }
-        writer.compact().unwrap();
-        // Only from the tenth day on: what is younger does not go for its kind.
-        if day >= 10 {
-            let sql =
-                "INSERT INTO additional_results (monitor_id, check_ms, body) VALUES (1, ?, ?)";
-            writer.conn.execute(sql, rusqlite::params![NOW + day * DAY, additional]).unwrap();
-        }
-    }
-    let days = |writer: &Writer, sql: &str| -> Vec<(i64, i64)> {
-        let sql = format!("SELECT (ms - {NOW}) / {DAY} AS day, count(*) FROM ({sql}) GROUP BY day");
-        let mut statement = writer.conn.prepare(&sql).unwrap();
-        let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-        rows.map(Result::unwrap).collect()
-    };
-    let kinds = [
-        "SELECT from_ms AS ms FROM segments",
-        "SELECT started_ms AS ms FROM runs WHERE id NOT IN (SELECT last_run FROM monitors)",
-        "SELECT started_ms AS ms FROM rejections",
-        "SELECT check_ms AS ms FROM additional_results",
-    ];
-    let before = kinds.map(|sql| days(&writer, sql));
-    writer.limits.max_size = most;
-    writer.shrink().unwrap();
-    let after = kinds.map(|sql| days(&writer, sql));
-    let first = after.iter().map(|days| days[0].0).min().unwrap();
-    assert!((5..28).contains(&first), "{after:?}");
-    for (before, after) in before.iter().zip(&after) {
-        let younger = |days: &[(i64, i64)]| -> Vec<(i64, i64)> {
-            days.iter().copied().filter(|(day, _)| *day > first).collect()
-        };
-        assert_eq!(younger(before), younger(after), "nothing that is younger than what is kept");
-    }
 }
 
 #[test]
