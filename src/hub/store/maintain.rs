@@ -78,18 +78,17 @@ impl Writer {
         let end = end.unwrap_or(newest);
         // A monitor's last run stays, however old it is.
         self.conn.execute(
-            "DELETE FROM runs WHERE id > ?1 AND id <= ?2 AND (
-             nth + CASE good WHEN 1 THEN ?3 ELSE ?4 END <=
-             coalesce((SELECT reports FROM monitors WHERE monitors.id = runs.monitor_id), ?6)
-             OR started_ms < ?5 AND id <>
-             (SELECT coalesce(last_run, 0) FROM monitors WHERE monitors.id = runs.monitor_id))",
+            "DELETE FROM runs WHERE id IN (
+             SELECT r.id FROM runs r LEFT JOIN monitors m ON m.id = r.monitor_id
+             WHERE r.id > ?1 AND r.id <= ?2 AND (m.id IS NULL
+             OR r.nth + CASE r.good WHEN 1 THEN ?3 ELSE ?4 END <= m.reports
+             OR r.started_ms < ?5 AND r.id IS NOT m.last_run))",
             params![
                 self.swept,
                 end,
                 RUNS_KEPT,
                 BAD_RUNS_KEPT,
                 self.done.cutoff.unwrap_or(i64::MIN),
-                i64::MAX
             ],
         )?;
         self.swept = if end >= newest { 0 } else { end };

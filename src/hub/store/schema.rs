@@ -291,7 +291,7 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA journal_size_limit = 16777216;
-         PRAGMA cache_size = -2048;
+         PRAGMA cache_size = -4096;
          PRAGMA temp_store = MEMORY;",
     )
     .map_err(said)?;
