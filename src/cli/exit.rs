@@ -35,16 +35,18 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) text: String,
+    /// The status of an answer that said no.
+    pub(crate) status: Option<u16>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Self { exit, text: text.into() }
+        Self { exit, text: text.into(), status: None }
     }
 
     /// An error with all its causes in one line.
     pub(crate) fn from_error(exit: Exit, error: &dyn std::error::Error) -> Self {
-        Self { exit, text: chain(error) }
+        Self::new(exit, chain(error))
     }
 }
 

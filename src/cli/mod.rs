@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
     stderr.flush();
     match outcome {
         Ok(exit) => exit.into(),
-        Err(Failure { exit, text }) => {
+        Err(Failure { exit, text, .. }) => {
             // What begins with a label of its own (a rendered config) needs no other.
             let label = if text.starts_with("error") || text.starts_with('\u{1b}') {
                 String::new()

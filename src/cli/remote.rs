@@ -41,8 +41,6 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// The body, whole.
     pub(crate) body: Vec<u8>,
-    /// Where a listing goes on whose body has no place for it.
-    pub(crate) next: Option<String>,
 }
 
 impl Reply {
@@ -92,15 +90,16 @@ impl Remote {
         body: Option<&Value>,
     ) -> Result<Reply, Failure> {
         let mut answer = Vec::new();
-        let (status, next) = self.stream(method, path, body, &mut |bytes| {
+        let (status, _) = self.stream(method, path, body, &mut |bytes| {
             if answer.len() + bytes.len() > ANSWER {
-                return Err("the answer is too large; ask for less at a time".to_owned());
+                let text = "the answer is too large; ask for less at a time";
+                return Err(Failure::new(Exit::Disk, text));
             }
             answer.extend_from_slice(bytes);
             Ok(())
         })?;
         self.show_body('<', &answer);
-        Ok(Reply { status, body: answer, next })
+        Ok(Reply { status, body: answer })
     }
 
     /// All items of a listing, page after page, up to `most`: `path` gives the first.
@@ -122,12 +121,35 @@ impl Remote {
         Ok(items)
     }
 
+    /// `GET` of what may be of any length: calls `take` with one piece of the body after another. An
+    /// answer is read whole before that unless it is longer than what is held in memory, so that
+    /// whoever takes it slowly does not run into the bound of its time. Gives where the listing goes
+    /// on whose body has no place for it.
+    pub(crate) fn pieces(
+        &self,
+        path: &str,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<Option<String>, Failure> {
+        let mut piece = Vec::new();
+        let (_, next) = self.stream(Method::GET, path, None, &mut |bytes| {
+            if piece.len() + bytes.len() > ANSWER {
+                take(&piece)?;
+                piece.clear();
+            }
+            piece.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        self.show_body('<', &piece);
+        take(&piece)?;
+        Ok(next)
+    }
+
     fn stream(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
-        take: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(u16, Option<String>), Failure> {
         let url = format!("{}{path}", self.url);
         self.show(format_args!("> {method} {url}"));
@@ -186,8 +208,8 @@ impl Remote {
             let mut refusal = Vec::new();
             while let Some(chunk) = reply.chunk().await.map_err(|e| chain(&e.without_url()))? {
                 if status.is_success() {
-                    if let Err(why) = take(&chunk) {
-                        return Ok(Err(Failure::new(Exit::Disk, why)));
+                    if let Err(failure) = take(&chunk) {
+                        return Ok(Err(failure));
                     }
                 } else if refusal.len() < SHOWN * 4 {
                     refusal.extend_from_slice(&chunk);
@@ -237,7 +259,7 @@ impl Remote {
                 format!("{} answers {status}: {hint}", self.url)
             }
         };
-        Failure::new(exit, super::report::clean(&text))
+        Failure { status: Some(status), ..Failure::new(exit, super::report::clean(&text)) }
     }
 
     fn show(&self, line: std::fmt::Arguments<'_>) {

@@ -106,7 +106,7 @@ async fn points(
     // Written on the reading thread as well: a long answer must not hold up what else is served.
     let body = hall
         .store
-        .read(move |conn| {
+        .read_long(move |conn| {
             let page = store::points(conn, &query)?;
             let series =
                 page.series.into_iter().map(|(series, points)| with_points(series, points));

@@ -8,7 +8,6 @@ use std::time::Duration;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use crate::model::Secret;
@@ -172,7 +171,7 @@ pub(super) async fn caller(
 /// Who calls, whatever they may do.
 pub(super) async fn anyone(hall: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> {
     if headers.contains_key(header::AUTHORIZATION) {
-        return by_key(hall, headers, Scope::Read).await;
+        return by_key(hall, headers).await;
     }
     let session = session_of(hall, headers).await?.ok_or_else(Problem::unauthorized)?;
     Ok(Caller::of_session(session.account))
@@ -184,7 +183,7 @@ pub(super) async fn key_caller(
     headers: &HeaderMap,
     scope: Scope,
 ) -> Result<Caller, Problem> {
-    let caller = by_key(hall, headers, scope).await?;
+    let caller = by_key(hall, headers).await?;
     need(&caller, scope)?;
     Ok(caller)
 }
@@ -211,7 +210,7 @@ async fn by_account(hall: &Shared, basic: &str) -> Result<Caller, Problem> {
         .ok_or_else(Problem::unauthorized)?;
     let local = hall.local.clone();
     let found =
-        hall.store.read(move |conn| accounts::by_api_key(conn, local.master(), &api_key)).await?;
+        hall.store.ask(move |conn| accounts::by_api_key(conn, local.master(), &api_key)).await?;
     // As hashes: their comparison takes as long whatever is in them, and however long they are.
     let same = |secret: &Secret| same_hash(&hash(secret.expose()), &hash(&given));
     let account =
@@ -222,7 +221,7 @@ async fn by_account(hall: &Shared, basic: &str) -> Result<Caller, Problem> {
     Ok(Caller::of_secret(account.id))
 }
 
-async fn by_key(hall: &Shared, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
+async fn by_key(hall: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> {
     if let Some(caller) = Caller::of_signature() {
         return Ok(caller);
     }
@@ -231,13 +230,7 @@ async fn by_key(hall: &Shared, headers: &HeaderMap, scope: Scope) -> Result<Call
     }
     let token = bearer(headers).ok_or_else(Problem::unauthorized)?.to_owned();
     let now = hall.clock.now();
-    let verify = move |conn: &Connection| keys::verify(conn, &token, now);
-    let token = match scope {
-        // On the writing side: uploads do not wait for somebody's long chart.
-        Scope::Ingest => hall.store.change(move |conn| verify(conn)).await?,
-        _ => hall.store.read(verify).await?,
-    };
-    let known = match token {
+    let known = match hall.store.ask(move |conn| keys::verify(conn, &token, now)).await? {
         Token::Good(known) => known,
         Token::Unknown => return Err(Problem::unknown_key()),
         Token::Revoked { name, at_ms } => return Err(Problem::revoked_key(&name, at_ms)),
@@ -265,7 +258,7 @@ pub(super) async fn session_of(
 ) -> Result<Option<session::Session>, Problem> {
     let Some(token) = session_cookie(hall, headers) else { return Ok(None) };
     let now = hall.clock.now();
-    let session = hall.store.read(move |conn| session::by_cookie(conn, &token, now)).await?;
+    let session = hall.store.ask(move |conn| session::by_cookie(conn, &token, now)).await?;
     match session {
         Some(session) if session.disabled => Err(Problem::disabled_account()),
         session => Ok(session),

@@ -134,19 +134,16 @@ async fn show(
     let counts = query::flag(query.as_deref().unwrap_or_default(), "counts")?;
     let shown = hall
         .store
-        .read(move |conn| {
-            let found = match monitors::find(conn, caller.account, &asked) {
-                Ok(found) => found,
-                Err(error) => return Ok(Err(error)),
-            };
-            let mut detail = detail(conn, found)?;
-            if counts {
-                detail.held = Some(monitors::held(conn, detail.monitor.id)?);
-            }
-            Ok(Ok(detail))
+        .read(move |conn| match monitors::find(conn, caller.account, &asked) {
+            Ok(found) => Ok(Ok(detail(conn, found)?)),
+            Err(error) => Ok(Err(error)),
         })
         .await?;
-    Ok(answer(StatusCode::OK, &shown?))
+    let mut shown = shown?;
+    if counts {
+        shown.held = Some(monitors::count(&hall.store, shown.monitor.id).await?);
+    }
+    Ok(answer(StatusCode::OK, &shown))
 }
 
 async fn edit(
@@ -180,15 +177,24 @@ async fn remove(
     State(hall): State<Hall>,
     Path(asked): Path<String>,
     headers: HeaderMap,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
-    let now = hall.clock.now();
-    let removed = change(&hall, caller, asked, move |writer, caller, found| {
-        let removed = writer.remove_monitor(caller, found.id, now)?;
-        Ok(Gone { id: found.id, name: found.name, removed })
-    })
-    .await?;
-    Ok(answer(StatusCode::OK, &removed))
+    let unused_since = query::moment(query.as_deref().unwrap_or_default(), "unused_since")?;
+    let (account, now) = (caller.account, hall.clock.now());
+    let found = hall.store.ask(move |conn| Ok(monitors::find(conn, account, &asked))).await??;
+    let (id, name) = (found.id, found.name);
+    let held = monitors::count(&hall.store, id).await?;
+    let remove = move |writer: &mut Writer| {
+        // Looked at where nothing can come in between.
+        let found = monitors::must_find(writer.conn(), account, id)?;
+        if unused_since.is_some_and(|since| found.received_ms >= since) {
+            return Err(MonitorError::Used { id });
+        }
+        writer.remove_monitor(&caller, id, held, now)
+    };
+    let removed = hall.store.write(remove).await??;
+    Ok(answer(StatusCode::OK, &Gone { id, name, removed }))
 }
 
 async fn suspend(

@@ -276,6 +276,15 @@ impl From<StoreError> for Problem {
             problem.0.retry_after = Some(60);
             return problem;
         }
+        if error.is_too_long() {
+            // The same question again takes as long, so there is no time to come back after.
+            return Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-long",
+                "the answer takes too long",
+                StoreError::TooLong.to_string(),
+            );
+        }
         let mut problem = match error {
             StoreError::Busy | StoreError::Recovering | StoreError::Closed => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

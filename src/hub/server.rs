@@ -51,7 +51,7 @@ fn routes(hall: Hall) -> Router {
 async fn healthz(State(hall): State<Hall>) -> Response {
     let asked = tokio::time::timeout(
         Duration::from_secs(2),
-        hall.store.read(|conn| conn.query_row("SELECT 1", (), |_| Ok(()))),
+        hall.store.ask(|conn| conn.query_row("SELECT 1", (), |_| Ok(()))),
     );
     match asked.await {
         Ok(Ok(())) => plain(StatusCode::OK, "ok\n"),
@@ -209,4 +209,54 @@ fn with_headers(mut answer: Response) -> Response {
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::oneshot;
+
+    use crate::hub::{Hub, Settings};
+
+    #[tokio::test]
+    async fn a_long_read_holds_up_neither_healthz_nor_what_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::new("127.0.0.1:0".parse().unwrap(), folder.path());
+        settings.min_free = 0;
+        let hub = Hub::bind(settings).await.unwrap();
+        let (addr, store, key) = (hub.addr(), hub.store.clone(), hub.credentials().key);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(hub.serve(async {
+            let _stopped = stopped.await;
+        }));
+        let (begun, has_begun) = oneshot::channel();
+        let long = tokio::spawn(async move {
+            let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+                SELECT count(*) FROM n";
+            let job = move |conn: &rusqlite::Connection| {
+                begun.send(()).unwrap();
+                conn.query_row(endless, (), |row| row.get::<_, i64>(0))
+            };
+            store.read_long(job).await
+        });
+        has_begun.await.unwrap();
+        for path in ["/healthz", "/api/v1/plugins", "/api/v1/monitors"] {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            let asked = format!(
+                "GET {path} HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(asked.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+            assert!(!long.is_finished(), "{path} waited");
+        }
+        // The end of who asked is the end of the read, so that the hub can stop.
+        long.abort();
+        stop.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), served).await.unwrap().unwrap().unwrap();
+    }
 }

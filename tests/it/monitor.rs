@@ -1,5 +1,7 @@
 //! `talaia monitor` against a real hub: the story of the netstat monitor, and what else a person does.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -295,6 +297,35 @@ fn what_is_wrong_is_said_before_anything_is_stored() {
         "other.key",
     ]);
     nobody.code(69);
+}
+
+#[test]
+fn a_page_of_over_64_mib_is_printed() {
+    let site = Site::new();
+    site.write("some.key", "k-123\n", 0o600);
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let rows = 17_000;
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let row = json!({"time": "t", "values": {"text": "x".repeat(4096)}}).to_string();
+        let body = format!("{{\"items\":[{}],\"next\":null}}", vec![row; rows].join(","));
+        assert!(body.len() > 64 << 20);
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+    });
+    let words =
+        ["monitor", "results", "m", "--format", "json", "--hub", &url, "--key-file", "some.key"];
+    let done = site.talaia(&words);
+    assert_eq!(done.code(0).stdout.lines().count(), rows);
+    served.join().unwrap();
 }
 
 #[test]

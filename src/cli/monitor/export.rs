@@ -11,8 +11,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print;
 use crate::cli::remote::Remote;
 
+use super::pages::{each, each_csv};
 use super::path;
-use super::results::{each, each_csv};
 
 /// From the first time that there is to the last: the years -9999 and 9999 in milliseconds.
 const EVER: &str = "?limit=10000&from=-377705116800000&to=253402207199999";
@@ -116,15 +116,11 @@ fn document(
             return Ok(count);
         }
         let mut separator = "\n";
-        each(remote, &format!("{of}/{what}{EVER}"), |rows| {
-            for row in rows {
-                if !keep(wrong, write!(out, "{separator}{row}")) {
-                    return false;
-                }
-                separator = ",\n";
-                count += u64::from(at == 0);
-            }
-            true
+        each(remote, &format!("{of}/{what}{EVER}"), |row| {
+            let written = keep(wrong, write!(out, "{separator}{row}"));
+            separator = ",\n";
+            count += u64::from(written && at == 0);
+            written
         })?;
     }
     keep(wrong, writeln!(out, "]}}"));

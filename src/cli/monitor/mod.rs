@@ -1,6 +1,7 @@
 //! `talaia monitor`: the monitors of a hub, over its API.
 
 mod export;
+mod pages;
 mod results;
 
 use std::io::{BufRead, IsTerminal};
@@ -266,7 +267,12 @@ fn show(remote: &Remote, monitor: &Value, json: bool) {
 /// What a monitor has, in words.
 fn amount(held: &Value) -> String {
     let count = |member: &str, noun: &str| print::count(held[member].as_u64().unwrap_or(0), noun);
-    let mut parts = vec![format!("{} ({})", count("results", "result"), count("values", "value"))];
+    let results = if held["results"].is_null() {
+        "more results than the hub can count".to_owned()
+    } else {
+        format!("{} ({})", count("results", "result"), count("values", "value"))
+    };
+    let mut parts = vec![results];
     for (member, noun) in
         [("additional", "additional result"), ("runs", "run"), ("rejections", "refused record")]
     {
@@ -321,7 +327,7 @@ fn delete(args: &DeleteArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Finding);
     }
     let removed = match &args.export {
-        None => remove(&remote, &monitor)?,
+        None => remove(&remote, &monitor, "")?,
         Some(file) => remove_exported(&remote, &monitor, file)?,
     };
     if args.json {
@@ -345,7 +351,7 @@ fn remove_exported(remote: &Remote, monitor: &Value, file: &Path) -> Result<Valu
         held["suspended"] = monitor["suspended"].clone();
         let written = export.write(remote, &held)?;
         print::talk(format!("{} written to {}", print::count(written, "result"), file.display()));
-        remove(remote, monitor)
+        remove(remote, monitor, "")
     })();
     done.map_err(|mut failure: Failure| {
         let activated = ran.then(|| remote.send(Method::POST, &format!("{path}/activate"), None));
@@ -361,9 +367,9 @@ fn remove_exported(remote: &Remote, monitor: &Value, file: &Path) -> Result<Valu
     })
 }
 
-/// Removes a monitor by its id, and says what went.
-fn remove(remote: &Remote, monitor: &Value) -> Result<Value, Failure> {
-    let path = path(&monitor["id"].to_string());
+/// Removes a monitor by its id, under the conditions of a query, and says what went.
+fn remove(remote: &Remote, monitor: &Value, query: &str) -> Result<Value, Failure> {
+    let path = format!("{}{query}", path(&monitor["id"].to_string()));
     let removed: Value = remote.send(Method::DELETE, &path, None)?.json()?;
     print::talk(format!(
         "Monitor {} deleted: `{}` with {}",
@@ -389,7 +395,8 @@ fn agreed(question: &str) -> Result<bool, Failure> {
 
 fn prune(args: &PruneArgs) -> Result<Exit, Failure> {
     let remote = Remote::find(&args.remote)?;
-    let mut query = format!("/api/v1/monitors?limit=1000&unused_since={}", ago(args.unused));
+    let since = ago(args.unused);
+    let mut query = format!("/api/v1/monitors?limit=1000&unused_since={since}");
     if let Some(tag) = &args.tag {
         query.push_str(&format!("&tag={}", segment(tag)));
     }
@@ -413,7 +420,11 @@ fn prune(args: &PruneArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Finding);
     }
     for monitor in &unused {
-        remove(&remote, monitor)?;
+        // Something may have come for it since it was listed.
+        match remove(&remote, monitor, &format!("?unused_since={since}")) {
+            Err(stays) if stays.status == Some(409) => print::talk(stays),
+            done => drop(done?),
+        }
     }
     Ok(Exit::Ok)
 }

@@ -16,6 +16,7 @@ use crate::cli::print;
 use crate::cli::remote::{Remote, segment};
 use crate::model::Timestamp;
 
+use super::pages::{each, each_csv};
 use super::{kinds, out, path, text};
 
 /// Rows asked for at a time, and results sent at a time.
@@ -128,11 +129,11 @@ pub(super) fn print(
     let of = format!("{}/{what}{}{more}", path(&args.monitor), range(args));
     match args.format {
         Shape::Csv => each_csv(remote, &of, |text| print::raw(text).is_ok())?,
-        Shape::Json => each(remote, &of, |rows| rows.iter().all(out))?,
+        Shape::Json => each(remote, &of, out)?,
         Shape::Table => {
             let mut all = Vec::new();
-            each(remote, &of, |rows| {
-                all.extend_from_slice(rows);
+            each(remote, &of, |row| {
+                all.push(row);
                 true
             })?;
             let monitor: Value = remote.get(&path(&args.monitor))?.json()?;
@@ -147,58 +148,8 @@ pub(super) fn print(
 
 pub(super) fn print_additional(remote: &Remote, args: &RangeArgs) -> Result<Exit, Failure> {
     let of = format!("{}/additional{}", path(&args.monitor), range(args));
-    each(remote, &of, |rows| rows.iter().all(out))?;
+    each(remote, &of, out)?;
     Ok(Exit::Ok)
-}
-
-/// Calls `take` with the rows of one page after another, while it says that it wants more.
-pub(super) fn each(
-    remote: &Remote,
-    of: &str,
-    mut take: impl FnMut(&[Value]) -> bool,
-) -> Result<(), Failure> {
-    let mut after = String::new();
-    loop {
-        let page: Value = remote.get(&format!("{of}{after}"))?.json()?;
-        let rows = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if !take(rows) {
-            return Ok(());
-        }
-        let Some(next) = page["next"].as_str() else { return Ok(()) };
-        after = format!("&after={}", segment(next));
-    }
-}
-
-/// The same with pages of CSV, of which only the first has names.
-pub(super) fn each_csv(
-    remote: &Remote,
-    of: &str,
-    mut take: impl FnMut(&[u8]) -> bool,
-) -> Result<(), Failure> {
-    let mut after = String::new();
-    let mut names: Option<Vec<u8>> = None;
-    loop {
-        let page = remote.get(&format!("{of}&format=csv{after}"))?;
-        // A line: names have no line breaks in them.
-        let end = page.body.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let (head, rows) = page.body.split_at(end);
-        let wanted = match &names {
-            None => {
-                names = Some(head.to_vec());
-                take(&page.body)
-            }
-            Some(names) if names == head => take(rows),
-            Some(_) => {
-                let text = "the monitor got further metrics meanwhile, so that the columns differ; try again";
-                return Err(Failure::new(Exit::Finding, text));
-            }
-        };
-        if !wanted {
-            return Ok(());
-        }
-        let Some(next) = page.next else { return Ok(()) };
-        after = format!("&after={}", segment(&next));
-    }
 }
 
 /// A column for the time, for each tag, and for each metric.

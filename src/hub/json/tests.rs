@@ -223,3 +223,12 @@ proptest! {
         agrees(&cut.iter().collect::<String>());
     }
 }
+
+proptest! {
+    #[test]
+    fn the_first_special_byte_of_eight_is_found(bytes in any::<[u8; 8]>(), plain in any::<[bool; 8]>()) {
+        let bytes: [u8; 8] = std::array::from_fn(|n| if plain[n] { b' ' + bytes[n] % 223 } else { bytes[n] });
+        let want = bytes.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(8);
+        prop_assert_eq!(special(u64::from_le_bytes(bytes)).trailing_zeros() as usize / 8, want);
+    }
+}

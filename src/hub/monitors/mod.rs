@@ -34,7 +34,7 @@ pub(crate) use field::{Aggregation, Field, NewField, Role, fields, parse};
 pub(crate) use list::{Monitor, MonitorFilter, Sender, find, list, must_find};
 pub(crate) use post::{Posted, ResultRow};
 pub(crate) use read::{Page, Row, results};
-pub(crate) use remove::{Held, held};
+pub(crate) use remove::{Held, count};
 pub(crate) use report::{Interval, ReportQuery, Span, report};
 
 /// Most refused values that one answer spells out.
@@ -72,6 +72,12 @@ pub(crate) enum MonitorError {
         pointer: String,
         /// What is wrong, and what to do.
         problem: String,
+    },
+    /// It was to be removed if nothing had come for it, and something has.
+    #[error("monitor {id} was heard of since then, and stays")]
+    Used {
+        /// Its id.
+        id: i64,
     },
     /// It takes no results.
     #[error("monitor {id} is suspended and takes no results; activate it first")]

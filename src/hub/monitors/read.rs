@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::hub::store::visit;
+use crate::hub::store::visit_while;
 use crate::model::{RUN_FACTS, Tags, Value};
 
 use super::field::{Role, fields};
@@ -18,6 +18,8 @@ use super::post::ROW;
 /// The first stretch of time that is looked at, and points in one after which the next is shorter.
 const STRETCH_MS: i64 = 6 * 3600 * 1000;
 const POINTS: usize = 100_000;
+/// Bytes of points after which a stretch is given up for a shorter one.
+const HELD: usize = 16 << 20;
 
 /// Bytes of names, values and tags after which a page ends, whatever number of rows it may have.
 pub(super) const BYTES: usize = 32 << 20;
@@ -246,7 +248,8 @@ pub(super) fn each_moment(
 type Point = (i64, i64, Value);
 
 /// Calls `each` with the points of one stretch of time after another, in order of time; of one
-/// series at one time in the order in which they came.
+/// series at one time in the order in which they came, or the last of them alone. No more are held
+/// than [`HELD`] bytes and one point of each series.
 pub(super) fn each_point(
     conn: &Connection,
     columns: &Columns,
@@ -260,9 +263,24 @@ pub(super) fn each_point(
     while from <= last {
         let to = from.saturating_add(stretch - 1).min(last);
         points.clear();
-        visit(conn, &ids, from..=to, |series, ms, value| {
-            points.push((ms, series, value.to_value()));
+        let mut held = 0;
+        let mut latest = HashMap::new();
+        let visited = visit_while(conn, &ids, from..=to, |series, ms, value| {
+            let value = value.to_value();
+            if from == to {
+                // As short as can be: of each series the value that counts.
+                latest.insert(series, value);
+                return ControlFlow::Continue(());
+            }
+            held += bytes(&value);
+            points.push((ms, series, value));
+            if held > HELD { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
+        points.extend(latest.into_iter().map(|(series, value)| (from, series, value)));
+        if visited.is_break() {
+            stretch = ((to - from) / 8).max(1);
+            continue;
+        }
         // Stable: what came later stays later.
         points.sort_by_key(|(ms, _, _)| *ms);
         if each(&mut points).is_break() || to == i64::MAX {
@@ -272,11 +290,17 @@ pub(super) fn each_point(
         stretch = match points.len() {
             0 => stretch.saturating_mul(16),
             n if n < POINTS / 4 => stretch.saturating_mul(2),
-            n if n > POINTS => (stretch / 2).max(60_000),
+            n if n > POINTS => (stretch / 2).max(1),
             _ => stretch,
         };
     }
     Ok(())
+}
+
+/// How much memory a point takes.
+pub(super) fn bytes(value: &Value) -> usize {
+    let text = if let Value::Text(text) = value { text.len() } else { 0 };
+    size_of::<Point>() + text
 }
 
 /// The first and the last time in `range` at which there may be points.

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::remove::held;
 use super::*;
 use crate::hub::caller::{Caller, Scopes};
 use crate::hub::store::{Access, Limits, Writer, file_in, open};
@@ -60,7 +61,7 @@ fn a_name_is_taken_once_and_ids_never_come_again() {
     let other = create(conn, &by(1), &typed, NOW).unwrap();
     let two = find(conn, 1, "netstat_mon").unwrap_err();
     assert!(matches!(&two, MonitorError::Ambiguous { ids, .. } if *ids == [id, other]), "{two}");
-    writer.remove_monitor(&by(1), other, NOW).unwrap();
+    writer.remove_monitor(&by(1), other, Held::default(), NOW).unwrap();
     assert_eq!(find(writer.conn(), 1, "netstat_mon").unwrap().id, id);
     assert!(matches!(find(writer.conn(), 2, &id.to_string()), Err(MonitorError::Unknown { .. })));
     let next = create(writer.conn(), &by(1), &new("next", vec![]), NOW).unwrap();
@@ -265,16 +266,20 @@ fn a_monitor_goes_with_all_that_it_has() {
         )
         .unwrap();
     }
-    let went = writer.remove_monitor(&by(1), id, NOW).unwrap();
-    assert_eq!(went, Held { results: 10, values: 20, additional: 1, ..Held::default() });
+    let counted = held(writer.conn(), id).unwrap();
+    // What else came until it went counts.
+    put_additional(&mut writer, 1, id, (NOW + 1, &serde_json::json!([{"a": 1}])), NOW).unwrap();
+    let went = writer.remove_monitor(&by(1), id, counted, NOW).unwrap();
+    let (results, values) = (Some(10), Some(20));
+    assert_eq!(went, Held { results, values, additional: 2, ..Held::default() });
     assert!(all(&mut writer, id).is_empty());
-    assert_eq!(held(writer.conn(), other).unwrap(), went);
+    assert_eq!(held(writer.conn(), other).unwrap(), counted);
     // What comes next gets nothing of it.
     let next = create(writer.conn(), &by(1), &new("gone", vec![]), NOW).unwrap();
     writer.post_results(1, next, &[row(NOW, &[("n", Value::Signed(5))])], NOW).unwrap();
-    assert_eq!(held(writer.conn(), next).unwrap().values, 1);
+    assert_eq!(held(writer.conn(), next).unwrap().values, Some(1));
     writer.compact_now();
-    assert_eq!(held(writer.conn(), next).unwrap().values, 1);
+    assert_eq!(held(writer.conn(), next).unwrap().values, Some(1));
 }
 
 #[test]
@@ -519,6 +524,59 @@ fn a_page_of_long_texts_ends_before_its_rows_do() {
     assert_eq!((found.items.len(), found.next), (2, Some(NOW + 2)));
     let found = additional(writer.conn(), id, all, 2).unwrap();
     assert_eq!((found.items.len(), found.next), (2, Some(NOW + 2)));
+}
+
+#[test]
+fn a_dense_series_is_read_in_bounded_memory_and_whole() {
+    let Hub { mut writer, _folder } = hub();
+    let fields =
+        vec![NewField::new("n", MetricType::Integer), NewField::new("t", MetricType::String)];
+    let id = create(writer.conn(), &by(1), &new("dense", fields), NOW).unwrap();
+    // A point every millisecond, then one a second; long texts among them.
+    let dense = 600_000;
+    let times: Vec<i64> = (0..dense).chain((1..100).map(|s| dense + s * 1000)).collect();
+    for part in times.chunks(100_000) {
+        let rows: Vec<_> = part.iter().map(|ms| row(*ms, &[("n", Value::Signed(*ms))])).collect();
+        writer.post_results(1, id, &rows, NOW).unwrap();
+        writer.compact_now();
+    }
+    let text = Value::Text("x".repeat(4000).into());
+    let texts: Vec<_> = (0..9000).map(|ms| row(ms, &[("t", text.clone())])).collect();
+    writer.post_results(1, id, &texts, NOW).unwrap();
+
+    let columns = read::Columns::of(writer.conn(), id).unwrap();
+    let (mut seen, mut long, mut most, mut next) = (0, 0, 0, 0);
+    read::each_point(writer.conn(), &columns, 0..=i64::MAX, |points| {
+        most = most.max(points.iter().map(|(_, _, value)| read::bytes(value)).sum::<usize>());
+        for (ms, _, value) in points {
+            if let Value::Signed(n) = value {
+                assert_eq!((*n, *ms), (times[next], times[next]));
+                next += 1;
+            }
+            long += usize::from(matches!(value, Value::Text(_)));
+        }
+        seen += 1;
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!((next, long), (times.len(), 9000));
+    assert!(most <= 16 << 20, "{most} bytes in one of {seen} stretches");
+    // The same moment again and again.
+    let again: Vec<_> = (0..500_000).map(|n| row(7, &[("n", Value::Signed(n))])).collect();
+    for part in again.chunks(1000) {
+        writer.post_results(1, id, part, NOW).unwrap();
+    }
+    let mut at_seven = Vec::new();
+    read::each_point(writer.conn(), &columns, 0..=100, |points| {
+        at_seven.extend(points.iter().filter(|(ms, ..)| *ms == 7).map(|(.., value)| value.clone()));
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(at_seven.len(), 2);
+    assert!(at_seven.contains(&Value::Signed(499_999)) && at_seven.contains(&text));
+    // A page of it ends early and goes on.
+    let page = results(writer.conn(), id, 0..=i64::MAX, 10).unwrap();
+    assert_eq!((page.rows.len(), page.next), (10, Some(10)));
 }
 
 #[test]

@@ -30,6 +30,10 @@ impl From<MonitorError> for Problem {
                 detail,
             )
             .with("place", serde_json::json!({ "pointer": pointer })),
+            MonitorError::Used { id } => {
+                Self::new(StatusCode::CONFLICT, "monitor-used", "the monitor is in use", detail)
+                    .with("id", id)
+            }
             MonitorError::Suspended { id } => Self::new(
                 StatusCode::CONFLICT,
                 "monitor-suspended",

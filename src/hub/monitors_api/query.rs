@@ -58,6 +58,18 @@ pub(super) fn flag(query: &str, only: &str) -> Result<bool, Problem> {
     Ok(set)
 }
 
+/// The one moment that there may be.
+pub(super) fn moment(query: &str, only: &str) -> Result<Option<i64>, Problem> {
+    let mut found = None;
+    for (name, value) in pairs(query)? {
+        if name != only {
+            return Err(unknown(&name));
+        }
+        found = Some(instant(only, &value)?);
+    }
+    Ok(found)
+}
+
 fn boolean(name: &str, value: &str) -> Result<bool, Problem> {
     match value {
         "true" | "1" => Ok(true),

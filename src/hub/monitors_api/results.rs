@@ -289,7 +289,7 @@ async fn page(
 ) -> Result<Response, Problem> {
     let written = hall
         .store
-        .read(move |conn| {
+        .read_long(move |conn| {
             let found = match monitors::find(conn, account, &asked) {
                 Ok(found) => found,
                 Err(error) => return Ok(Err(error)),
@@ -364,7 +364,7 @@ pub(super) async fn additional(
     }
     let found = hall
         .store
-        .read(move |conn| {
+        .read_long(move |conn| {
             let found = match monitors::find(conn, caller.account, &asked) {
                 Ok(found) => found,
                 Err(error) => return Ok(Err(error)),

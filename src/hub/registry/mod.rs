@@ -29,35 +29,6 @@ pub(crate) use signing::{
     Registry, Signed, ToSign, approval, index, registry, rotate, withdrawal,
 };
 
-/// The tables, of schema version 5.
-///
-/// `packages`: registered names, over all accounts. `key` is the plugin key of the package.
-/// `package_versions`: `report` is the inspection and `trial` what a reviewer's trial run came to, as
-/// JSON; `statement` the signed approval.
-/// `registry`: one row. `key` is the public key; `offline` says that its private half is elsewhere;
-/// `rotations` a JSON array of envelopes; `envelope` the index as it is served.
-pub(crate) const TABLES: &str = "
-CREATE TABLE packages (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, account_id INTEGER NOT NULL REFERENCES accounts,
-    name TEXT NOT NULL UNIQUE, description TEXT NOT NULL, category TEXT NOT NULL,
-    key TEXT NOT NULL, created_ms INTEGER NOT NULL
-) STRICT;
-CREATE TABLE package_versions (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, package_id INTEGER NOT NULL REFERENCES packages,
-    version TEXT NOT NULL, state TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
-    report TEXT NOT NULL, author TEXT NOT NULL, uploaded_ms INTEGER NOT NULL,
-    submitted_ms INTEGER, decided_ms INTEGER, reviewer TEXT, note TEXT, trial TEXT, statement TEXT,
-    UNIQUE (package_id, version)
-) STRICT;
-CREATE TABLE package_archives (
-    version_id INTEGER PRIMARY KEY REFERENCES package_versions, body BLOB NOT NULL
-) STRICT;
-CREATE TABLE registry (
-    id INTEGER PRIMARY KEY CHECK (id = 1), key TEXT NOT NULL, offline INTEGER NOT NULL,
-    serial INTEGER NOT NULL, rotations TEXT NOT NULL, envelope TEXT
-) STRICT;
-";
-
 /// Most packages of one account.
 const PACKAGES: i64 = 1000;
 /// Most versions of one package that are not approved.

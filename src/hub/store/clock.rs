@@ -83,6 +83,11 @@ impl ClockWatch {
         believed
     }
 
+    /// The wall clock at the last look.
+    pub(super) fn seen(&self) -> Option<i64> {
+        self.seen
+    }
+
     pub(super) fn note(&mut self, conn: &Connection, running: i64) -> rusqlite::Result<()> {
         if self.noted != i64::MIN && running - self.noted < NOTED && self.steady > 0 {
             return Ok(());
@@ -101,6 +106,8 @@ impl ClockWatch {
 pub(super) struct Done {
     pub(super) dropped: Option<i64>,
     pub(super) compacted: Option<i64>,
+    /// The segment up to which those with points ahead of the clock were looked at.
+    pub(super) trimmed: i64,
     /// The oldest moment that is kept, as of the last look at the clock.
     pub(super) cutoff: Option<i64>,
 }

@@ -72,6 +72,11 @@ pub enum StoreError {
     /// Too many are waiting.
     #[error("the hub is busy; try again in a moment")]
     Busy,
+    /// What was to be read is more than there is time for.
+    #[error(
+        "it takes too long to find, and was given up; ask for less: a shorter time, one host and plugin, fewer names or a smaller limit"
+    )]
+    TooLong,
     /// A defect ended what was asked; nothing of it is stored.
     #[error("the hub failed at this request by a defect of its own")]
     Defect,
@@ -92,6 +97,17 @@ impl StoreError {
         match self {
             Self::Full => true,
             Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            _ => false,
+        }
+    }
+
+    /// Whether a read was ended for want of time.
+    pub(crate) fn is_too_long(&self) -> bool {
+        match self {
+            Self::TooLong => true,
+            Self::Sqlite { source, .. } => {
+                source.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
+            }
             _ => false,
         }
     }

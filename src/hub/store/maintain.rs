@@ -1,5 +1,6 @@
 //! Keeping the store in shape, on the writing thread after each job: raw blocks become segments, old
-//! runs and rejections go, and so do the oldest points when the store is over its size.
+//! runs and rejections go, and so does the oldest when the store is over its size
+//! ([`super::shrink`]).
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,6 @@ const REJECTIONS_KEPT: u32 = 200;
 const TRIM_AFTER: u32 = 10;
 /// How long freeing space may keep the next job waiting.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Runs dropped in one transaction.
-const DROP_RUNS: i64 = 512;
 
 impl Writer {
     /// Does what is due after a job. What fails is said and tried again after the next one.
@@ -79,18 +78,17 @@ impl Writer {
         let end = end.unwrap_or(newest);
         // A monitor's last run stays, however old it is.
         self.conn.execute(
-            "DELETE FROM runs WHERE id > ?1 AND id <= ?2 AND (
-             nth + CASE good WHEN 1 THEN ?3 ELSE ?4 END <=
-             coalesce((SELECT reports FROM monitors WHERE monitors.id = runs.monitor_id), ?6)
-             OR started_ms < ?5 AND id <>
-             (SELECT coalesce(last_run, 0) FROM monitors WHERE monitors.id = runs.monitor_id))",
+            "DELETE FROM runs WHERE id IN (
+             SELECT r.id FROM runs r LEFT JOIN monitors m ON m.id = r.monitor_id
+             WHERE r.id > ?1 AND r.id <= ?2 AND (m.id IS NULL
+             OR r.nth + CASE r.good WHEN 1 THEN ?3 ELSE ?4 END <= m.reports
+             OR r.started_ms < ?5 AND r.id IS NOT m.last_run))",
             params![
                 self.swept,
                 end,
                 RUNS_KEPT,
                 BAD_RUNS_KEPT,
                 self.done.cutoff.unwrap_or(i64::MIN),
-                i64::MAX
             ],
         )?;
         self.swept = if end >= newest { 0 } else { end };
@@ -145,41 +143,6 @@ impl Writer {
         self.conn.execute_batch("PRAGMA incremental_vacuum(4096)")
     }
 
-    /// Drops the oldest points, runs and what belongs to them while the database is over its size.
-    pub(super) fn shrink(&mut self) -> rusqlite::Result<()> {
-        let mut dropped = 0;
-        while live_bytes(&self.conn)? > self.limits.max_size {
-            let transaction = self.conn.transaction()?;
-            let mut gone = points::drop_oldest(&transaction)?;
-            gone += transaction.execute(
-                "DELETE FROM runs WHERE id IN (SELECT id FROM runs ORDER BY id LIMIT ?1)
-                 AND id NOT IN (SELECT last_run FROM monitors WHERE last_run IS NOT NULL)",
-                [DROP_RUNS],
-            )?;
-            gone += transaction.execute(
-                "DELETE FROM rejections WHERE id IN (SELECT id FROM rejections ORDER BY id LIMIT ?1)",
-                [DROP_RUNS],
-            )?;
-            gone += transaction.execute(
-                "DELETE FROM additional_results WHERE (monitor_id, check_ms) IN (SELECT
-                 monitor_id, check_ms FROM additional_results ORDER BY check_ms LIMIT ?1)",
-                [DROP_RUNS],
-            )?;
-            transaction.commit()?;
-            dropped += gone;
-            if gone == 0 {
-                break;
-            }
-        }
-        if dropped == 0 {
-            return Ok(());
-        }
-        tracing::info!(dropped, "the hub's database reached its size: the oldest of it went");
-        self.forget_empty_series()?;
-        self.forget();
-        self.conn.execute_batch("PRAGMA incremental_vacuum(4096)")
-    }
-
     /// Refuses when the disk has no room left but what the hub must leave alone.
     pub(crate) fn room(&mut self) -> Result<(), StoreError> {
         let folder = self.limits.path.parent().unwrap_or(&self.limits.path);
@@ -194,13 +157,6 @@ impl Writer {
             .map_err(|source| StoreError::Sqlite { action: "measure", source })?;
         if free >= 1024 { Ok(()) } else { Err(StoreError::Full) }
     }
-}
-
-/// Bytes of the database that are in use.
-fn live_bytes(conn: &Connection) -> rusqlite::Result<u64> {
-    let get = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let pages = get("page_count")?.saturating_sub(get("freelist_count")?);
-    Ok(pages.saturating_mul(get("page_size")?) as u64)
 }
 
 /// Takes series out of the store for good: their points are out of sight once the caller's

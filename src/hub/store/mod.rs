@@ -4,9 +4,9 @@
 //! transaction; a batch is taken whole or not at all; memory stays flat however much is stored.
 //! Points lie behind an interface of their own ([`points`]). Does not know HTTP, tokens or pages.
 //!
-//! Two threads own the two connections: one writes, one reads what is committed. Everything else
-//! asks them through a [`Store`], whose methods are the whole interface. A defect costs the request
-//! that met it, and no other ([`worker`]).
+//! Each connection has a thread of its own: one writes, three read what is committed ([`reading`]).
+//! Everything else asks them through a [`Store`], whose methods are the whole interface. A defect
+//! costs the request that met it, and no other ([`worker`]).
 
 mod append;
 mod clock;
@@ -17,9 +17,11 @@ mod maintain;
 mod pages;
 mod points;
 mod query;
+mod reading;
 mod rejections;
 mod retention;
 mod schema;
+mod shrink;
 mod verify;
 mod worker;
 
@@ -33,6 +35,7 @@ use crate::model::BatchReply;
 
 use super::wire::Fault;
 
+use reading::Reading;
 use worker::Worker;
 
 pub(crate) use append::Writer;
@@ -44,7 +47,7 @@ pub(crate) use pages::{
     AgentRow, Card, CardRun, ContractRow, Health, Kept, cards, contract, health, is_suspended,
     longest_gap, series_of, tagged,
 };
-pub(crate) use points::{Scan, extent, total as total_points, visit};
+pub(crate) use points::{Scan, extent, total as total_points, visit, visit_while};
 pub(crate) use query::{
     Filter, PluginRow, PointsQuery, Position, RunRow, SeriesRow, Totals, plugins, points, runs,
     runs_of, series, totals,
@@ -67,11 +70,17 @@ pub(crate) struct Limits {
     pub(crate) min_free: u64,
 }
 
+/// How long a question or a page may take, and how long what goes through much.
+const PAGE: Duration = Duration::from_secs(5);
+const LONG: Duration = Duration::from_secs(20);
+
 /// Where to ask.
 #[derive(Clone)]
 pub(crate) struct Store {
     writer: Worker<Writer>,
-    reader: Worker<Connection>,
+    questions: Reading,
+    pages: Reading,
+    long: Reading,
 }
 
 impl Store {
@@ -80,11 +89,11 @@ impl Store {
         let path = limits.path.clone();
         let writer = Writer::new(open(&path, Access::Write)?, limits.clone())?;
         let write_again = move || Writer::new(reopen(&limits.path, Access::Write)?, limits.clone());
-        let reader = open(&path, Access::Read)?;
-        let read_again = move || reopen(&path, Access::Read);
         Ok(Self {
             writer: Worker::start("hub-write", writer, write_again, Writer::maintain)?,
-            reader: Worker::start("hub-read", reader, read_again, |_| {})?,
+            questions: Reading::start("hub-ask", &path, PAGE)?,
+            pages: Reading::start("hub-read", &path, PAGE)?,
+            long: Reading::start("hub-read-long", &path, LONG)?,
         })
     }
 
@@ -130,25 +139,37 @@ impl Store {
         done.map_err(|source| StoreError::Sqlite { action: "change", source })
     }
 
-    /// Reads what is committed.
+    /// Answers a short question: who calls, whether something is there. Nothing that grows with what
+    /// is stored belongs here, because requests of all kinds wait for it.
+    pub(crate) async fn ask<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.questions.call(job).await
+    }
+
+    /// Reads what a page or a listing shows; within [`PAGE`], else it fails with
+    /// [`StoreError::TooLong`].
     pub(crate) async fn read<R: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let done = self
-            .reader
-            .call(move |conn| {
-                // One transaction, so that chunks and raw blocks belong together.
-                let transaction = conn.transaction()?;
-                job(&transaction)
-            })
-            .await?;
-        done.map_err(|source| StoreError::Sqlite { action: "read", source })
+        self.pages.call(job).await
     }
 
-    /// Ends both threads after what is in line. Later calls fail with [`StoreError::Closed`].
+    /// The same for what goes through many points; within [`LONG`].
+    pub(crate) async fn read_long<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.long.call(job).await
+    }
+
+    /// Ends the threads after what is in line. Later calls fail with [`StoreError::Closed`].
     pub(crate) async fn close(&self) {
-        self.reader.close().await;
+        for reading in [&self.questions, &self.pages, &self.long] {
+            reading.close().await;
+        }
         self.writer.close().await;
     }
 }

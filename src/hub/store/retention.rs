@@ -39,7 +39,7 @@ impl Writer {
         self.free()?;
         if let Some(cutoff) = self.done.cutoff
             && self.done.dropped.is_none_or(|last| running - last >= EVERY)
-            && self.drop_before(cutoff)?
+            && self.drop_before(cutoff, now)?
         {
             self.done.dropped = Some(running);
         }
@@ -49,7 +49,7 @@ impl Writer {
     }
 
     /// Drops what is older than `cutoff`, and says whether that was all.
-    fn drop_before(&mut self, cutoff: i64) -> rusqlite::Result<bool> {
+    fn drop_before(&mut self, cutoff: i64, now: i64) -> rusqlite::Result<bool> {
         let begun = Instant::now();
         let mut gone = 0;
         loop {
@@ -58,6 +58,18 @@ impl Writer {
             transaction.commit()?;
             gone += of_points;
             if of_points == 0 {
+                break;
+            }
+            if begun.elapsed() > PATIENCE {
+                return Ok(false);
+            }
+        }
+        loop {
+            let transaction = self.conn.transaction()?;
+            let next = points::trim_before(&transaction, cutoff, now, self.done.trimmed)?;
+            transaction.commit()?;
+            self.done.trimmed = next.unwrap_or(0);
+            if next.is_none() {
                 break;
             }
             if begun.elapsed() > PATIENCE {

@@ -21,7 +21,8 @@ const APPLICATION: i64 = 0x544c_4842;
 /// 3: runs know which run they are a replay of.
 /// 4: keys have names, scopes and an end; monitors may be of direct senders, and have names, tags
 ///    and declared fields; what people and the old clients' interfaces need.
-/// 5: what plugins declare; accounts may be disabled; the nonces of signed requests.
+/// 5: what plugins declare; accounts may be disabled; the nonces of signed requests; segments are
+///    found by the time of their newest point; packages.
 pub(crate) const VERSION: i64 = 5;
 
 /// Where `host` and `plugin` are null it is a direct sender, which has a name of its own; an agent's
@@ -115,6 +116,12 @@ CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHO
 /// `contracts`: what a plugin declares, as its report told; `apart` is the longest time in seconds
 /// that should lie between two of its runs.
 /// `nonces`: those of signed requests, until their time is over.
+/// `segments_of_time`: segments come nearly in this order, so that it costs little to keep.
+/// `packages`: registered names, over all accounts. `key` is the plugin key of the package.
+/// `package_versions`: `report` is the inspection and `trial` what a reviewer's trial run came to, as
+/// JSON; `statement` the signed approval.
+/// `registry`: one row. `key` is the public key; `offline` says that its private half is elsewhere;
+/// `rotations` a JSON array of envelopes; `envelope` the index as it is served.
 macro_rules! since_5 {
     () => {
         "CREATE TABLE contracts (
@@ -124,6 +131,26 @@ CREATE TABLE nonces (
     account_id INTEGER NOT NULL, nonce TEXT NOT NULL, expires_ms INTEGER NOT NULL,
     PRIMARY KEY (account_id, nonce)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX segments_of_time ON segments (to_ms);
+CREATE TABLE packages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, account_id INTEGER NOT NULL REFERENCES accounts,
+    name TEXT NOT NULL UNIQUE, description TEXT NOT NULL, category TEXT NOT NULL,
+    key TEXT NOT NULL, created_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE package_versions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, package_id INTEGER NOT NULL REFERENCES packages,
+    version TEXT NOT NULL, state TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+    report TEXT NOT NULL, author TEXT NOT NULL, uploaded_ms INTEGER NOT NULL,
+    submitted_ms INTEGER, decided_ms INTEGER, reviewer TEXT, note TEXT, trial TEXT, statement TEXT,
+    UNIQUE (package_id, version)
+) STRICT;
+CREATE TABLE package_archives (
+    version_id INTEGER PRIMARY KEY REFERENCES package_versions, body BLOB NOT NULL
+) STRICT;
+CREATE TABLE registry (
+    id INTEGER PRIMARY KEY CHECK (id = 1), key TEXT NOT NULL, offline INTEGER NOT NULL,
+    serial INTEGER NOT NULL, rotations TEXT NOT NULL, envelope TEXT
+) STRICT;
 "
     };
 }
@@ -303,7 +330,7 @@ fn try_open(path: &Path, access: Access) -> Result<Connection, StoreError> {
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA journal_size_limit = 16777216;
-         PRAGMA cache_size = -2048;
+         PRAGMA cache_size = -4096;
          PRAGMA temp_store = MEMORY;",
     )
     .map_err(said)?;

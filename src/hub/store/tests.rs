@@ -5,6 +5,8 @@ use crate::hub::store::points::Block;
 use crate::model::{RunId, Seq, SpoolId};
 use serde_json::json;
 
+mod ageing;
+
 const NOW: i64 = 1_795_380_130_000;
 
 fn limits(folder: &Path) -> Limits {
@@ -235,6 +237,57 @@ async fn a_panic_of_a_reader_is_not_in_the_way_of_the_next() {
     store.close().await;
 }
 
+/// A read without an end.
+fn endless(conn: &Connection) -> rusqlite::Result<i64> {
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+        SELECT count(*) FROM n";
+    conn.query_row(sql, (), |row| row.get(0))
+}
+
+#[tokio::test]
+async fn short_questions_and_pages_do_not_wait_for_a_long_read_which_ends_with_its_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(limits(folder.path())).unwrap();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let long = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let job = move |conn: &Connection| {
+                begun.send(()).unwrap();
+                endless(conn)
+            };
+            store.read_long(job).await
+        }
+    });
+    has_begun.await.unwrap();
+    let seven = |conn: &Connection| conn.query_row("SELECT 7", (), |row| row.get::<_, i64>(0));
+    assert_eq!(store.ask(seven).await.unwrap(), 7);
+    assert_eq!(store.read(seven).await.unwrap(), 7);
+    assert!(!long.is_finished());
+    // Whoever asked went away, and so did somebody who waits in line.
+    drop(tokio::time::timeout(Duration::ZERO, store.read_long(endless)).await);
+    long.abort();
+    assert_eq!(store.read_long(seven).await.unwrap(), 7);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_read_beyond_its_bound_is_ended_and_the_next_one_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = writer(limits(folder.path()));
+    let path = file_in(folder.path());
+    let reading = Reading::start("bounded", &path, Duration::from_millis(50)).unwrap();
+    let error = reading.call(endless).await.unwrap_err();
+    assert!(matches!(error, StoreError::TooLong), "{error:?}");
+    let problem = crate::hub::problem::Problem::from(error);
+    assert_eq!(problem.status(), axum::http::StatusCode::SERVICE_UNAVAILABLE);
+    assert!(problem.detail().contains("ask for less"), "{}", problem.detail());
+    let none = reading.call(|conn| Ok(count(conn, "SELECT count(*) FROM runs")));
+    assert_eq!(none.await.unwrap(), 0);
+    reading.close().await;
+    drop(writer);
+}
+
 /// The columns of all tables, and the indexes, in no particular order.
 fn layout(conn: &Connection) -> Vec<String> {
     let mut statement = conn
@@ -262,7 +315,10 @@ fn a_database_of_the_first_version_is_brought_up_to_date() {
         1
     );
     assert_eq!(count(&writer.conn, "SELECT count(DISTINCT name) FROM keys"), 3);
-    assert_eq!(count(&writer.conn, "SELECT user_version FROM pragma_user_version"), 5);
+    assert_eq!(
+        count(&writer.conn, "SELECT user_version FROM pragma_user_version"),
+        schema::VERSION
+    );
 }
 
 /// All points that readers find, of every series in the table.

@@ -1,7 +1,9 @@
 //! Looking through a database for what is wrong with it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, ErrorCode};
 
 use super::error::StoreError;
@@ -71,17 +73,18 @@ fn look(conn: &Connection, found: &mut Verified) -> rusqlite::Result<()> {
             }
         }
     }
-    let points = points::check(&conn, |finding| found.find(finding))?;
+    let known: HashSet<i64, RandomState> = conn
+        .prepare("SELECT id FROM series")?
+        .query_map((), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let points = points::check(&conn, &known, |finding| found.find(finding))?;
     found.points = points;
     let count = |sql: &str| conn.query_row(sql, (), |row| row.get::<_, i64>(0));
     found.monitors = count("SELECT count(*) FROM monitors")? as u64;
-    found.series = count("SELECT count(*) FROM series")? as u64;
+    found.series = known.len() as u64;
     found.runs = count("SELECT count(*) FROM runs")? as u64;
-    let mut still = conn.prepare("SELECT EXISTS (SELECT 1 FROM series WHERE id = ?1)")?;
-    for series in points::dropped(&conn)? {
-        if still.query_row([series], |row| row.get(0))? {
-            found.find(format!("series {series} was dropped and is still there"));
-        }
+    for series in points::dropped(&conn)?.intersection(&known) {
+        found.find(format!("series {series} was dropped and is still there"));
     }
     for (sql, what) in ADDS_UP {
         let mut statement = conn.prepare(sql)?;

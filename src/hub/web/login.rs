@@ -16,7 +16,7 @@ use super::page::{Sent, html_page, logged_in, shown};
 pub(super) async fn show(State(hall): State<Hall>, Path(token): Path<String>) -> Response {
     let now = hall.clock.now();
     let page = async {
-        let good = hall.store.read(move |conn| session::link_is_good(conn, &token, now)).await?;
+        let good = hall.store.ask(move |conn| session::link_is_good(conn, &token, now)).await?;
         if !good {
             return Ok(spent());
         }

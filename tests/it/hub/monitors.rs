@@ -127,6 +127,25 @@ async fn a_suspended_plugin_is_refused_and_counted_by_its_agent() {
 }
 
 #[tokio::test]
+async fn a_monitor_that_something_came_for_since_it_was_listed_is_not_removed_as_unused() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    hub.tell("POST", "/api/v1/monitors", json!({"name": "m"})).await;
+    let since = NOW + 1000;
+    let listed = hub.get(&format!("/api/v1/monitors?unused_since={since}")).await.json();
+    assert_eq!(listed["items"][0]["name"], "m");
+    hub.time.store(NOW + 2000, std::sync::atomic::Ordering::Relaxed);
+    hub.tell("POST", "/api/v1/monitors/m/results", json!({"values": {"n": 1}})).await;
+    let path = |since: i64| format!("/api/v1/monitors/1?unused_since={since}");
+    let stays = hub.tell("DELETE", &path(since), Value::Null).await;
+    assert_eq!((stays.status, &stays.json()["code"]), (409, &json!("monitor-used")));
+    assert_eq!(hub.get("/api/v1/monitors/1?counts=true").await.json()["held"]["results"], 1);
+    let gone = hub.tell("DELETE", &path(NOW + 2001), Value::Null).await;
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    hub.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_key_may_do_is_what_its_scope_says() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;

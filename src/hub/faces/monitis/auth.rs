@@ -52,7 +52,7 @@ pub(super) async fn admit(
         let now = hall.clock.now();
         let good = hall
             .store
-            .read(move |conn| tokens::holds(conn, account, &token, now))
+            .ask(move |conn| tokens::holds(conn, account, &token, now))
             .await
             .map_err(failed)?;
         return if good { Ok(caller) } else { Err(Refusal::expired()) };
@@ -90,7 +90,7 @@ async fn account(hall: &Hall, form: &Form) -> Result<(i64, Secret), Refusal> {
     let local = Arc::clone(&hall.local);
     let found = hall
         .store
-        .read(move |conn| accounts::by_api_key(conn, local.master(), &api_key))
+        .ask(move |conn| accounts::by_api_key(conn, local.master(), &api_key))
         .await
         .map_err(failed)?;
     let account = found.ok_or_else(|| Refusal::stranger("no account has this apikey"))?;

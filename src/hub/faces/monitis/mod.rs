@@ -204,9 +204,9 @@ impl From<MonitorError> for Refusal {
                     format!("{at}: {} ({}); {}", value.message, value.code, value.hint)
                 }))
             }
-            MonitorError::Ambiguous { .. } | MonitorError::Invalid { .. } => {
-                Self::bad(error.to_string())
-            }
+            MonitorError::Ambiguous { .. }
+            | MonitorError::Invalid { .. }
+            | MonitorError::Used { .. } => Self::bad(error.to_string()),
             MonitorError::Store(error) => auth::failed(error),
         }
     }

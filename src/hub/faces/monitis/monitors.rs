@@ -84,14 +84,20 @@ pub(super) async fn edit(call: Call<'_>) -> Result<Answer, Refusal> {
 pub(super) async fn delete(call: Call<'_>) -> Result<Answer, Refusal> {
     let ids = ids(call.required("monitorId")?)?;
     let (caller, now) = (call.caller, call.now);
-    call.hall
-        .store
+    let store = &call.hall.store;
+    let (account, asked) = (caller.account, ids.clone());
+    let all_there = move |conn: &Connection| {
+        Ok(asked.iter().try_for_each(|id| monitors::must_find(conn, account, *id).map(drop)))
+    };
+    store.ask(all_there).await.map_err(failed)??;
+    let mut counted = Vec::new();
+    for id in ids {
+        counted.push((id, monitors::count(store, id).await.map_err(failed)?));
+    }
+    store
         .write(move |writer| {
-            for id in &ids {
-                monitors::must_find(writer.conn(), caller.account, *id)?;
-            }
-            for id in ids {
-                writer.remove_monitor(&caller, id, now)?;
+            for (id, held) in counted {
+                writer.remove_monitor(&caller, id, held, now)?;
             }
             Ok::<_, MonitorError>(())
         })

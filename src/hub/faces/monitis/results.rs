@@ -168,7 +168,7 @@ async fn rows<T: Send + 'static>(
     let found = call
         .hall
         .store
-        .read(move |conn| match monitors::must_find(conn, account, id) {
+        .read_long(move |conn| match monitors::must_find(conn, account, id) {
             Ok(_) => Ok(Ok(read(conn, id)?)),
             Err(error) => Ok(Err::<T, MonitorError>(error)),
         })

@@ -138,7 +138,7 @@ async fn metrics(
         let words = "`account_key` is missing: a key of this hub with the scope `ingest`";
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, words));
     };
-    let token = hall.store.read(move |conn| keys::verify(conn, &key, now)).await?;
+    let token = hall.store.ask(move |conn| keys::verify(conn, &key, now)).await?;
     let known = admit(token).inspect_err(|refusal| {
         if refusal.status == StatusCode::UNAUTHORIZED {
             strangers.turned_away("sentinella", "account key");

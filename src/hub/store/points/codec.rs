@@ -270,27 +270,23 @@ fn put_value(bytes: &mut Vec<u8>, value: Scalar<'_>) {
 }
 
 fn put_float(bytes: &mut Vec<u8>, x: f64) {
-    let fits = |scale: usize| {
-        let whole = (x * TENS[scale]).round() as i64;
-        let same = (whole as f64 / TENS[scale]).to_bits() == x.to_bits();
-        (same && whole.unsigned_abs() < 1 << 53).then_some(whole)
-    };
     // What four decimals cannot say, fewer cannot either, but for numbers too large for four.
-    let scales = if x.abs() > 1e11 { 0..1 } else { 0..5 };
-    if scales.end == 5 && fits(4).is_none() {
+    let mut scale = if x.abs() > 1e11 { 0 } else { 4 };
+    let scaled = x * TENS[scale];
+    // As `round`, which would be a call.
+    let mut whole = (scaled + 0.5_f64.copysign(scaled)) as i64;
+    let same = (whole as f64 / TENS[scale]).to_bits() == x.to_bits();
+    if !same || whole.unsigned_abs() >= 1 << 53 {
         bytes.push(mark::FLOAT);
         bytes.extend_from_slice(&x.to_le_bytes());
         return;
     }
-    for scale in scales {
-        if let Some(whole) = fits(scale) {
-            bytes.push(mark::DECIMAL + scale as u8);
-            put_signed(bytes, whole);
-            return;
-        }
+    while scale > 0 && whole % 10 == 0 {
+        whole /= 10;
+        scale -= 1;
     }
-    bytes.push(mark::FLOAT);
-    bytes.extend_from_slice(&x.to_le_bytes());
+    bytes.push(mark::DECIMAL + scale as u8);
+    put_signed(bytes, whole);
 }
 
 fn put_signed(bytes: &mut Vec<u8>, n: i64) {
@@ -407,6 +403,31 @@ mod tests {
 
     fn bits(value: &Value) -> (String, u64) {
         (format!("{value:?}"), if let Value::Float(x) = value { x.to_bits() } else { 0 })
+    }
+
+    #[test]
+    fn a_float_takes_no_more_room_than_its_decimals_need() {
+        let length = |x: f64| {
+            let mut bytes = Vec::new();
+            put_float(&mut bytes, x);
+            assert_eq!(Cursor(&bytes[1..]).value(bytes[0]), Ok(Scalar::Float(x)));
+            (bytes[0], bytes.len())
+        };
+        for (x, decimals, long) in [
+            (0.0, 0, 2),
+            (7.0, 0, 2),
+            (-0.5, 1, 2),
+            (0.012, 3, 2),
+            (0.0004, 4, 2),
+            (1234.5, 1, 4),
+            (1e15, 0, 9),
+            (99_999_999_999.9999, 4, 9),
+        ] {
+            assert_eq!(length(x), (mark::DECIMAL + decimals, long), "{x}");
+        }
+        for x in [-0.0, 0.00005, 1e-300, 1e300, std::f64::consts::PI, 1e11 + 0.5] {
+            assert_eq!(length(x), (mark::FLOAT, 9), "{x}");
+        }
     }
 
     proptest! {

@@ -17,6 +17,9 @@ const LOOKED_AT: i64 = 1024;
 /// Segments dropped in one transaction.
 const SEGMENTS: i64 = 64;
 
+const UPDATE: &str =
+    "UPDATE segments SET from_ms = ?2, to_ms = ?3, points = ?4, body = ?5 WHERE id = ?1";
+
 /// Marks series as dropped, in the caller's transaction, which must take them out of the table of
 /// series as well.
 pub(in crate::hub::store) fn drop_series(conn: &Connection, ids: &[i64]) -> rusqlite::Result<()> {
@@ -80,9 +83,7 @@ fn rewrite(conn: &Connection, bucket: i64, places: u16) -> rusqlite::Result<()> 
         .query_map([bucket], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let mut read = conn.prepare_cached("SELECT body FROM segments WHERE id = ?1")?;
-    let mut update = conn.prepare_cached(
-        "UPDATE segments SET from_ms = ?2, to_ms = ?3, points = ?4, body = ?5 WHERE id = ?1",
-    )?;
+    let mut update = conn.prepare_cached(UPDATE)?;
     let mut delete = conn.prepare_cached("DELETE FROM segments WHERE id = ?1")?;
     let gone = |place: u64| place < 16 && places >> place & 1 == 1;
     let mut segment = Segment::default();
@@ -123,10 +124,84 @@ pub(in crate::hub::store) fn drop_before(conn: &Connection, ms: i64) -> rusqlite
     .execute(params![ms, SEGMENTS])
 }
 
-/// Drops the oldest segments, in the order in which their points came, and says how many those were.
-pub(in crate::hub::store) fn drop_oldest(conn: &Connection) -> rusqlite::Result<usize> {
-    conn.prepare_cached(
-        "DELETE FROM segments WHERE id IN (SELECT id FROM segments ORDER BY id LIMIT ?1)",
-    )?
-    .execute([SEGMENTS])
+/// Takes points older than `ms` out of segments of which all others lie ahead of `now`: those would
+/// keep them for as long as they are ahead themselves. Looks at some segments after the one with this
+/// id, and says after which to go on.
+pub(in crate::hub::store) fn trim_before(
+    conn: &Connection,
+    ms: i64,
+    now: i64,
+    after: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let found: Vec<(i64, Vec<u8>)> = conn
+        .prepare_cached(
+            "SELECT id, body FROM segments WHERE to_ms > max(?1, ?2) AND from_ms < ?1 AND id > ?3
+             ORDER BY id LIMIT ?4",
+        )?
+        .query_map(params![ms, now, after, SEGMENTS], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let next = found.last().filter(|_| found.len() == SEGMENTS as usize).map(|(id, _)| *id);
+    let mut update = conn.prepare_cached(UPDATE)?;
+    for (id, body) in found {
+        let mut kept: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+        let (mut still, mut from) = (false, i64::MAX);
+        let read = codec::read_segment(
+            &body,
+            |_| true,
+            |place, at, value| {
+                still |= (ms..=now).contains(&at);
+                if at >= ms {
+                    from = from.min(at);
+                    kept.entry(place).or_default().push((at, value));
+                }
+            },
+        );
+        // What is damaged is not made worse.
+        if still || read.is_err() {
+            continue;
+        }
+        let mut segment = Segment::default();
+        let points: usize = kept.values().map(Vec::len).sum();
+        let to = kept.values().flatten().map(|(at, _)| *at).max();
+        for (place, points) in kept {
+            segment.push(place, points);
+        }
+        update.execute(params![id, from, to, points as i64, segment.bytes()])?;
+    }
+    Ok(next)
+}
+
+/// Points that go together.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hub::store) struct Piece {
+    pub(in crate::hub::store) id: i64,
+    /// How old it is: the time of its newest point. Points that lie ahead of the clock make no piece
+    /// younger; one that has such is as old as its oldest point.
+    pub(in crate::hub::store) ms: i64,
+    pub(in crate::hub::store) bytes: i64,
+}
+
+/// The oldest pieces, at most so many, oldest first. What is not compacted yet is in none.
+pub(in crate::hub::store) fn oldest_pieces(
+    conn: &Connection,
+    now: i64,
+    most: usize,
+) -> rusqlite::Result<Vec<Piece>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, ms, length(body) FROM (
+             SELECT * FROM (SELECT id, to_ms AS ms, body FROM segments WHERE to_ms <= ?1
+                 ORDER BY to_ms LIMIT ?2)
+             UNION ALL
+             SELECT * FROM (SELECT id, min(from_ms, ?1) AS ms, body FROM segments WHERE to_ms > ?1
+                 ORDER BY from_ms LIMIT ?2)
+         ) ORDER BY ms, id LIMIT ?2",
+    )?;
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Piece { id: row.get(0)?, ms: row.get(1)?, bytes: row.get(2)? })
+    };
+    statement.query_map(params![now, most as i64], read)?.collect()
+}
+
+pub(in crate::hub::store) fn drop_piece(conn: &Connection, id: i64) -> rusqlite::Result<usize> {
+    conn.prepare_cached("DELETE FROM segments WHERE id = ?1")?.execute([id])
 }

@@ -3,9 +3,9 @@
 //! | what | function |
 //! |---|---|
 //! | append a block of (series, ms, value) | [`append`] |
-//! | read series over a range of time, in order or as they lie | [`Scan`], [`visit`], [`extent`] |
+//! | read series over a range of time, in order or as they lie | [`Scan`], [`visit`], [`visit_while`], [`extent`] |
 //! | what is newer than the last values that are known | [`newest`] |
-//! | drop series, drop what is older, drop the oldest | [`drop_series`], [`drop_before`], [`drop_oldest`] |
+//! | drop series, drop what is older, drop the oldest | [`drop_series`], [`drop_before`], [`trim_before`], [`oldest_pieces`] |
 //! | sort what was appended; free what was dropped | [`compact`], [`free_dropped`] |
 //! | how much waits; whether all of it reads back | [`waiting`], [`total`], [`oldest`], [`check`] |
 //!
@@ -28,9 +28,12 @@ mod read;
 pub(super) use check::check;
 pub(crate) use codec::RawBlock as Block;
 pub(super) use compact::compact;
-pub(super) use drop::{any_dropped, drop_before, drop_oldest, drop_series, dropped, free_dropped};
+pub(super) use drop::{
+    any_dropped, drop_before, drop_piece, drop_series, dropped, free_dropped, oldest_pieces,
+    trim_before,
+};
 pub(super) use read::newest;
-pub(crate) use read::{Scan, extent, visit};
+pub(crate) use read::{Scan, extent, visit, visit_while};
 
 use rusqlite::{Connection, params};
 

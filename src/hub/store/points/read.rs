@@ -67,6 +67,21 @@ pub(crate) fn visit(
     range: RangeInclusive<i64>,
     mut each: impl FnMut(i64, i64, Scalar<'_>),
 ) -> rusqlite::Result<()> {
+    let _all = visit_while(conn, wanted, range, |series, ms, value| {
+        each(series, ms, value);
+        ControlFlow::Continue(())
+    })?;
+    Ok(())
+}
+
+/// The same until `each` breaks off, and whether it did.
+pub(crate) fn visit_while(
+    conn: &Connection,
+    wanted: &[i64],
+    range: RangeInclusive<i64>,
+    mut each: impl FnMut(i64, i64, Scalar<'_>) -> ControlFlow<()>,
+) -> rusqlite::Result<ControlFlow<()>> {
+    let mut so_far = ControlFlow::Continue(());
     let mut statement = conn.prepare_cached(
         "SELECT id, body FROM segments WHERE bucket = ?1 AND from_ms <= ?3 AND to_ms >= ?2
          ORDER BY id",
@@ -85,21 +100,26 @@ pub(crate) fn visit(
             let read = codec::read_segment(body, is_wanted, |place, ms, value| {
                 if let Some(series) = series_at(place)
                     && range.contains(&ms)
+                    && so_far.is_continue()
                 {
-                    each(series, ms, value);
+                    so_far = each(series, ms, value);
                 }
             });
             if read.is_err() {
                 tracing::error!(segment = row.get::<_, i64>(0)?, "a segment of points is damaged");
             }
+            if so_far.is_break() {
+                return Ok(so_far);
+            }
         }
     }
     let wanted: HashSet<i64, RandomState> = wanted.iter().copied().collect();
     each_raw(conn, |series, ms, value| {
-        if range.contains(&ms) && wanted.contains(&series) {
-            each(series, ms, value);
+        if so_far.is_continue() && range.contains(&ms) && wanted.contains(&series) {
+            so_far = each(series, ms, value);
         }
-    })
+    })?;
+    Ok(so_far)
 }
 
 /// From when to when there may be points of these series.

@@ -10,6 +10,7 @@ use crate::hub::hall::{Caller, Hall};
 use crate::hub::monitors::{self, Held, Monitor, MonitorError, ResultRow, Role};
 use crate::hub::problem::Problem;
 use crate::hub::session::Session;
+use crate::hub::store::Writer;
 use crate::hub::web::definition::Draft;
 use crate::hub::web::format::{counted, sentence};
 use crate::hub::web::layout::{self, Frame};
@@ -215,7 +216,7 @@ pub(super) async fn delete_form(
 
 async fn deleting(hall: &Hall, session: &Session, monitor: &Monitor, wrong: Option<&str>) -> Page {
     let id = monitor.id;
-    let held = hall.store.read(move |conn| monitors::held(conn, id)).await?;
+    let held = monitors::count(&hall.store, id).await?;
     let path = format!("/monitor/{id}");
     let body = html! {
         p.crumbs { a href="/monitors" { "Monitors" } " / " a href=(path) { (monitor.name) } }
@@ -226,7 +227,7 @@ async fn deleting(hall: &Hall, session: &Session, monitor: &Monitor, wrong: Opti
             @if monitor.host.is_some() {
                 p { "If the agent goes on to send for it, a new monitor begins. To have it refused, suspend it instead." }
             }
-            @if held.results > 0 {
+            @if held.results != Some(0) {
                 p { "Keep a copy first: "
                     a href={ (path) "/results?format=exact" } download { "all results as CSV" } " or "
                     a href={ (path) "/results?format=json" } download { "as JSON" } "."
@@ -248,9 +249,13 @@ async fn deleting(hall: &Hall, session: &Session, monitor: &Monitor, wrong: Opti
 fn going(held: &Held) -> Markup {
     let count = |n: u64, one: &str, many: &str| counted(n as usize, one, many);
     html! {
-        @if held.results == 0 { p { "It has no results." } }
+        @if held.results == Some(0) { p { "It has no results." } }
         @else {
-            p { b { (count(held.results, "result", "results")) } " with " (count(held.values, "value", "values"))
+            p {
+                @match held.results.zip(held.values) {
+                    Some((results, values)) => { b { (count(results, "result", "results")) } " with " (count(values, "value", "values")) }
+                    None => { b { "More results than can be counted here" } }
+                }
                 @if held.runs > 0 { ", " (count(held.runs, "run", "runs")) }
                 @if held.rejections > 0 { ", " (count(held.rejections, "refused record", "refused records")) }
                 @if held.additional > 0 { ", " (count(held.additional, "additional result", "additional results")) }
@@ -281,7 +286,9 @@ pub(super) async fn delete(
             return deleting(&hall, &session, &monitor, Some(wrong)).await;
         }
         let (id, now, caller) = (monitor.id, hall.clock.now(), Caller::of_session(session.account));
-        let done = hall.store.write(move |writer| writer.remove_monitor(&caller, id, now)).await?;
+        let held = monitors::count(&hall.store, id).await?;
+        let remove = move |writer: &mut Writer| writer.remove_monitor(&caller, id, held, now);
+        let done = hall.store.write(remove).await?;
         match told(done)? {
             Ok(_) => Ok(see("/monitors")),
             Err(wrong) => deleting(&hall, &session, &monitor, Some(&wrong)).await,

@@ -59,7 +59,11 @@ pub(super) async fn results(
         let name = file_name(&monitor, day, form);
         let (sender, receiver) = channel(2);
         tokio::spawn(async move {
-            if let Err(error) = send(&hall, monitor.id, range, form, &sender).await {
+            let sent = tokio::select! {
+                sent = send(&hall, monitor.id, range, form, &sender) => sent,
+                () = sender.closed() => return,
+            };
+            if let Err(error) = sent {
                 // The file must not look whole.
                 let _closed = sender.send(Err(io::Error::other(error))).await;
             }
@@ -106,7 +110,7 @@ async fn send(
     while let Some(from) = next {
         let (text, after) = hall
             .store
-            .read(move |conn| {
+            .read_long(move |conn| {
                 let page = monitors::results(conn, id, from..=to, ROWS)?;
                 let text = match form {
                     Form::Csv(texts) => rows_as_csv(&page, texts, first),

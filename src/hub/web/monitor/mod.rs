@@ -81,7 +81,7 @@ async fn find(
 ) -> Result<Result<Monitor, Response>, crate::hub::problem::Problem> {
     let Ok(id) = id.parse::<i64>() else { return Ok(Err(missing(session))) };
     let account = session.account;
-    let found = hall.store.read(move |conn| Ok(monitors::must_find(conn, account, id))).await?;
+    let found = hall.store.ask(move |conn| Ok(monitors::must_find(conn, account, id))).await?;
     match found {
         Ok(monitor) if monitor.id == id => Ok(Ok(monitor)),
         Err(MonitorError::Store(error)) => Err(error.into()),
