@@ -407,7 +407,7 @@ pub(crate) enum KeysCommand {
         /// The key's name: letters, digits, `.`, `_` and `-`
         #[arg(required_unless_present = "plugin")]
         name: Option<String>,
-        /// What it allows: ingest, read, review or admin; may be given several times
+        /// What it allows: ingest, read, review, admin or publish; may be given several times
         #[arg(
             long = "scope",
             value_name = "SCOPE",

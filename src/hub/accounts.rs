@@ -157,6 +157,15 @@ pub(crate) fn admit(
     Ok(())
 }
 
+/// Whether this is the account of the hub's own machine.
+pub(crate) fn is_local(conn: &Connection, account: i64) -> rusqlite::Result<bool> {
+    let name: Option<String> = conn
+        .prepare_cached("SELECT name FROM accounts WHERE id = ?1")?
+        .query_row([account], |row| row.get(0))
+        .optional()?;
+    Ok(name.as_deref() == Some(LOCAL))
+}
+
 /// The id of the account of this name, and whether it is disabled.
 pub(crate) fn find(conn: &Connection, name: &str) -> rusqlite::Result<Option<(i64, bool)>> {
     conn.query_row(

@@ -14,14 +14,17 @@ pub(crate) enum Scope {
     Ingest,
     /// To read what was sent.
     Read,
-    /// To look at plugins that were handed in, and to approve or reject them.
+    /// To look at packages that were handed in, and to approve or reject them.
     Review,
     /// To change keys and monitors, and to read the audit log.
     Admin,
+    /// To register packages and to hand in versions of them.
+    Publish,
 }
 
 impl Scope {
-    pub(crate) const ALL: [Self; 4] = [Self::Ingest, Self::Read, Self::Review, Self::Admin];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Ingest, Self::Read, Self::Review, Self::Admin, Self::Publish];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -29,6 +32,7 @@ impl Scope {
             Self::Read => "read",
             Self::Review => "review",
             Self::Admin => "admin",
+            Self::Publish => "publish",
         }
     }
 }
@@ -46,7 +50,7 @@ impl FromStr for Scope {
 
 /// Why a text is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a scope; the scopes are ingest, read, review and admin")]
+#[error("`{given}` is not a scope; the scopes are ingest, read, review, admin and publish")]
 pub(crate) struct NoScope {
     given: String,
 }
@@ -57,7 +61,7 @@ pub(crate) struct Scopes(u8);
 
 impl Scopes {
     /// All there are: what a person who is logged in may do.
-    pub(crate) const ALL: Self = Self(0b1111);
+    pub(crate) const ALL: Self = Self(0b1_1111);
 
     pub(crate) fn has(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u8) != 0

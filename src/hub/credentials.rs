@@ -92,7 +92,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), HubError> {
 }
 
 /// Writes a file of mode 0600 beside its place, makes it durable, and moves it there.
-fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".new-{}", random_hex(4)));
     let aside = PathBuf::from(name);

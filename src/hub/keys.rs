@@ -169,7 +169,7 @@ pub(crate) enum KeyError {
     Missing { name: String },
     #[error(transparent)]
     Scope(#[from] NoScope),
-    #[error("a key needs at least one scope: ingest, read, review or admin")]
+    #[error("a key needs at least one scope: ingest, read, review, admin or publish")]
     NoScope,
     #[error("the key would have expired already; give a time in the future")]
     Past,

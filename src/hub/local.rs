@@ -1,5 +1,5 @@
-//! What the hub keeps for the machine it runs on: the master key, and `credentials.json`, which must
-//! hold a key that works, or the local agent and commands are locked out.
+//! What the hub keeps for the machine it runs on: the master key, the registry's signing key, and
+//! `credentials.json`, which must hold a key that works, or the local agent and commands are locked out.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,17 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::model::{Secret, chain};
+use crate::package::{PublicKey, SigningKey};
 
 use super::accounts;
 use super::caller::Caller;
-use super::credentials::{Credentials, Master, hash, same_hash};
+use super::credentials::{Credentials, Master, hash, same_hash, write_secret};
 use super::keys::{self, KeyError, Rotated};
+use super::registry::{self, RegistryError, Signed};
+
+/// The registry's signing key, and one that is to follow it, in the hub's folder.
+const REGISTRY_KEY: &str = "registry.key";
+const NEXT_KEY: &str = "registry.key.next";
 
 /// Shared by everything that answers. Whatever changes the credentials runs on the writing thread,
 /// so no two do at a time.
@@ -97,6 +103,84 @@ impl Local {
         secret.expose().clone_into(&mut credentials.secret_key);
         let followed = self.follow(credentials);
         Ok(Some((secret, followed)))
+    }
+
+    /// Does what needs the registry's key: with what somebody signed offline, or with the hub's own,
+    /// which the first such change makes.
+    pub(crate) fn signing<R>(
+        &self,
+        conn: &mut Connection,
+        offline: Option<Signed<'_>>,
+        job: impl FnOnce(&mut Connection, &Signed<'_>) -> Result<R, RegistryError>,
+    ) -> Result<R, RegistryError> {
+        if let Some(signed) = offline {
+            return job(conn, &signed);
+        }
+        let known = registry::registry(conn)?;
+        if known.offline {
+            return Err(RegistryError::Offline(known.fingerprint.unwrap_or_default()));
+        }
+        let key = self.registry_key(known.key)?;
+        job(conn, &Signed::ByHub(&key))
+    }
+
+    /// Gives the registry a new key. It is on disk, aside, before the database knows of it, and is put
+    /// in its place by whoever finds it there.
+    pub(crate) fn rotate_registry(
+        &self,
+        conn: &mut Connection,
+        caller: &Caller,
+        now: i64,
+    ) -> Result<(), RegistryError> {
+        let known = registry::registry(conn)?;
+        if known.offline {
+            return Err(RegistryError::Offline(known.fingerprint.unwrap_or_default()));
+        }
+        let old = self.registry_key(known.key)?;
+        let new = SigningKey::generate()?;
+        self.write_key(NEXT_KEY, &new)?;
+        registry::rotate(conn, caller, (&old, &new), now)?;
+        self.registry_key(Some(new.public())).map(drop)
+    }
+
+    /// The registry's key: the one that is `known`, or a new one where none is.
+    fn registry_key(&self, known: Option<PublicKey>) -> Result<SigningKey, RegistryError> {
+        let Some(known) = known else {
+            // One that was made for a first approval which then failed will do.
+            if let Some(key) = self.read_key(REGISTRY_KEY)? {
+                return Ok(key);
+            }
+            let key = SigningKey::generate()?;
+            self.write_key(REGISTRY_KEY, &key)?;
+            return Ok(key);
+        };
+        for file in [REGISTRY_KEY, NEXT_KEY] {
+            let Some(key) = self.read_key(file)?.filter(|key| key.public() == known) else {
+                continue;
+            };
+            if file == NEXT_KEY {
+                let (next, own) = (self.folder.join(NEXT_KEY), self.folder.join(REGISTRY_KEY));
+                std::fs::rename(next, own).map_err(|e| RegistryError::Key(e.to_string()))?;
+            }
+            return Ok(key);
+        }
+        let why =
+            format!("{} does not hold the key {known}", self.folder.join(REGISTRY_KEY).display());
+        Err(RegistryError::Key(why))
+    }
+
+    fn read_key(&self, file: &str) -> Result<Option<SigningKey>, RegistryError> {
+        match std::fs::read_to_string(self.folder.join(file)) {
+            Ok(text) => Ok(Some(SigningKey::parse(&text)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(RegistryError::Key(format!("{file}: {error}"))),
+        }
+    }
+
+    fn write_key(&self, file: &str, key: &SigningKey) -> Result<(), RegistryError> {
+        let path = self.folder.join(file);
+        write_secret(&path, key.to_text().expose().as_bytes())
+            .map_err(|error| RegistryError::Key(format!("{}: {error}", path.display())))
     }
 
     /// Says what is so now: the change is made already, whether or not it can be written down.

@@ -34,6 +34,7 @@ mod listing;
 mod local;
 mod monitors;
 mod monitors_api;
+mod packages_api;
 mod parameters;
 mod plugin_keys;
 mod problem;

@@ -8,6 +8,7 @@ use crate::model::Timestamp;
 
 use super::keys::KeyError;
 use super::plugin_keys::PluginKeyError;
+use super::registry::RegistryError;
 use super::store::{AppendError, StoreError};
 use super::wire::{Fault, FaultKind};
 
@@ -345,6 +346,40 @@ impl From<PluginKeyError> for Problem {
             PluginKeyError::Sqlite(source) => {
                 StoreError::Sqlite { action: "change", source }.into()
             }
+        }
+    }
+}
+
+impl From<RegistryError> for Problem {
+    fn from(error: RegistryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RegistryError::NoPackage(_) | RegistryError::NoVersion { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "no-package", "no such package", detail)
+            }
+            RegistryError::NotAReviewer => {
+                Self::new(StatusCode::FORBIDDEN, "reviewer", "not a reviewer", detail)
+            }
+            RegistryError::Reason
+            | RegistryError::NotThat(_)
+            | RegistryError::Index(_)
+            | RegistryError::Sign(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "package", "not like this", detail)
+            }
+            RegistryError::Key(why) => {
+                tracing::error!(why, "the registry's key cannot be used");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "registry-key",
+                    "the registry's key cannot be used",
+                    "see the hub's log",
+                )
+            }
+            RegistryError::Full => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", "the hub has no room", detail)
+            }
+            RegistryError::Sqlite(source) => StoreError::Sqlite { action: "change", source }.into(),
+            _ => Self::new(StatusCode::CONFLICT, "package", "not as things are", detail),
         }
     }
 }

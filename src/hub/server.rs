@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::hall::{self, Hall, Shared};
 use super::problem::Problem;
 use super::tls::Tls;
-use super::{api, connections, faces, ingest, keys_api, monitors_api, signed, web};
+use super::{api, connections, faces, ingest, keys_api, monitors_api, packages_api, signed, web};
 
 /// How long answering may take, the request's body included. An upload's body has a shorter time.
 const PAGE: Duration = Duration::from_secs(30);
@@ -37,6 +37,7 @@ fn routes(hall: Hall) -> Router {
         .merge(api::routes())
         .merge(keys_api::routes())
         .merge(monitors_api::routes())
+        .merge(packages_api::routes())
         .merge(web::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)

@@ -15,6 +15,7 @@
 //! what to run, jobs, colours, accounts by password.
 
 mod monitis;
+mod registry;
 mod sentinella;
 mod strangers;
 
@@ -57,10 +58,11 @@ async fn take(hall: &Hall, sent: Body) -> Result<Taken<'_>, Problem> {
     Ok(Taken { bytes: body::read(sent, BODY).await?, _turn: Some(turn) })
 }
 
-/// The paths of both. They need limits and headers, and no Host check.
+/// The paths of both, and of what is given to everybody. They need limits and headers, and no Host check.
 pub(super) fn routes() -> Router<Hall> {
     Router::new()
         .merge(monitis::routes())
         .merge(sentinella::routes())
+        .merge(registry::routes())
         .layer(Extension(Arc::new(Strangers::default())))
 }

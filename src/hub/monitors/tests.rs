@@ -268,7 +268,15 @@ fn a_monitor_goes_with_all_that_it_has() {
     }
     let counted = held(writer.conn(), id).unwrap();
     // What else came until it went counts.
-    put_additional(&mut writer, 1, id, (NOW + 1, &serde_json::json!([{"a": 1}])), NOW).unwrap();
+    put_additional(
+        &mut writer,
+        1,
+        id,
+        (NOW + 1, &serde_json::json!([{"a": 1}])),
+        Checking::Declared,
+        NOW,
+    )
+    .unwrap();
     let went = writer.remove_monitor(&by(1), id, counted, NOW).unwrap();
     let (results, values) = (Some(10), Some(20));
     assert_eq!(went, Held { results, values, additional: 2, ..Held::default() });

@@ -85,9 +85,11 @@ fn registered(
     now: i64,
 ) -> Result<(i64, PluginKey, bool), RegistryError> {
     let known: Option<(i64, i64, String)> = transaction
-        .query_row("SELECT id, account_id, key FROM packages WHERE name = ?1", [name.as_str()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .query_row(
+            "SELECT id, account_id, key FROM packages WHERE name = ?1",
+            [name.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
         .optional()?;
     if let Some((id, account, key)) = known {
         if account != caller.account {
@@ -137,9 +139,10 @@ pub(crate) fn upload(
 ) -> Result<(), RegistryError> {
     let Upload { name, version, archive, sha256, inspection } = upload;
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let about = inspection.summary.as_ref().map_or(("", "other"), |summary| {
-        (summary.description.as_str(), summary.category.as_str())
-    });
+    let about = inspection
+        .summary
+        .as_ref()
+        .map_or(("", "other"), |summary| (summary.description.as_str(), summary.category.as_str()));
     let (package, _, _) = registered(&transaction, caller, name, about, now)?;
     match own(&transaction, caller, name, version) {
         Ok(old) => {

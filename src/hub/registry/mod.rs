@@ -21,13 +21,10 @@ use crate::package::{IndexError, SignError};
 
 pub(crate) use change::{Upload, register, submit, trial, upload, withdraw};
 pub(crate) use read::{
-    Archive, Listing, PackageRow, VersionRow, VersionState, archive, contents, given_out, list, show,
-    version,
+    Archive, Listing, PackageRow, archive, contents, given_out, list, show, version,
 };
 pub(crate) use review::{approve, reject, take};
-pub(crate) use signing::{
-    Registry, Signed, ToSign, approval, index, registry, rotate, withdrawal,
-};
+pub(crate) use signing::{Signed, approval, index, registry, rotate, withdrawal};
 
 /// Most packages of one account.
 const PACKAGES: i64 = 1000;
@@ -101,7 +98,9 @@ pub(crate) enum RegistryError {
     TooManyVersions(PackageName),
     #[error("the hub keeps no more than 1 GiB of archives")]
     Full,
-    #[error("reviewing is for the hub's own account, because what is approved is given to everybody's agents")]
+    #[error(
+        "reviewing is for the hub's own account, because what is approved is given to everybody's agents"
+    )]
     NotAReviewer,
     #[error("the reason is empty, or longer than {REASON} bytes; say what the author is to do")]
     Reason,

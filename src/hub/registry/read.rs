@@ -174,8 +174,7 @@ pub(crate) fn version(
     name: &PackageName,
     version: &Version,
 ) -> Result<VersionRow, RegistryError> {
-    let absent =
-        || RegistryError::NoVersion { name: name.clone(), version: version.clone() };
+    let absent = || RegistryError::NoVersion { name: name.clone(), version: version.clone() };
     let raw = |text: Option<String>| text.and_then(|text| RawValue::from_string(text).ok());
     let found = conn
         .prepare_cached(
@@ -185,24 +184,21 @@ pub(crate) fn version(
              WHERE p.name = ?1 AND v.version = ?2
                  AND (v.state = 'approved' OR p.account_id = ?3 OR ?4)",
         )?
-        .query_row(
-            params![name.as_str(), version.to_string(), who.account, who.reviewer],
-            |row| {
-                let Some(at) = state_of(row, 0)? else { return Ok(None) };
-                let Some(report) = raw(row.get(10)?) else { return Ok(None) };
-                Ok(Some(VersionRow {
-                    name: name.clone(),
-                    at,
-                    sha256: row.get(5)?,
-                    size: row.get(6)?,
-                    author: row.get(7)?,
-                    reviewer: row.get(8)?,
-                    note: row.get(9)?,
-                    report,
-                    trial: raw(row.get(11)?),
-                }))
-            },
-        )
+        .query_row(params![name.as_str(), version.to_string(), who.account, who.reviewer], |row| {
+            let Some(at) = state_of(row, 0)? else { return Ok(None) };
+            let Some(report) = raw(row.get(10)?) else { return Ok(None) };
+            Ok(Some(VersionRow {
+                name: name.clone(),
+                at,
+                sha256: row.get(5)?,
+                size: row.get(6)?,
+                author: row.get(7)?,
+                reviewer: row.get(8)?,
+                note: row.get(9)?,
+                report,
+                trial: raw(row.get(11)?),
+            }))
+        })
         .optional()?;
     found.flatten().ok_or_else(absent)
 }
@@ -243,13 +239,15 @@ pub(crate) fn archive(
     .ok_or_else(|| RegistryError::NoVersion { name: name.clone(), version: wanted.clone() })
 }
 
-/// The approved archive that a file name means. Names and versions may have hyphens, so the file name
-/// is put together from each and compared.
+/// The approved archive that a file name means: `NAME-VERSION.zip`, where `0.1` stands for `0.1.0`.
+/// Names and versions may have hyphens, so a name is never taken apart: those there are, are compared.
 pub(crate) fn given_out(conn: &Connection, file: &str) -> rusqlite::Result<Option<Archive>> {
+    let Some(stem) = file.strip_suffix(".zip") else { return Ok(None) };
     archive_where(
         conn,
-        "v.state = 'approved' AND p.name || '-' || v.version || '.zip' = ?1",
-        [file],
+        "v.state = 'approved' AND p.name || '-' || v.version IN (?1, ?1 || '.0', ?1 || '.0.0')
+         ORDER BY length(v.version) LIMIT 1",
+        [stem],
     )
 }
 

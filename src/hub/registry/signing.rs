@@ -21,10 +21,7 @@ pub(crate) enum Signed<'a> {
     /// The hub, with the key in its folder.
     ByHub(&'a SigningKey),
     /// Somebody has: the approval, where one is made, and the index with it.
-    Offline {
-        statement: Option<Envelope>,
-        index: Envelope,
-    },
+    Offline { statement: Option<Envelope>, index: Envelope },
 }
 
 /// What stands in the registry's row.
@@ -86,7 +83,8 @@ pub(crate) fn registry(conn: &Connection) -> Result<Registry, RegistryError> {
 
 /// The index as it is served: an envelope, as JSON.
 pub(crate) fn index(conn: &Connection) -> rusqlite::Result<Option<String>> {
-    let envelope = conn.query_row("SELECT envelope FROM registry", (), |row| row.get(0)).optional()?;
+    let envelope =
+        conn.query_row("SELECT envelope FROM registry", (), |row| row.get(0)).optional()?;
     Ok(envelope.flatten())
 }
 
@@ -254,7 +252,9 @@ pub(crate) fn rotate(
 ) -> Result<PublicKey, RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let Some(known) = row(&transaction)? else {
-        return Err(RegistryError::Key("there is none yet: the first approval makes it".to_owned()));
+        return Err(RegistryError::Key(
+            "there is none yet: the first approval makes it".to_owned(),
+        ));
     };
     if known.offline {
         return Err(RegistryError::Offline(known.key.fingerprint()));
@@ -265,8 +265,7 @@ pub(crate) fn rotate(
     let mut rotations = known.rotations;
     rotations.push(Envelope::seal(&Rotation { new_key: new.public(), at: at(now) }, old)?);
     let serial = known.serial + 1;
-    let index =
-        Index::new(serial, at(now), rotations.clone(), packages(&transaction, None)?);
+    let index = Index::new(serial, at(now), rotations.clone(), packages(&transaction, None)?);
     keep(&transaction, (new.public(), false, serial), &rotations, &index.seal(new)?)?;
     let fingerprint = new.public().fingerprint();
     audit::write(&transaction, caller, now, "registry.rotate", "registry", Some(&fingerprint))?;

@@ -187,7 +187,11 @@ const STEPS: [&str; 4] = [
          DROP TABLE runs_3;",
         since_4!()
     ),
-    concat!("ALTER TABLE accounts ADD COLUMN disabled_ms INTEGER;", since_5!()),
+    concat!(
+        "ALTER TABLE accounts ADD COLUMN disabled_ms INTEGER;
+         UPDATE keys SET scopes = scopes || ' publish' WHERE ' ' || scopes || ' ' LIKE '% admin %';",
+        since_5!()
+    ),
 ];
 
 const TABLES: &str = "
@@ -196,7 +200,7 @@ CREATE TABLE accounts (
     secret_key BLOB NOT NULL, created_ms INTEGER NOT NULL, disabled_ms INTEGER
 ) STRICT;
 -- Tokens are kept as SHA-256 only; `hint` is what tells one from another. `scopes`: words of `ingest
--- read review admin`.
+-- read review admin publish`.
 CREATE TABLE keys (
     id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL REFERENCES accounts, hash BLOB NOT NULL UNIQUE,
     created_ms INTEGER NOT NULL, revoked_ms INTEGER, name TEXT NOT NULL, scopes TEXT NOT NULL,

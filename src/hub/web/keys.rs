@@ -194,8 +194,9 @@ fn create(session: &Session, draft: &Draft) -> Markup {
     let means = |scope| match scope {
         Scope::Ingest => "send reports",
         Scope::Read => "read everything",
-        Scope::Review => "review plugins",
+        Scope::Review => "review packages",
         Scope::Admin => "change monitors and keys",
+        Scope::Publish => "hand in packages",
     };
     html! {
         section.card aria-labelledby="new" {

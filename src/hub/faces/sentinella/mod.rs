@@ -1,5 +1,5 @@
-//! Sentinella: `POST /metrics`, by which its agent uploads, and the place from which it downloads
-//! plugins.
+//! Sentinella: `POST /metrics`, by which its agent uploads. Where it downloads plugins is
+//! [`super::registry`].
 //!
 //! The body is handed on as a native upload, so that everything holds that holds for those: a report
 //! is on disk before the answer, a suspended monitor takes none, what is refused shows among the
@@ -13,10 +13,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use axum::{Extension, Router};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -45,9 +45,7 @@ const PLUGINS: usize = 1000;
 const LONGEST_INTERVAL: f64 = 3600.0;
 
 pub(super) fn routes() -> Router<Hall> {
-    Router::new()
-        .route("/metrics", post(metrics).fallback(wrong_method))
-        .route("/plugins/download/{file}", get(download).fallback(wrong_method))
+    Router::new().route("/metrics", post(metrics).fallback(wrong_method))
 }
 
 /// Why nothing of an upload was taken.
@@ -86,15 +84,6 @@ fn answer(status: StatusCode, body: &impl Serialize) -> Response {
 
 async fn wrong_method() -> Refusal {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "a Sentinella agent sends `POST /metrics`")
-}
-
-/// There are no packages to give out yet. The old client asks for `NAME-VERSION.zip`.
-async fn download(Path(file): Path<String>) -> Refusal {
-    let shown: String = file.chars().filter(|c| !c.is_control()).take(80).collect();
-    Refusal::new(
-        StatusCode::NOT_FOUND,
-        format!("this hub has no plugin package `{shown}`: it gives out none"),
-    )
 }
 
 /// What became of one plugin's metrics.

@@ -1,0 +1,268 @@
+//! `/api/v1/packages` and `/api/v1/registry`: hand in, look at, decide.
+//!
+//! What is handed in is unpacked in memory and looked at; nothing of it is ever run, or written
+//! anywhere but into the database.
+
+mod decide;
+mod upload;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{PackageName, PluginKey, Version};
+use crate::package::diff;
+
+use super::accounts;
+use super::body;
+use super::caller::{Caller, Scope};
+use super::hall::{self, Hall};
+use super::listing::{Listing, answer};
+use super::parameters::{count, pairs, unknown};
+use super::problem::Problem;
+use super::registry::{self, Listing as Who, PackageRow, RegistryError, State as Stage};
+use super::store::StoreError;
+
+/// Most bytes of a small body.
+const BODY: usize = 16 << 10;
+/// Packages in one answer: usually, and at most.
+const PAGE: usize = 100;
+const MOST: usize = 1000;
+/// Most bytes of a file that is shown as text.
+const SHOWN: usize = 1 << 20;
+
+pub(super) fn routes() -> Router<Hall> {
+    const VERSION: &str = "/api/v1/packages/{name}/versions/{version}";
+    let at = |rest: &str| format!("{VERSION}/{rest}");
+    Router::new()
+        .route("/api/v1/packages", get(list).post(register))
+        .route("/api/v1/packages/{name}", get(show))
+        .route(VERSION, get(version).put(upload::upload))
+        .route(&at("archive"), get(archive))
+        .route(&at("diff"), get(differences))
+        .route(&at("file"), get(file))
+        .route(&at("submit"), post(decide::submit))
+        .route(&at("withdraw"), post(decide::withdraw))
+        .route(&at("review"), post(decide::review))
+        .route(&at("reject"), post(decide::reject))
+        .route(&at("approve"), post(decide::approve))
+        .route(&at("approval"), get(decide::approval))
+        .route(&at("withdrawal"), get(decide::withdrawal))
+        .route(&at("trial"), put(decide::trial))
+        .route("/api/v1/registry", get(about))
+        .route("/api/v1/registry/rotate", post(decide::rotate))
+}
+
+/// The package and version of an address.
+fn which((name, version): &(String, String)) -> Result<(PackageName, Version), Problem> {
+    Ok((
+        name.parse().map_err(|e: crate::model::InvalidPackageName| not_that(e.to_string()))?,
+        version.parse().map_err(|e: crate::model::InvalidVersion| not_that(e.to_string()))?,
+    ))
+}
+
+fn not_that(detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "package", "no such package can be", detail)
+}
+
+/// What `caller` may see: a reviewer is one of the hub's own account.
+pub(super) fn sight(conn: &Connection, caller: &Caller) -> rusqlite::Result<Who> {
+    let reviewer = caller.scopes.has(Scope::Review) && accounts::is_local(conn, caller.account)?;
+    Ok(Who { account: caller.account, reviewer })
+}
+
+/// Reads as `caller`.
+pub(super) async fn read<R: Send + 'static>(
+    hall: &Hall,
+    caller: Caller,
+    job: impl FnOnce(&Connection, Who) -> Result<R, RegistryError> + Send + 'static,
+) -> Result<R, Problem> {
+    Ok(hall.store.read(move |conn| sight(conn, &caller).map(|who| job(conn, who))).await??)
+}
+
+/// Changes something as `caller`.
+pub(super) async fn change<R: Send + 'static>(
+    hall: &Hall,
+    job: impl FnOnce(&mut Connection) -> Result<R, RegistryError> + Send + 'static,
+) -> Result<R, Problem> {
+    Ok(hall.store.change(move |conn| Ok(job(conn))).await??)
+}
+
+async fn list(
+    State(hall): State<Hall>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let caller = hall::caller(&hall, &headers, Scope::Read).await?;
+    let (mut state, mut after, mut limit) = (None, None, PAGE);
+    for (name, value) in pairs(query.as_deref().unwrap_or_default())? {
+        match name.as_str() {
+            "state" => {
+                let words = Stage::ALL.map(Stage::as_str).join(", ");
+                let stage = Stage::of(&value);
+                state = Some(
+                    stage.ok_or_else(|| Problem::parameter("state", &format!("one of {words}")))?,
+                );
+            }
+            "after" => after = Some(value),
+            "limit" => limit = count(&value, MOST)?,
+            _ => return Err(unknown(&name)),
+        }
+    }
+    let items = read(&hall, caller, move |conn, who| {
+        Ok(registry::list(conn, who, state, after.as_deref(), limit + 1)?)
+    })
+    .await?;
+    let listing = Listing::of(items, limit, |package: &PackageRow| package.name.clone());
+    Ok(answer(StatusCode::OK, &listing))
+}
+
+async fn show(
+    State(hall): State<Hall>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = hall::caller(&hall, &headers, Scope::Read).await?;
+    let name: PackageName =
+        name.parse().map_err(|e: crate::model::InvalidPackageName| not_that(e.to_string()))?;
+    let package = read(&hall, caller, move |conn, who| registry::show(conn, who, &name)).await?;
+    Ok(answer(StatusCode::OK, &package))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Register {
+    name: PackageName,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    category: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Registered {
+    name: PackageName,
+    key: PluginKey,
+}
+
+async fn register(
+    State(hall): State<Hall>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let caller = hall::caller(&hall, &headers, Scope::Publish).await?;
+    let wanted: Register = body::json(&headers, body, BODY).await?;
+    let (name, now) = (wanted.name.clone(), hall.clock.now());
+    let category = wanted.category.unwrap_or_else(|| "other".to_owned());
+    let (key, fresh) = change(&hall, move |conn| {
+        registry::register(conn, &caller, &wanted.name, (&wanted.description, &category), now)
+    })
+    .await?;
+    let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer(status, &Registered { name, key }))
+}
+
+async fn version(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = hall::caller(&hall, &headers, Scope::Read).await?;
+    let (name, wanted) = which(&path)?;
+    let row =
+        read(&hall, caller, move |conn, who| registry::version(conn, who, &name, &wanted)).await?;
+    Ok(answer(StatusCode::OK, &row))
+}
+
+async fn archive(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = hall::caller(&hall, &headers, Scope::Read).await?;
+    let (name, wanted) = which(&path)?;
+    let archive =
+        read(&hall, caller, move |conn, who| registry::archive(conn, who, &name, &wanted)).await?;
+    Ok(zip(archive))
+}
+
+/// An archive as an answer.
+pub(super) fn zip(archive: registry::Archive) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/zip".to_owned()),
+        (header::ETAG, format!("\"{}\"", archive.sha256)),
+    ];
+    (headers, archive.body).into_response()
+}
+
+async fn differences(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Differences {
+        against: Option<Version>,
+        files: Vec<crate::package::FileDiff>,
+    }
+    let caller = hall::caller(&hall, &headers, Scope::Read).await?;
+    let (name, wanted) = which(&path)?;
+    let mut against = None;
+    for (name, value) in pairs(query.as_deref().unwrap_or_default())? {
+        match name.as_str() {
+            "against" => {
+                let version = value.parse::<Version>();
+                against = Some(version.map_err(|_| Problem::parameter("against", "a version"))?);
+            }
+            _ => return Err(unknown(&name)),
+        }
+    }
+    let (new, old) = read(&hall, caller, move |conn, who| {
+        registry::contents(conn, who, &name, &wanted, against.as_ref())
+    })
+    .await?;
+    let compared = tokio::task::spawn_blocking(move || {
+        let (against, old) = old.unzip();
+        Differences { against, files: diff(old.as_ref(), &new) }
+    });
+    let compared = compared.await.map_err(|_| StoreError::Defect)?;
+    Ok(answer(StatusCode::OK, &compared))
+}
+
+async fn file(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let caller = hall::caller(&hall, &headers, Scope::Read).await?;
+    let (name, wanted) = which(&path)?;
+    let mut file = None;
+    for (name, value) in pairs(query.as_deref().unwrap_or_default())? {
+        match name.as_str() {
+            "path" => file = Some(value),
+            _ => return Err(unknown(&name)),
+        }
+    }
+    let file = file.ok_or_else(|| Problem::parameter("path", "given: a file of the package"))?;
+    let (contents, _) =
+        read(&hall, caller, move |conn, who| registry::contents(conn, who, &name, &wanted, None))
+            .await?;
+    let found = contents.get(&file).ok_or_else(Problem::not_found)?;
+    let mut text = String::from_utf8_lossy(&found.bytes).into_owned();
+    text.truncate(text.floor_char_boundary(SHOWN));
+    // Never as what it may say that it is: it is somebody's upload.
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+async fn about(State(hall): State<Hall>, headers: HeaderMap) -> Result<Response, Problem> {
+    hall::caller(&hall, &headers, Scope::Read).await?;
+    let about = hall.store.read(|conn| Ok(registry::registry(conn))).await??;
+    Ok(answer(StatusCode::OK, &about))
+}

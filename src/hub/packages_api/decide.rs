@@ -1,0 +1,217 @@
+//! What becomes of a version: submitted, reviewed, approved, rejected, withdrawn.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use serde::Deserialize;
+
+use crate::hub::body;
+use crate::hub::caller::{Caller, Scope};
+use crate::hub::hall::{self, Hall};
+use crate::hub::listing::answer;
+use crate::hub::problem::Problem;
+use crate::hub::registry::{self, RegistryError, Signed};
+use crate::model::{PackageName, Version};
+use crate::package::Envelope;
+
+use super::{BODY, change, read, sight, which};
+
+/// Most bytes of what a trial run came to, and of a signed index.
+const TRIAL: usize = 256 << 10;
+const INDEX: usize = 16 << 20;
+
+/// A version as it is now.
+async fn shown(
+    hall: &Hall,
+    caller: Caller,
+    (name, version): (PackageName, Version),
+) -> Result<Response, Problem> {
+    let row =
+        read(hall, caller, move |conn, who| registry::version(conn, who, &name, &version)).await?;
+    Ok(answer(StatusCode::OK, &row))
+}
+
+pub(super) async fn submit(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = hall::caller(&hall, &headers, Scope::Publish).await?;
+    let (name, version) = which(&path)?;
+    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
+    change(&hall, move |conn| registry::submit(conn, &by, (&of.0, &of.1), now)).await?;
+    shown(&hall, caller, (name, version)).await
+}
+
+/// A caller who reviews: one of the hub's own account.
+async fn reviewer(hall: &Hall, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let caller = hall::caller(hall, headers, Scope::Review).await?;
+    let asked = caller.clone();
+    read(
+        hall,
+        asked,
+        |_, who| if who.reviewer { Ok(()) } else { Err(RegistryError::NotAReviewer) },
+    )
+    .await?;
+    Ok(caller)
+}
+
+pub(super) async fn review(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = reviewer(&hall, &headers).await?;
+    let (name, version) = which(&path)?;
+    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
+    change(&hall, move |conn| registry::take(conn, &by, (&of.0, &of.1), now)).await?;
+    shown(&hall, caller, (name, version)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reject {
+    reason: String,
+}
+
+pub(super) async fn reject(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let caller = reviewer(&hall, &headers).await?;
+    let (name, version) = which(&path)?;
+    let Reject { reason } = body::json(&headers, body, BODY).await?;
+    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
+    change(&hall, move |conn| registry::reject(conn, &by, (&of.0, &of.1), &reason, now)).await?;
+    shown(&hall, caller, (name, version)).await
+}
+
+/// What somebody signed with a key that is not on the hub.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct SignedOffline {
+    statement: Option<Envelope>,
+    index: Option<Envelope>,
+}
+
+impl SignedOffline {
+    async fn read(headers: &HeaderMap, body: Body) -> Result<Option<Signed<'static>>, Problem> {
+        if !headers.contains_key(header::CONTENT_TYPE) {
+            return Ok(None);
+        }
+        let Self { statement, index } = body::json(headers, body, INDEX).await?;
+        match (statement, index) {
+            (None, None) => Ok(None),
+            (statement, Some(index)) => Ok(Some(Signed::Offline { statement, index })),
+            (Some(_), None) => Err(Problem::parameter("index", "signed as well")),
+        }
+    }
+}
+
+pub(super) async fn approve(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let caller = reviewer(&hall, &headers).await?;
+    let (name, version) = which(&path)?;
+    let signed = SignedOffline::read(&headers, body).await?;
+    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
+    let local = hall.local.clone();
+    change(&hall, move |conn| {
+        local.signing(conn, signed, |conn, signed| {
+            registry::approve(conn, &by, (&of.0, &of.1), signed, now)
+        })
+    })
+    .await?;
+    shown(&hall, caller, (name, version)).await
+}
+
+pub(super) async fn withdraw(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let caller = hall::anyone(&hall, &headers).await?;
+    if !caller.scopes.has(Scope::Review) {
+        hall::caller(&hall, &headers, Scope::Publish).await?;
+    }
+    let (name, version) = which(&path)?;
+    let signed = SignedOffline::read(&headers, body).await?;
+    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
+    let local = hall.local.clone();
+    change(&hall, move |conn| {
+        let reviewer = sight(conn, &by)?.reviewer;
+        local.signing(conn, signed, |conn, signed| {
+            registry::withdraw(conn, &by, reviewer, (&of.0, &of.1), signed, now)
+        })
+    })
+    .await?;
+    shown(&hall, caller, (name, version)).await
+}
+
+pub(super) async fn approval(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = reviewer(&hall, &headers).await?;
+    let (name, version) = which(&path)?;
+    let now = hall.clock.now();
+    let documents =
+        read(&hall, caller, move |conn, _| registry::approval(conn, (&name, &version), now))
+            .await?;
+    Ok(answer(StatusCode::OK, &documents))
+}
+
+pub(super) async fn withdrawal(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = reviewer(&hall, &headers).await?;
+    let (name, version) = which(&path)?;
+    let now = hall.clock.now();
+    let documents =
+        read(&hall, caller, move |conn, _| registry::withdrawal(conn, (&name, &version), now))
+            .await?;
+    Ok(answer(StatusCode::OK, &documents))
+}
+
+pub(super) async fn trial(
+    State(hall): State<Hall>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let caller = reviewer(&hall, &headers).await?;
+    let (name, version) = which(&path)?;
+    let result: serde_json::Map<String, serde_json::Value> =
+        body::json(&headers, body, TRIAL).await?;
+    let result = serde_json::Value::Object(result).to_string();
+    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
+    change(&hall, move |conn| registry::trial(conn, &by, (&of.0, &of.1), &result, now)).await?;
+    shown(&hall, caller, (name, version)).await
+}
+
+pub(super) async fn rotate(
+    State(hall): State<Hall>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
+    let asked = caller.clone();
+    read(&hall, asked, |conn, who| {
+        let local = crate::hub::accounts::is_local(conn, who.account)?;
+        if local { Ok(()) } else { Err(RegistryError::NotAReviewer) }
+    })
+    .await?;
+    let (now, local) = (hall.clock.now(), hall.local.clone());
+    change(&hall, move |conn| local.rotate_registry(conn, &caller, now)).await?;
+    let about = hall.store.read(|conn| Ok(registry::registry(conn))).await??;
+    Ok(answer(StatusCode::OK, &about))
+}

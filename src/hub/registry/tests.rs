@@ -1,0 +1,275 @@
+use rusqlite::Connection;
+
+use super::read::Listing;
+use super::*;
+use crate::hub::caller::{Caller, Scopes};
+use crate::hub::store::{self, Access};
+use crate::package::{
+    Contents, Envelope, FileMode, Index, ListedVersion, PackageFile, SigningKey, Trust, inspect,
+    pack, sha256, unpack,
+};
+
+const NOW: i64 = 1_800_000_000_000;
+
+/// A database of two accounts.
+fn hub() -> (tempfile::TempDir, Connection) {
+    let folder = tempfile::tempdir().unwrap();
+    let conn = store::open(&store::file_in(folder.path()), Access::Write).unwrap();
+    conn.execute(
+        "INSERT INTO accounts (id, name, api_key, secret_key, created_ms)
+         VALUES (1, 'local', 'A', x'', 0), (2, 'other', 'B', x'', 0)",
+        (),
+    )
+    .unwrap();
+    (folder, conn)
+}
+
+fn by(account: i64) -> Caller {
+    Caller { account, scopes: Scopes::ALL, actor: "session".to_owned() }
+}
+
+fn name() -> PackageName {
+    "a-b".parse().unwrap()
+}
+
+fn number(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+fn archive_of(version: &str, program: &str) -> Vec<u8> {
+    let manifest = format!(
+        "name = 'a-b'\nversion = '{version}'\ndescription = 'd'\nauthors = ['x']\nlicense = 'MIT'\n\
+         category = 'other'\n[commands.run]\ncommand = ['run']\nmetrics.n.type = 'integer'\n"
+    );
+    let file = |path: &str, mode, text: &str| PackageFile {
+        path: path.to_owned(),
+        mode,
+        bytes: text.as_bytes().to_vec(),
+    };
+    let contents = Contents::new(vec![
+        file("talaia-plugin.toml", FileMode::Plain, &manifest),
+        file("run", FileMode::Executable, program),
+    ]);
+    pack(&name(), &contents.unwrap()).unwrap()
+}
+
+fn looked(version: &str, program: &str) -> Upload {
+    let archive = archive_of(version, program);
+    let (top, contents) = unpack(&archive).unwrap();
+    Upload {
+        name: name(),
+        version: number(version),
+        sha256: sha256(&archive),
+        inspection: inspect(&contents, Some(&top)),
+        archive,
+    }
+}
+
+fn submitted(conn: &mut Connection, version: &str) {
+    upload(conn, &by(1), &looked(version, "#!/bin/sh\n"), NOW).unwrap();
+    submit(conn, &by(1), (&name(), &number(version)), NOW).unwrap();
+}
+
+fn state(conn: &Connection, wanted: &str) -> State {
+    let who = Listing { account: 1, reviewer: true };
+    version(conn, who, &name(), &number(wanted)).unwrap().at.state
+}
+
+fn served(conn: &Connection, trust: Trust) -> (Index, Trust) {
+    let text = index(conn).unwrap().unwrap();
+    Index::open(&Index::envelope(text.as_bytes()).unwrap(), trust).unwrap()
+}
+
+#[test]
+fn a_name_belongs_to_the_account_that_registered_it() {
+    let (_folder, mut conn) = hub();
+    let (key, fresh) = register(&mut conn, &by(1), &name(), ("d", "other"), NOW).unwrap();
+    assert!(fresh);
+    assert_eq!(register(&mut conn, &by(1), &name(), ("", "other"), NOW).unwrap(), (key, false));
+    let taken = register(&mut conn, &by(2), &name(), ("", "other"), NOW);
+    assert!(matches!(taken, Err(RegistryError::Taken(_))), "{taken:?}");
+    let taken = upload(&mut conn, &by(2), &looked("1.0.0", "#!/bin/sh\n"), NOW);
+    assert!(matches!(taken, Err(RegistryError::Taken(_))), "{taken:?}");
+    // The key is a plugin's key like any other.
+    let known = crate::hub::plugin_keys::lookup(&conn, 1, key).unwrap();
+    assert!(matches!(known, crate::hub::plugin_keys::Lookup::Known { .. }), "{known:?}");
+}
+
+#[test]
+fn what_is_not_approved_is_seen_by_its_account_and_reviewers_alone() {
+    let (_folder, mut conn) = hub();
+    submitted(&mut conn, "0.1.0");
+    let sees = |conn: &Connection, who: Listing| {
+        (
+            list(conn, who, None, None, 10).unwrap().len(),
+            list(conn, who, Some(State::Submitted), None, 10).unwrap().len(),
+            version(conn, who, &name(), &number("0.1.0")).is_ok(),
+            archive(conn, who, &name(), &number("0.1.0")).is_ok(),
+            show(conn, who, &name()).is_ok(),
+        )
+    };
+    let (own, reviewer, stranger) = (
+        Listing { account: 1, reviewer: false },
+        Listing { account: 2, reviewer: true },
+        Listing { account: 2, reviewer: false },
+    );
+    assert_eq!(sees(&conn, own), (1, 1, true, true, true));
+    assert_eq!(sees(&conn, reviewer), (1, 1, true, true, true));
+    assert_eq!(sees(&conn, stranger), (0, 0, false, false, false));
+    assert!(given_out(&conn, "a-b-0.1.0.zip").unwrap().is_none());
+    let key = SigningKey::generate().unwrap();
+    approve(&mut conn, &by(1), (&name(), &number("0.1.0")), &Signed::ByHub(&key), NOW).unwrap();
+    assert_eq!(sees(&conn, stranger), (1, 0, true, true, true));
+    for file in ["a-b-0.1.0.zip", "a-b-0.1.zip"] {
+        assert!(given_out(&conn, file).unwrap().is_some(), "{file}");
+    }
+    for file in ["a-b-0.1.0", "a-b.zip", "a-0.1.0.zip", "a-b-0.zip", "%.zip"] {
+        assert!(given_out(&conn, file).unwrap().is_none(), "{file}");
+    }
+    let key = show(&conn, stranger, &name()).unwrap().key;
+    assert!(key.is_none(), "another account's plugin key");
+}
+
+#[test]
+fn a_version_lives_through_its_states_and_no_other_way() {
+    let (_folder, mut conn) = hub();
+    let key = SigningKey::generate().unwrap();
+    let hub_key = Signed::ByHub(&key);
+    let (package, one) = (name(), number("0.1.0"));
+    let which = (&package, &one);
+    upload(&mut conn, &by(1), &looked("0.1.0", "#!/bin/sh\n"), NOW).unwrap();
+    // A draft is replaced, and neither taken nor approved.
+    upload(&mut conn, &by(1), &looked("0.1.0", "#!/bin/sh\necho\n"), NOW).unwrap();
+    assert!(matches!(take(&mut conn, &by(1), which, NOW), Err(RegistryError::State { .. })));
+    let early = approve(&mut conn, &by(1), which, &hub_key, NOW);
+    assert!(matches!(early, Err(RegistryError::State { .. })), "{early:?}");
+    submit(&mut conn, &by(1), which, NOW).unwrap();
+    let twice = submit(&mut conn, &by(1), which, NOW);
+    assert!(matches!(twice, Err(RegistryError::State { .. })), "{twice:?}");
+    let late = upload(&mut conn, &by(1), &looked("0.1.0", "#!/bin/sh\n"), NOW);
+    assert!(late.unwrap_err().to_string().contains("another version"));
+    take(&mut conn, &by(1), which, NOW).unwrap();
+    assert!(matches!(reject(&mut conn, &by(1), which, " ", NOW), Err(RegistryError::Reason)));
+    reject(&mut conn, &by(1), which, "no units", NOW).unwrap();
+    assert_eq!(state(&conn, "0.1.0"), State::Rejected);
+    // Mended under the same number.
+    submitted(&mut conn, "0.1.0");
+    approve(&mut conn, &by(1), which, &hub_key, NOW).unwrap();
+    let again = upload(&mut conn, &by(1), &looked("0.1.0", "#!/bin/sh\n"), NOW);
+    assert!(matches!(again, Err(RegistryError::State { .. })), "{again:?}");
+    withdraw(&mut conn, &by(1), false, which, &hub_key, NOW).unwrap();
+    assert_eq!(state(&conn, "0.1.0"), State::Withdrawn);
+    assert!(given_out(&conn, "a-b-0.1.0.zip").unwrap().is_none());
+    let (index, trust) = served(&conn, Trust { key: key.public(), serial: 0 });
+    assert_eq!((index.packages.len(), trust.serial), (0, 2));
+}
+
+#[test]
+fn what_has_errors_is_kept_and_not_submitted() {
+    let (_folder, mut conn) = hub();
+    upload(&mut conn, &by(1), &looked("0.1.0", "no shebang\n"), NOW).unwrap();
+    let refused = submit(&mut conn, &by(1), (&name(), &number("0.1.0")), NOW).unwrap_err();
+    assert!(refused.to_string().contains("has no `#!` line"), "{refused}");
+}
+
+#[test]
+fn the_index_is_signed_and_its_serial_rises() {
+    let (_folder, mut conn) = hub();
+    let key = SigningKey::generate().unwrap();
+    let mut trust = Trust { key: key.public(), serial: 0 };
+    for (n, version) in (1..).zip(["0.1.0", "0.2.0", "0.10.0"]) {
+        submitted(&mut conn, version);
+        let which = (&name(), &number(version));
+        approve(&mut conn, &by(1), which, &Signed::ByHub(&key), NOW).unwrap();
+        let (index, now) = served(&conn, trust);
+        trust = now;
+        assert_eq!(trust.serial, n);
+        let offer = index.find(&name(), None, trust.key).unwrap();
+        assert_eq!(offer.approval.version, number(version));
+        let file = given_out(&conn, &format!("a-b-{version}.zip")).unwrap().unwrap();
+        offer.check(&file.body).unwrap();
+    }
+    // A key that is not the registry's signs nothing.
+    submitted(&mut conn, "0.11.0");
+    let other = SigningKey::generate().unwrap();
+    let which = (&name(), &number("0.11.0"));
+    let refused = approve(&mut conn, &by(1), which, &Signed::ByHub(&other), NOW);
+    assert!(matches!(refused, Err(RegistryError::OtherKey(_))), "{refused:?}");
+    assert_eq!(state(&conn, "0.11.0"), State::Submitted, "nothing of it stays");
+    // A new key is introduced by the old one.
+    rotate(&mut conn, &by(1), (&key, &other), NOW).unwrap();
+    let (index, now) = served(&conn, trust);
+    assert_eq!((now.key, now.serial), (other.public(), 4));
+    index.find(&name(), Some(&number("0.1.0")), now.key).unwrap();
+    approve(&mut conn, &by(1), which, &Signed::ByHub(&other), NOW).unwrap();
+}
+
+#[test]
+fn somebody_else_may_keep_the_key() {
+    let (_folder, mut conn) = hub();
+    let key = SigningKey::generate().unwrap();
+    submitted(&mut conn, "0.1.0");
+    let (package, one) = (name(), number("0.1.0"));
+    let which = (&package, &one);
+    let sign = |conn: &Connection, key: &SigningKey| {
+        let documents = approval(conn, which, NOW).unwrap();
+        let statement = Envelope::seal(&documents.approval.unwrap(), key).unwrap();
+        let mut index = documents.index;
+        let listed = ListedVersion { version: one.clone(), statement: statement.clone() };
+        index.insert(&package, ("d", "other"), listed);
+        Signed::Offline { statement: Some(statement), index: index.seal(key).unwrap() }
+    };
+    // The statement of one and the index of another.
+    let other = SigningKey::generate().unwrap();
+    let Signed::Offline { statement, .. } = sign(&conn, &key) else { unreachable!() };
+    let Signed::Offline { index: foreign, .. } = sign(&conn, &other) else { unreachable!() };
+    let mixed = Signed::Offline { statement, index: foreign };
+    let refused = approve(&mut conn, &by(1), which, &mixed, NOW);
+    assert!(matches!(refused, Err(RegistryError::NotThat(_))), "{refused:?}");
+    // An index that leaves it out.
+    let bare = approval(&conn, which, NOW).unwrap();
+    let statement = Envelope::seal(&bare.approval.unwrap(), &key).unwrap();
+    let without =
+        Signed::Offline { statement: Some(statement), index: bare.index.seal(&key).unwrap() };
+    let refused = approve(&mut conn, &by(1), which, &without, NOW);
+    assert!(matches!(refused, Err(RegistryError::NotThat(_))), "{refused:?}");
+
+    let signed = sign(&conn, &key);
+    approve(&mut conn, &by(1), which, &signed, NOW).unwrap();
+    let (index, trust) = served(&conn, Trust { key: key.public(), serial: 0 });
+    index.find(&package, None, trust.key).unwrap();
+    assert!(registry(&conn).unwrap().offline);
+    // From then on the hub signs nothing itself.
+    submitted(&mut conn, "0.2.0");
+    let two = number("0.2.0");
+    let by_hub = approve(&mut conn, &by(1), (&package, &two), &Signed::ByHub(&other), NOW);
+    assert!(matches!(by_hub, Err(RegistryError::Offline(_))), "{by_hub:?}");
+    // What was signed for an older index is stale.
+    let stale = withdraw(&mut conn, &by(1), true, which, &signed, NOW);
+    assert!(matches!(stale, Err(RegistryError::Stale)), "{stale:?}");
+    let documents = withdrawal(&conn, which, NOW).unwrap();
+    let index = documents.index.seal(&key).unwrap();
+    let signed = Signed::Offline { statement: None, index };
+    withdraw(&mut conn, &by(1), true, which, &signed, NOW).unwrap();
+    assert_eq!(served(&conn, trust).0.packages.len(), 0);
+}
+
+#[test]
+fn a_diff_is_against_the_newest_approved_version_before() {
+    let (_folder, mut conn) = hub();
+    let key = SigningKey::generate().unwrap();
+    for version in ["0.1.0", "0.2.0", "0.4.0"] {
+        submitted(&mut conn, version);
+        let which = (&name(), &number(version));
+        approve(&mut conn, &by(1), which, &Signed::ByHub(&key), NOW).unwrap();
+    }
+    submitted(&mut conn, "0.3.0");
+    let who = Listing { account: 1, reviewer: false };
+    let before = |wanted: &str, against: Option<&Version>| {
+        let (_, old) = contents(&conn, who, &name(), &number(wanted), against).unwrap();
+        old.map(|(version, _)| version.to_string())
+    };
+    assert_eq!(before("0.3.0", None).as_deref(), Some("0.2.0"));
+    assert_eq!(before("0.3.0", Some(&number("0.4.0"))).as_deref(), Some("0.4.0"));
+    assert_eq!(before("0.1.0", None), None);
+}
