@@ -36,6 +36,7 @@ mod monitors;
 mod monitors_api;
 mod packages_api;
 mod parameters;
+mod passes;
 mod plugin_keys;
 mod problem;
 mod registry;
