@@ -97,37 +97,32 @@ fn oldest(conn: &Connection, now: i64) -> rusqlite::Result<Vec<Oldest>> {
         id: piece.id,
     });
     // A monitor's last run stays, however old it is.
-    let runs = "SELECT id, min(started_ms, ?1), ?2 FROM runs
+    let runs = "SELECT id, started_ms, ?1 FROM runs
         WHERE id NOT IN (SELECT last_run FROM monitors WHERE last_run IS NOT NULL)
-        ORDER BY id LIMIT ?3";
-    let rejections = "SELECT id, min(started_ms, ?1), ?2 FROM rejections ORDER BY id LIMIT ?3";
-    let additional = "SELECT monitor_id, check_ms, length(body) + ?2 FROM additional_results
-        ORDER BY check_ms LIMIT ?3";
+        ORDER BY id LIMIT ?2";
+    let rejections = "SELECT id, started_ms, ?1 FROM rejections ORDER BY id LIMIT ?2";
+    let additional = "SELECT monitor_id, check_ms, length(body) + ?1 FROM additional_results
+        ORDER BY check_ms LIMIT ?2";
     let kinds = [
         pieces.collect(),
-        rows(conn, runs, now, Kind::Run, RUN)?,
-        rows(conn, rejections, now, Kind::Rejection, REJECTION)?,
-        rows(conn, additional, now, Kind::Additional, 0)?,
+        rows(conn, runs, Kind::Run, RUN)?,
+        rows(conn, rejections, Kind::Rejection, REJECTION)?,
+        rows(conn, additional, Kind::Additional, 0)?,
     ];
+    let age = |one: &Oldest| one.ms.min(now);
     let reach = kinds.iter().filter(|kind| kind.len() == LOOKED_AT);
-    let reach = reach.filter_map(|kind| kind.iter().map(|one| one.ms).max()).min();
+    let reach = reach.filter_map(|kind| kind.iter().map(age).max()).min();
     let mut all: Vec<Oldest> = kinds.into_iter().flatten().collect();
-    all.retain(|one| reach.is_none_or(|reach| one.ms <= reach));
-    all.sort_by_key(|one| one.ms);
+    all.retain(|one| reach.is_none_or(|reach| age(one) <= reach));
+    all.sort_by_key(age);
     Ok(all)
 }
 
-/// What `sql` gives: ids, times and bytes. Its parameters are the clock, the bytes of a row and how
-/// many there may be.
-fn rows(
-    conn: &Connection,
-    sql: &str,
-    now: i64,
-    kind: Kind,
-    bytes: i64,
-) -> rusqlite::Result<Vec<Oldest>> {
+/// What `sql` gives: ids, times and bytes. Its parameters are the bytes of a row, and how many rows
+/// there may be.
+fn rows(conn: &Connection, sql: &str, kind: Kind, bytes: i64) -> rusqlite::Result<Vec<Oldest>> {
     conn.prepare_cached(sql)?
-        .query_map(params![now, bytes, LOOKED_AT as i64], |row| {
+        .query_map(params![bytes, LOOKED_AT as i64], |row| {
             Ok(Oldest { id: row.get(0)?, ms: row.get(1)?, bytes: row.get(2)?, kind })
         })?
         .collect()

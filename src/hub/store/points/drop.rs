@@ -192,7 +192,7 @@ pub(in crate::hub::store) fn oldest_pieces(
              SELECT * FROM (SELECT id, to_ms AS ms, body FROM segments WHERE to_ms <= ?1
                  ORDER BY to_ms LIMIT ?2)
              UNION ALL
-             SELECT * FROM (SELECT id, min(from_ms, ?1) AS ms, body FROM segments WHERE to_ms > ?1
+             SELECT * FROM (SELECT id, from_ms AS ms, body FROM segments WHERE to_ms > ?1
                  ORDER BY from_ms LIMIT ?2)
          ) ORDER BY ms, id LIMIT ?2",
     )?;
