@@ -204,6 +204,13 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed is in the folder for temporary files, where it is removed in time.

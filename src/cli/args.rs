@@ -21,7 +21,9 @@ pub(crate) use monitor::{
     AddResultArgs, CreateArgs, DeleteArgs, EditArgs, ListArgs, MonitorCommand, PruneArgs,
     RangeArgs, Sender, Shape, Spec,
 };
-pub(crate) use plugin::{CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand};
+pub(crate) use plugin::{
+    CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand, RegisterArgs, ReviewArgs,
+};
 
 /// Runs any program as a metrics plugin, checks what it prints and loses none of it.
 #[derive(Debug, Parser)]

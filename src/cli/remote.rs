@@ -25,6 +25,10 @@ const NEXT: &str = "talaia-next";
 /// Most bytes of an answer that are shown.
 const SHOWN: usize = 4096;
 
+/// What is sent: its media type and its bytes.
+type Body = (&'static str, Vec<u8>);
+const JSON: &str = "application/json";
+
 /// A hub, and the right to ask it.
 pub(crate) struct Remote {
     url: String,
@@ -89,6 +93,16 @@ impl Remote {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Reply, Failure> {
+        let body = body.map(|body| (JSON, body.to_string().into_bytes()));
+        self.whole(method, path, body)
+    }
+
+    /// `PUT` of an archive.
+    pub(crate) fn put_zip(&self, path: &str, archive: Vec<u8>) -> Result<Reply, Failure> {
+        self.whole(Method::PUT, path, Some(("application/zip", archive)))
+    }
+
+    fn whole(&self, method: Method, path: &str, body: Option<Body>) -> Result<Reply, Failure> {
         let mut answer = Vec::new();
         let (status, _) = self.stream(method, path, body, &mut |bytes| {
             if answer.len() + bytes.len() > ANSWER {
@@ -148,12 +162,11 @@ impl Remote {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Body>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(u16, Option<String>), Failure> {
         let url = format!("{}{path}", self.url);
         self.show(format_args!("> {method} {url}"));
-        let bytes = body.map(|body| body.to_string().into_bytes());
         let verb = method.to_string();
         let mut request =
             self.client.request(method, &url).header(ACCEPT, "application/json, */*;q=0.5");
@@ -173,7 +186,7 @@ impl Remote {
                     api_key: api_key.clone(),
                     time: Timestamp::from(SystemTime::now()).millis() / 1000,
                     nonce: RunId::new().to_string(),
-                    body: Signing::digest(bytes.as_deref().unwrap_or_default()),
+                    body: Signing::digest(body.as_ref().map_or(&[], |(_, bytes)| bytes)),
                 };
                 let target = self.target(&url);
                 let signed = signing.authorization(secret_key, &verb, &target);
@@ -184,10 +197,10 @@ impl Remote {
                 request.header(AUTHORIZATION, signed)
             }
         };
-        if let Some(bytes) = bytes {
-            self.show(format_args!("> Content-Type: application/json"));
+        if let Some((kind, bytes)) = body {
+            self.show(format_args!("> Content-Type: {kind}"));
             self.show_body('>', &bytes);
-            request = request.header(CONTENT_TYPE, "application/json").body(bytes);
+            request = request.header(CONTENT_TYPE, kind).body(bytes);
         }
         let unreachable = |why: String| {
             let text = format!("the hub at {} does not answer: {why}", self.url);

@@ -41,7 +41,7 @@ pub use registry::{
     Approval, Index, IndexError, Listed, ListedVersion, Offer, Rotation, Trust, file_name,
 };
 pub use sign::{Envelope, PublicKey, SignError, SigningKey};
-pub use store::{Store, StoreError, Unpacked};
+pub use store::{Store, StoreError, Unpacked, write_out};
 pub use sums::{SUMS, sha256};
 pub use template::{FileMode, Language, TemplateFile, UnknownLanguage, template};
 

@@ -207,7 +207,7 @@ impl Store {
             fs::rename(&folder, &aside).map_err(failed("move aside", &folder))?;
         }
         let fresh = self.root.join(format!("{UNFINISHED}{name}-{version}"));
-        let placed = Self::write(&fresh, contents).and_then(|()| {
+        let placed = write_out(&fresh, contents).and_then(|()| {
             let own = self.root.join(name.as_str());
             make_folder(&own).map_err(failed("make the folder", &own))?;
             self.write_json(&self.receipt_file(name, version), receipt)?;
@@ -223,36 +223,6 @@ impl Store {
             }
         }
         placed.map(|()| Unpacked::Now)
-    }
-
-    fn write(folder: &Path, contents: &Contents) -> Result<(), StoreError> {
-        let mut folders = vec![folder.to_owned()];
-        make_folder(folder).map_err(failed("make the folder", folder))?;
-        for file in contents.files() {
-            let path = folder.join(&file.path);
-            if let Some(parent) =
-                path.parent().filter(|parent| !folders.iter().any(|f| f == parent))
-            {
-                make_folder(parent).map_err(failed("make the folder", parent))?;
-                folders.push(parent.to_owned());
-            }
-            let mode = file.mode.bits();
-            let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
-            written
-                .and_then(|mut out| {
-                    out.write_all(&file.bytes)?;
-                    // Whatever the umask is.
-                    out.set_permissions(fs::Permissions::from_mode(mode))?;
-                    out.sync_all()
-                })
-                .map_err(failed("write", &path))?;
-        }
-        for folder in folders {
-            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))
-                .and_then(|()| sync_folder(&folder))
-                .map_err(failed("write", &folder))?;
-        }
-        Ok(())
     }
 
     /// Whether an installed version is as it was installed.
@@ -361,6 +331,35 @@ impl Store {
         text.push('\n');
         replace(path, text.as_bytes(), 0o644).map_err(failed("write", path))
     }
+}
+
+/// Writes the files of a package into a new folder, for everybody to read, and on disk when it returns.
+pub fn write_out(folder: &Path, contents: &Contents) -> Result<(), StoreError> {
+    let mut folders = vec![folder.to_owned()];
+    make_folder(folder).map_err(failed("make the folder", folder))?;
+    for file in contents.files() {
+        let path = folder.join(&file.path);
+        if let Some(parent) = path.parent().filter(|parent| !folders.iter().any(|f| f == parent)) {
+            make_folder(parent).map_err(failed("make the folder", parent))?;
+            folders.push(parent.to_owned());
+        }
+        let mode = file.mode.bits();
+        let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+        written
+            .and_then(|mut out| {
+                out.write_all(&file.bytes)?;
+                // Whatever the umask is.
+                out.set_permissions(fs::Permissions::from_mode(mode))?;
+                out.sync_all()
+            })
+            .map_err(failed("write", &path))?;
+    }
+    for folder in folders {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))
+            .and_then(|()| sync_folder(&folder))
+            .map_err(failed("write", &folder))?;
+    }
+    Ok(())
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {

@@ -56,6 +56,94 @@ pub(crate) enum PluginCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Register a name on a hub, and print the plugin key that it gets
+    Register(RegisterArgs),
+    /// Hand in a package: a folder, or an archive of one
+    Publish {
+        /// The package's folder, or its archive
+        source: PathBuf,
+        /// Only upload it; `submit` hands it in
+        #[arg(long)]
+        draft: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Hand a draft to the reviewers
+    Submit {
+        /// The package
+        name: String,
+        /// The version
+        version: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// How versions stand on a hub
+    Status {
+        /// The package
+        name: String,
+        /// The version [default: all]
+        version: Option<String>,
+        /// Go on until it is decided
+        #[arg(long, requires = "version")]
+        watch: bool,
+        /// Print all that is known of it as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Take a version into review, and show it; without a name, what waits
+    Review(ReviewArgs),
+    /// Give a version out
+    Approve {
+        /// The package
+        name: String,
+        /// The version
+        version: String,
+        /// Sign here, with this key, instead of by the hub's own
+        #[arg(long, value_name = "FILE")]
+        sign_with: Option<PathBuf>,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Turn a version down
+    Reject {
+        /// The package
+        name: String,
+        /// The version
+        version: String,
+        /// What its author is to do
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Take a version back
+    Withdraw {
+        /// The package
+        name: String,
+        /// The version
+        version: String,
+        /// Sign here, with this key, instead of by the hub's own
+        #[arg(long, value_name = "FILE")]
+        sign_with: Option<PathBuf>,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Print the fingerprint of the registry's key, or of the one in a file, which is made if need be
+    Key {
+        /// The file of a key that the hub does not have
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Copy a registry into a folder, to be given out by any web server
+    Mirror {
+        /// The folder
+        folder: PathBuf,
+        #[command(flatten)]
+        how: HowArgs,
+    },
     /// Say whether installed packages are still as they were installed
     Verify {
         /// The package [default: every one]
@@ -78,6 +166,48 @@ pub(crate) struct CheckArgs {
     /// Print the findings as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    /// The package's name
+    pub(crate) name: String,
+    /// What it measures, in one line
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// What it is about: system, network, storage, database, web, container, security, application
+    /// or other
+    #[arg(long, value_name = "WORD")]
+    pub(crate) category: Option<String>,
+    /// Print name and key as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReviewArgs {
+    /// The package
+    #[arg(requires = "version")]
+    pub(crate) name: Option<String>,
+    /// The version
+    pub(crate) version: Option<String>,
+    /// Compare with this version [default: the newest approved one before it]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) against: Option<String>,
+    /// Show differences of any length whole
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Then run its cases and commands here, as an unprivileged user in a folder that is thrown away,
+    /// and attach the result
+    #[arg(long)]
+    pub(crate) run: bool,
+    /// Run without asking
+    #[arg(long, requires = "run")]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]

@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Serialize;
 use similar::TextDiff;
 
-use crate::agent::trial::{Scratch, Trial, Trials};
-use crate::config::{Config, Env, Mode, PluginConfig, PluginState, Scripts, Source};
+use crate::agent::trial::{Scratch, Trial as Run, Trials};
+use crate::config::{Config, Env, Mode, PluginConfig, PluginState, Scripts, Source, User};
 use crate::model::{Metric, Outcome};
 use crate::package::{self, Case, Contents, Expected, Finding, Weight, case_files, inspect};
 
@@ -21,6 +22,8 @@ use super::{lines, pack};
 
 /// How long a long-lived plugin may take for its first report.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Who runs what a reviewer looks at, where the reviewer is root.
+const NOBODY: &str = "nobody";
 
 pub(super) fn run(args: &PluginCheckArgs) -> Result<Exit, Failure> {
     let env = Env::system();
@@ -78,6 +81,63 @@ pub(super) fn run(args: &PluginCheckArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+/// What running a package came to, for a reviewer.
+#[derive(Debug, Serialize)]
+pub(super) struct Trial {
+    /// The user that it ran as.
+    pub(super) user: String,
+    /// How many runs.
+    pub(super) runs: u64,
+    /// What was wrong.
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Trial {
+    pub(super) fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.weight == Weight::Error)
+    }
+}
+
+/// Runs the cases and commands of somebody's package, in a folder that goes afterwards, as a user who
+/// may do nothing.
+pub(super) fn trial(contents: &Contents) -> Result<Trial, Failure> {
+    let env = Env::system();
+    if let Err(error) = crate::exec::become_subreaper() {
+        print::talk(format!("note: processes that a command detaches are not followed: {error}"));
+    }
+    let scratch = Scratch::new(&temp(&env))
+        .map_err(|e| Failure::new(Exit::Disk, format!("no folder for it: {e}")))?;
+    // Others may pass through it and not look around.
+    let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+    std::fs::set_permissions(scratch.path(), passable)
+        .map_err(|e| Failure::new(Exit::Disk, format!("no folder for it: {e}")))?;
+    let folder = scratch.path().join("package");
+    package::write_out(&folder, contents).map_err(|e| Failure::from_error(Exit::Disk, &e))?;
+    let mut running = Running::load(&folder, &env)?;
+    let user = if env.user == User::Root { NOBODY.to_owned() } else { "the reviewer".to_owned() };
+    if env.user == User::Root {
+        for plugin in running.config.plugins.values_mut() {
+            plugin.confinement.user = Some(NOBODY.to_owned());
+        }
+    }
+    let (mut findings, mut runs) = (Vec::new(), 0);
+    for file in case_files(contents) {
+        let Ok(case) = Case::read(file) else { continue };
+        runs += 1;
+        findings.extend(running.case(&file.path, &case, contents, false)?);
+    }
+    for plugin in running.untried() {
+        runs += 1;
+        findings.extend(running.plain(&plugin)?);
+    }
+    Ok(Trial { user, runs, findings })
+}
+
+/// The folder for what is thrown away.
+fn temp(env: &Env) -> PathBuf {
+    env.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+}
+
 /// The package's plugins, ready to be tried.
 struct Running<'a> {
     folder: &'a Path,
@@ -90,8 +150,7 @@ impl<'a> Running<'a> {
     fn load(folder: &'a Path, env: &Env) -> Result<Self, Failure> {
         let scripts = Scripts { paths: vec![folder.to_owned()], ..Scripts::default() };
         let loaded = load::load(&Source::Scripts(scripts), env, Place::Production)?;
-        let temp = env.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-        Ok(Self { folder, temp, config: loaded.config, tried: Vec::new() })
+        Ok(Self { folder, temp: temp(env), config: loaded.config, tried: Vec::new() })
     }
 
     /// The plugins that no case tried.
@@ -101,7 +160,7 @@ impl<'a> Running<'a> {
     }
 
     /// Runs a plugin once, as the agent would.
-    fn once(&self, plugin: &PluginConfig) -> Result<Trial, Failure> {
+    fn once(&self, plugin: &PluginConfig) -> Result<Run, Failure> {
         let internal = |error: &dyn std::error::Error| Failure::from_error(Exit::Internal, error);
         let scratch = Scratch::new(&self.temp).map_err(|e| {
             Failure::new(Exit::Disk, format!("no folder in {}: {e}", self.temp.display()))
@@ -257,7 +316,7 @@ fn written(records: &[Expected]) -> Result<String, Failure> {
 }
 
 /// The records of a run that were refused.
-fn refused(path: &str, trial: &Trial) -> Vec<Finding> {
+fn refused(path: &str, trial: &Run) -> Vec<Finding> {
     let rejections = trial.report.rejected.iter();
     rejections
         .map(|refused| {
@@ -271,7 +330,7 @@ fn refused(path: &str, trial: &Trial) -> Vec<Finding> {
 }
 
 /// What it said last on stderr.
-fn said(trial: &Trial) -> String {
+fn said(trial: &Run) -> String {
     let stderr = String::from_utf8_lossy(&trial.stderr);
     stderr.trim_end().lines().last().map(|line| format!("it said: {line}")).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! `talaia plugin`: packages, from the author's folder to another host's agent.
 
 mod check;
+mod hub;
 mod install;
 mod installed;
 mod list;
@@ -24,6 +25,24 @@ pub(crate) fn run(command: &PluginCommand) -> Result<Exit, Failure> {
             install::rollback(name, version.as_deref(), config)
         }
         PluginCommand::Uninstall { name, config } => install::uninstall(name, config),
+        PluginCommand::Register(args) => hub::register(args),
+        PluginCommand::Publish { source, draft, remote } => hub::publish(source, *draft, remote),
+        PluginCommand::Submit { name, version, remote } => hub::submit(name, version, remote),
+        PluginCommand::Status { name, version, watch, json, remote } => {
+            hub::status(name, version.as_deref(), (*watch, *json), remote)
+        }
+        PluginCommand::Review(args) => hub::review(args),
+        PluginCommand::Approve { name, version, sign_with, remote } => {
+            hub::approve(name, version, sign_with.as_deref(), remote)
+        }
+        PluginCommand::Reject { name, version, reason, remote } => {
+            hub::reject(name, version, reason, remote)
+        }
+        PluginCommand::Withdraw { name, version, sign_with, remote } => {
+            hub::withdraw(name, version, sign_with.as_deref(), remote)
+        }
+        PluginCommand::Key { file, remote } => hub::key(file.as_deref(), remote),
+        PluginCommand::Mirror { folder, how } => source::mirror(folder, how),
         PluginCommand::Verify { name, config } => list::verify(name.as_deref(), config),
     }
 }

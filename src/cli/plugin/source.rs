@@ -9,7 +9,7 @@ use crate::deliver::ClientSettings;
 use crate::model::{PackageName, Version, chain};
 use crate::package::{
     Contents, Index, IndexError, Inspection, Origin, PublicKey, Store, StoreError, Trust, bounds,
-    file_name, inspect, unpack,
+    file_name, inspect, make_folder, replace, unpack,
 };
 
 use super::super::args::HowArgs;
@@ -224,6 +224,49 @@ impl Registry {
         let got = opened(archive, Some((name, &version)), origin)?;
         Ok(Got { trust: Some((self.url.clone(), checked.trust)), ..got })
     }
+}
+
+/// Copies a registry into a folder: the archives first, then the index, so that whoever serves the
+/// folder never shows an index of what is not there.
+pub(super) fn mirror(folder: &Path, how: &HowArgs) -> Result<Exit, Failure> {
+    let failed =
+        |e: io::Error| Failure::new(Exit::Disk, format!("cannot write {}: {e}", folder.display()));
+    let registry = Registry::find(how, None)?;
+    let bytes = registry.get("index.json", INDEX)?;
+    let envelope = Index::envelope(&bytes).map_err(refused)?;
+    // Whoever installs from the copy checks for themselves; here only that it is whole.
+    let key = match &how.trust {
+        Some(_) => registry.first(envelope.key(), how.trust.as_deref())?,
+        None => envelope.key(),
+    };
+    let (index, trust) = Index::open(&envelope, Trust { key, serial: 0 }).map_err(refused)?;
+    let downloads = folder.join("download");
+    make_folder(&downloads).map_err(failed)?;
+    let mut count = 0;
+    for package in &index.packages {
+        for listed in &package.versions {
+            let offer =
+                index.find(&package.name, Some(&listed.version), trust.key).map_err(refused)?;
+            let file = file_name(&package.name, &listed.version);
+            let path = downloads.join(&file);
+            if std::fs::read(&path).is_ok_and(|old| offer.check(&old).is_ok()) {
+                continue;
+            }
+            let archive = registry.get(&format!("download/{file}"), bounds::ZIPPED)?;
+            offer.check(&archive).map_err(refused)?;
+            replace(&path, &archive, 0o644).map_err(failed)?;
+            count += 1;
+        }
+    }
+    replace(&folder.join("index.json"), &bytes, 0o644).map_err(failed)?;
+    print::talk(format!(
+        "{}: serial {}, {} packages, {count} new archives, signed by {}",
+        folder.display(),
+        index.serial,
+        index.packages.len(),
+        trust.key
+    ));
+    Ok(Exit::Ok)
 }
 
 /// What a server says of why it refuses, where that is a problem document or a short text.
