@@ -10,6 +10,7 @@
 //! agents. Archives lie in the database, so that a backup has them.
 
 mod change;
+mod find;
 mod read;
 mod review;
 mod signing;

@@ -6,7 +6,8 @@ use crate::hub::caller::Caller;
 use crate::model::{PackageName, Timestamp, Version};
 use crate::package::{Approval, Envelope};
 
-use super::change::{Found, find, note};
+use super::change::note;
+use super::find::{Found, find};
 use super::signing::{self, Signed};
 use super::{REASON, RegistryError, State};
 
