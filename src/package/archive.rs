@@ -136,9 +136,6 @@ fn entry(
         0o120_000 => return Err(wrong("it is a link")),
         _ => return Err(wrong("it is neither a file nor a folder")),
     }
-    if mode & 0o7000 != 0 {
-        return Err(wrong("it would be run as another user"));
-    }
     let (size, packed) = (head.size(), head.compressed_size());
     drop(head);
     let Some((folder, path)) = name.split_once('/') else {
@@ -176,6 +173,7 @@ fn entry(
         return Err(wrong("it is not as large as it says"));
     }
     *left -= bytes.len() as u64;
+    // Of a mode nothing else is taken over; the library has dropped setuid and the like.
     let mode = if mode & 0o111 == 0 { FileMode::Plain } else { FileMode::Executable };
     Ok(Some(PackageFile { path: path.to_owned(), mode, bytes }))
 }

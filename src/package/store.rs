@@ -139,6 +139,11 @@ impl Store {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(failed("write", &path))?;
+        // Where there can be plugins with a user of their own, these pass through the agent's folder to
+        // their programs. They see no names in it, and what is the agent's is shut by its own mode.
+        if rustix::process::geteuid().is_root() {
+            let_pass(data_dir).map_err(failed("open", data_dir))?;
+        }
         let store = Self { root, lock: Some(lock) };
         store.sweep()?;
         Ok(store)
@@ -372,6 +377,14 @@ pub fn write_out(folder: &Path, contents: &Contents) -> Result<(), StoreError> {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))
             .and_then(|()| sync_folder(&folder))
             .map_err(failed("write", &folder))?;
+    }
+    Ok(())
+}
+
+fn let_pass(folder: &Path) -> io::Result<()> {
+    let mode = fs::metadata(folder)?.permissions().mode();
+    if mode & 0o001 == 0 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o7777 | 0o011))?;
     }
     Ok(())
 }

@@ -272,7 +272,7 @@ fn names_and_versions_with_hyphens_are_not_mixed_up() {
     };
     install(&["a"]).code(0).says(&["a 1.0.0 from"]);
     install(&["a", "1.0.0-b-1"]).code(0).says(&["a 1.0.0-b-1 in place of 1.0.0"]);
-    install(&["a-1", "1-rc.1"]).code(0).says(&["a-1 1.0.0-rc.1 from"]);
+    install(&["a-1", "1.0.0-rc.1"]).code(0).says(&["a-1 1.0.0-rc.1 from"]);
     // Where there is nothing else, what comes before a release is the newest.
     install(&["a-b"]).code(0).says(&["a-b 1.0.0-rc.2 from"]);
     install(&["a-b", "1.0.0-rc.1"]).code(0).says(&["a-b 1.0.0-rc.1 in place of 1.0.0-rc.2"]);
