@@ -22,6 +22,9 @@ const RATIO: u64 = 200;
 /// Entries smaller than this may be compressed as far as they like.
 const SMALL: u64 = 1 << 20;
 
+/// Bytes of an archive's last record, where there is no comment in it.
+const END: usize = 22;
+
 /// Why an archive could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -69,7 +72,9 @@ pub fn unpack(bytes: &[u8]) -> Result<(PackageName, Contents), Vec<Finding>> {
     if zip.has_duplicate_names() {
         return Err(one("two entries have the same name".to_owned(), again));
     }
-    if zip.offset() != 0 || !zip.comment().is_empty() {
+    let ends =
+        bytes.len().checked_sub(END).is_some_and(|at| bytes[at..].starts_with(b"PK\x05\x06"));
+    if zip.offset() != 0 || !zip.comment().is_empty() || !ends {
         return Err(one("there is something before or after the archive".to_owned(), again));
     }
     // Folders may have entries of their own.

@@ -330,8 +330,13 @@ impl Store {
         Ok(self.trusts()?.remove(url))
     }
 
+    /// Where it is kept what is known of registries.
+    pub fn trust_file(&self) -> PathBuf {
+        self.root.join("trust.json")
+    }
+
     fn trusts(&self) -> Result<BTreeMap<String, Trust>, StoreError> {
-        Ok(read_json(&self.root.join("trust.json"))?.unwrap_or_default())
+        Ok(read_json(&self.trust_file())?.unwrap_or_default())
     }
 
     /// Keeps what is known of the registry at `url`.
@@ -340,7 +345,7 @@ impl Store {
         if trusts.insert(url.to_owned(), trust) == Some(trust) {
             return Ok(());
         }
-        self.write_json(&self.root.join("trust.json"), &trusts)
+        self.write_json(&self.trust_file(), &trusts)
     }
 
     fn write_json<T: serde::Serialize>(&self, path: &Path, value: &T) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use talaia::package::sha256;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::support::{ONE, archive, manifest, names, plugin, state};
+use super::support::{ONE, archive, folder, manifest, names, plugin, state};
 use crate::support::Site;
 
 const FILE: u32 = 0o100_644;
@@ -177,6 +177,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("damaged", damaged, "a-b/run: it cannot be unpacked"),
         ("two names", two_names, "its two lists of entries differ"),
         ("other hashes", zip(&sums), "the hash of `run` is not that of the file"),
+        ("too large", vec![0; (16 << 20) + 1], "is too large"),
         ("no manifest", renamed("talaia-plugin.toml", "x.toml"), "there is no manifest"),
         (
             "too many",
@@ -268,4 +269,58 @@ fn every_cut_and_every_changed_byte_is_refused_or_harmless() {
         }
     }
     assert!(!Path::new("/a-b").exists());
+}
+
+#[test]
+fn a_schema_or_manifest_that_would_take_for_ever_is_refused_at_once() {
+    let site = Site::new();
+    let doubled: String = (0..40)
+        .map(|n| {
+            let next = format!("{{\"$ref\": \"#/$defs/x{}\"}}", n + 1);
+            format!("\"x{n}\": {{\"allOf\": [{next}, {next}]}}, ")
+        })
+        .collect();
+    let doubled = format!(
+        "{{\"$ref\": \"#/$defs/x0\", \"$defs\": {{{doubled}\"x40\": {{\"type\": \"object\"}}}}}}"
+    );
+    let itself = "{\"properties\": {\"a\": {\"allOf\": [{\"$ref\": \"#\"}, {\"$ref\": \"#\"}]}}}";
+    let deep = format!("{}1{}", "{\"a\": ".repeat(100_000), "}".repeat(100_000));
+    let schema = "schema = \"s.json\"\ndefaults";
+    let good = manifest("a-b", "1.0.0");
+    let many: String =
+        (0..20_000).map(|n| format!("[commands.c{n}]\ncommand = [\"run\"]\n")).collect();
+    for (manifest, file, said) in [
+        (
+            good.replace("defaults", schema),
+            doubled.as_str(),
+            "`s.json`: with every `$ref` followed",
+        ),
+        (good.replace("defaults", schema), itself, "`s.json`: it refers to itself"),
+        (good.replace("defaults", schema), &" ".repeat(300_000), "`s.json` has more than 256 KiB"),
+        (good.replace("{ step = 1 }", "\"s.json\""), &deep, "`s.json` has more than 256 KiB"),
+        (good.replace("{ step = 1 }", "\"s.json\""), &deep[..200_000], "s.json:1"),
+        (format!("{good}{many}"), "", "talaia-plugin.toml` has more than 256 KiB"),
+        (format!("{good}x = {}", "[".repeat(100_000)), "", "recur"),
+        (format!("{good}x{} = 1", ".x".repeat(100_000)), "", "recur"),
+    ] {
+        folder(&site, "p", &manifest, ONE);
+        site.write("p/s.json", file, 0o644);
+        site.talaia(&["plugin", "check", "--no-run", "p"]).code(1).says(&[said]);
+    }
+    // A case as well.
+    folder(&site, "p", &good, ONE);
+    fs::create_dir(site.path("p/tests")).unwrap();
+    for (case, said) in [
+        (
+            format!("config.a{} = 1", ".a".repeat(100_000)),
+            "tests/a.toml: this is not a recorded case",
+        ),
+        (
+            " ".repeat(300_000),
+            "tests/a.toml: this is not a recorded case: it has more than 256 KiB",
+        ),
+    ] {
+        site.write("p/tests/a.toml", case, 0o644);
+        site.talaia(&["plugin", "check", "--no-run", "p"]).code(1).says(&[said]);
+    }
 }
