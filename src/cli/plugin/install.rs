@@ -192,6 +192,13 @@ fn put_to_use(
 
 /// What of settings and commands is other in a new version.
 fn differences(old: &Manifest, new: &Manifest) -> Vec<String> {
+    fn keys(manifest: &Manifest) -> Vec<&str> {
+        let map = manifest.defaults.as_object();
+        map.into_iter().flatten().map(|(key, _)| key.as_str()).collect()
+    }
+    fn commands(manifest: &Manifest) -> Vec<&str> {
+        manifest.commands.keys().map(String::as_str).collect()
+    }
     let mut lines = Vec::new();
     let mut compare = |what: &str, before: Vec<&str>, now: Vec<&str>| {
         for name in now.iter().filter(|name| !before.contains(name)) {
@@ -201,13 +208,6 @@ fn differences(old: &Manifest, new: &Manifest) -> Vec<String> {
             lines.push(format!("  {what} that is gone: {name}"));
         }
     };
-    fn keys(manifest: &Manifest) -> Vec<&str> {
-        let map = manifest.defaults.as_object();
-        map.into_iter().flatten().map(|(key, _)| key.as_str()).collect()
-    }
-    fn commands(manifest: &Manifest) -> Vec<&str> {
-        manifest.commands.keys().map(String::as_str).collect()
-    }
     compare("setting", keys(old), keys(new));
     compare("command", commands(old), commands(new));
     for (name, command) in &new.commands {
@@ -298,10 +298,6 @@ pub(super) fn uninstall(name: &str, config: &ConfigArgs) -> Result<Exit, Failure
 
 /// Whether nobody has written into a drop-in.
 fn is_as_written(text: &str, name: &PackageName, version: &Version) -> bool {
-    let without_key: String = text
-        .lines()
-        .filter(|line| !line.starts_with("key = "))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    without_key == drop_in(name, version, None)
+    let written = drop_in(name, version, None);
+    text.lines().filter(|line| !line.starts_with("key = ")).eq(written.lines())
 }

@@ -301,6 +301,7 @@ fn detail(body: &[u8]) -> String {
     format!(": {}", super::super::report::clean(&text))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
 pub(super) fn refused(error: IndexError) -> Failure {
     Failure::from_error(Exit::Finding, &error)
 }

@@ -268,16 +268,13 @@ pub(crate) fn contents(
         })
     };
     let new = open(wanted)?;
-    let before = match against {
-        Some(version) => Some(version.clone()),
-        None => {
-            let versions = show(conn, who, name)?.versions;
-            let mut approved = versions
-                .into_iter()
-                .filter(|known| known.state == State::Approved && known.version < *wanted)
-                .map(|known| known.version);
-            approved.next()
-        }
+    let before = if let Some(version) = against {
+        Some(version.clone())
+    } else {
+        let mut versions = show(conn, who, name)?.versions.into_iter();
+        versions
+            .find(|known| known.state == State::Approved && known.version < *wanted)
+            .map(|known| known.version)
     };
     let old = before.map(|version| open(&version).map(|files| (version, files))).transpose()?;
     Ok((new, old))

@@ -83,7 +83,7 @@ mod tests {
             match unpacked {
                 Ok(body) => assert!(length <= most && body.len() == length, "{length}"),
                 Err(fault) => {
-                    assert!(length > most && fault.kind == FaultKind::TooMany, "{length}")
+                    assert!(length > most && fault.kind == FaultKind::TooMany, "{length}");
                 }
             }
             for cut in 1..packed.len() {

@@ -81,8 +81,10 @@ fn good() -> Vec<Entry> {
     let script = format!("#!/bin/sh\n{ONE}\n");
     let files =
         [("README.md", "# Of a test\n"), ("run", &script), ("talaia-plugin.toml", &manifest)];
-    let sums: String =
-        files.iter().map(|(path, text)| format!("{}  {path}\n", sha256(text.as_bytes()))).collect();
+    let mut sums = String::new();
+    for (path, text) in files {
+        sums += &format!("{}  {path}\n", sha256(text.as_bytes()));
+    }
     let mut entries = vec![entry("a-b/SHA256SUMS", FILE, sums.as_bytes())];
     for (path, text) in files {
         let mode = if path == "run" { 0o100_755 } else { FILE };
@@ -274,12 +276,11 @@ fn every_cut_and_every_changed_byte_is_refused_or_harmless() {
 #[test]
 fn a_schema_or_manifest_that_would_take_for_ever_is_refused_at_once() {
     let site = Site::new();
-    let doubled: String = (0..40)
-        .map(|n| {
-            let next = format!("{{\"$ref\": \"#/$defs/x{}\"}}", n + 1);
-            format!("\"x{n}\": {{\"allOf\": [{next}, {next}]}}, ")
-        })
-        .collect();
+    let mut doubled = String::new();
+    for n in 0..40 {
+        let next = format!("{{\"$ref\": \"#/$defs/x{}\"}}", n + 1);
+        doubled += &format!("\"x{n}\": {{\"allOf\": [{next}, {next}]}}, ");
+    }
     let doubled = format!(
         "{{\"$ref\": \"#/$defs/x0\", \"$defs\": {{{doubled}\"x40\": {{\"type\": \"object\"}}}}}}"
     );
@@ -287,8 +288,10 @@ fn a_schema_or_manifest_that_would_take_for_ever_is_refused_at_once() {
     let deep = format!("{}1{}", "{\"a\": ".repeat(100_000), "}".repeat(100_000));
     let schema = "schema = \"s.json\"\ndefaults";
     let good = manifest("a-b", "1.0.0");
-    let many: String =
-        (0..20_000).map(|n| format!("[commands.c{n}]\ncommand = [\"run\"]\n")).collect();
+    let mut many = String::new();
+    for n in 0..20_000 {
+        many += &format!("[commands.c{n}]\ncommand = [\"run\"]\n");
+    }
     for (manifest, file, said) in [
         (
             good.replace("defaults", schema),

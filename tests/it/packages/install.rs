@@ -138,6 +138,9 @@ fn an_agent_that_refuses_leaves_all_as_it_was() {
     plugin(&site, &["install", "./two"]).code(0);
 }
 
+/// What is done, how, and what is said of it.
+type Change = (&'static str, fn(&Site), &'static str);
+
 #[test]
 fn verify_notices_every_change() {
     let site = Site::new();
@@ -146,7 +149,6 @@ fn verify_notices_every_change() {
     fs::create_dir(site.path("one/lib")).unwrap();
     site.write("one/lib/x", "x", 0o644);
     let root = "data/packages/a-b/1.0.0";
-    type Change = (&'static str, fn(&Site), &'static str);
     let changes: [Change; 8] = [
         (
             "changed",

@@ -264,7 +264,7 @@ fn answer(mut stream: TcpStream, files: &Files, asked: &Mutex<Vec<String>>) -> s
         Some(Reply::Endless) => {
             write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
             loop {
-                stream.write_all(&[b' '; 1 << 16])?;
+                stream.write_all(&[b' '; 1 << 12])?;
             }
         }
         Some(Reply::Nothing) => Ok(()),
