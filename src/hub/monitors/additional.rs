@@ -6,8 +6,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::hub::store::{Writer, json};
-use crate::model::{RejectionCode, Timestamp, limits};
+use crate::model::{RejectionCode, Step, Timestamp, limits};
 
+use super::field::{Field, Role, fields};
+use super::judging::{Refused, judge_details};
 use super::list::{must_find, time};
 use super::{MonitorError, RefusedValue};
 
@@ -46,12 +48,62 @@ pub(super) fn check_additional(rows: &serde_json::Value) -> Result<(), &'static 
     Ok(())
 }
 
+/// How additional results are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checking {
+    /// As the monitor declares them, where it does.
+    Declared,
+    /// As they come: old clients send what they did not declare, and texts for numbers.
+    Lenient,
+}
+
+impl Checking {
+    /// The fields to check against.
+    pub(super) fn fields(self, conn: &Connection, monitor: i64) -> rusqlite::Result<Vec<Field>> {
+        match self {
+            Self::Declared => fields(conn, monitor, Role::Additional),
+            Self::Lenient => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Adds a row to those under a check time. Those there were before are not looked at again.
+pub(crate) fn add_additional(
+    writer: &mut Writer,
+    account: i64,
+    monitor: i64,
+    (ms, row): (i64, serde_json::Value),
+    now: i64,
+) -> Result<(), MonitorError> {
+    must_find(writer.conn(), account, monitor)?;
+    let row = serde_json::Value::Array(vec![row]);
+    let declared = Checking::Declared.fields(writer.conn(), monitor)?;
+    check_details(&declared, ms, &row)?;
+    let there = additional(writer.conn(), monitor, ms..=ms, 1)?.items.pop();
+    let before = there.and_then(|there| serde_json::from_str(there.rows.get()).ok());
+    let mut rows: Vec<serde_json::Value> = before.unwrap_or_default();
+    rows.extend(row.as_array().into_iter().flatten().cloned());
+    put_additional(writer, account, monitor, (ms, &rows.into()), Checking::Lenient, now)
+}
+
+fn check_details(
+    declared: &[Field],
+    ms: i64,
+    rows: &serde_json::Value,
+) -> Result<(), MonitorError> {
+    let Some(time) = Timestamp::from_millis(ms) else { return Ok(()) };
+    let mut refused = Refused::default();
+    judge_details(declared, rows, time, &[Step::Key("rows".into())], &mut refused)?;
+    refused.none()
+}
+
 /// Puts `rows` under a check time, in the place of what was there. There need not be a result.
 pub(crate) fn put_additional(
     writer: &mut Writer,
     account: i64,
     monitor: i64,
     (ms, rows): (i64, &serde_json::Value),
+    checking: Checking,
     now: i64,
 ) -> Result<(), MonitorError> {
     let found = must_find(writer.conn(), account, monitor)?;
@@ -90,6 +142,8 @@ pub(crate) fn put_additional(
             "send the time in UTC, and check the clocks",
         );
     }
+    let declared = checking.fields(writer.conn(), monitor)?;
+    check_details(&declared, ms, rows)?;
     writer.room()?;
     writer.conn().execute(
         "INSERT INTO additional_results (monitor_id, check_ms, body) VALUES (?1, ?2, ?3)

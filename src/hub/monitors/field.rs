@@ -20,7 +20,7 @@ const FIXED: usize = 1000;
 pub(crate) enum Role {
     /// A value of every result.
     Result,
-    /// A member of additional results, which are not checked against it.
+    /// A member of additional results.
     Additional,
     /// A setting of whoever sends the results; the hub only keeps it.
     Parameter,

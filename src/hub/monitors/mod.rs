@@ -16,6 +16,7 @@ mod additional;
 mod change;
 mod csv;
 mod field;
+mod judging;
 mod list;
 mod post;
 mod read;
@@ -26,7 +27,7 @@ use crate::model::RejectionCode;
 
 use super::store::StoreError;
 
-pub(crate) use additional::{Details, additional, put_additional};
+pub(crate) use additional::{Checking, Details, add_additional, additional, put_additional};
 pub(crate) use change::{Distinct, Edit, NewMonitor, activate, create, edit, suspend};
 pub(crate) use csv::csv;
 pub(crate) use field::{Aggregation, Field, NewField, Role, fields, parse};

@@ -1,22 +1,18 @@
 //! Taking results that people, programs and old clients post: checked value by value against what
 //! the monitor declares, then stored whole or not at all.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use crate::contract::{Contract, Declared, Judge, Moment, Strictness};
 use crate::hub::store::{Direct, StoreError, Writer, json, visit};
-use crate::model::{
-    Field as Member, Head, Metric, MetricType, Raw, Record, RejectionCode, Source, Step, Tags,
-    Timestamp, Value, limits,
-};
+use crate::model::{Metric, RejectionCode, Step, Tags, Timestamp, Value, limits};
 
-use super::additional::check_additional;
+use super::additional::{Checking, check_additional};
 use super::field::{Field, Role, fields};
+use super::judging::{Refused, hand_over, judge_details, judge_of, limited, raw};
 use super::list::{Monitor, must_find};
-use super::{MonitorError, REFUSED_SHOWN, RefusedValue};
+use super::{MonitorError, RefusedValue};
 
 /// The tag that tells several values of a metric at one check time apart: `2` for the second.
 pub(super) const ROW: &str = "row";
@@ -53,13 +49,26 @@ impl Writer {
         rows: &[ResultRow],
         now: i64,
     ) -> Result<Posted, MonitorError> {
+        self.post_results_as(account, monitor, rows, Checking::Declared, now)
+    }
+
+    /// The same, with a say in how additional results are taken.
+    pub(crate) fn post_results_as(
+        &mut self,
+        account: i64,
+        monitor: i64,
+        rows: &[ResultRow],
+        checking: Checking,
+        now: i64,
+    ) -> Result<Posted, MonitorError> {
         let found = must_find(self.conn(), account, monitor)?;
         if found.suspended_ms.is_some() {
             return Err(MonitorError::Suspended { id: monitor });
         }
         check_count(rows)?;
         let declared = fields(self.conn(), monitor, Role::Result)?;
-        let mut metrics = judge(&found, &declared, rows, now)?;
+        let details = checking.fields(self.conn(), monitor)?;
+        let mut metrics = judge(&found, &declared, &details, rows, now)?;
         check_series(self.conn(), monitor, &metrics)?;
         if found.multi_value {
             number(&mut metrics);
@@ -84,17 +93,14 @@ impl Writer {
 fn judge(
     monitor: &Monitor,
     declared: &[Field],
+    details: &[Field],
     rows: &[ResultRow],
     now: i64,
 ) -> Result<Vec<(i64, Metric)>, MonitorError> {
     let mut refused = Refused::default();
     let mut metrics = Vec::with_capacity(rows.iter().map(|row| row.values.len()).sum());
     let mut judge = judge_of(declared)?;
-    // Lists of texts the judge sees to.
-    let limited: Vec<&Field> = declared
-        .iter()
-        .filter(|field| !field.values.is_empty() && field.kind != MetricType::String)
-        .collect();
+    let limited = limited(declared);
     let latest = now.saturating_add(limits::FUTURE_MS);
     for (at, row) in rows.iter().enumerate() {
         let Some(time) = Timestamp::from_millis(row.ms) else {
@@ -132,35 +138,29 @@ fn judge(
                 message: problem.to_owned(),
                 hint: "write `[{\"detail\": \"…\"}]`".to_owned(),
             });
+        } else if let Some(additional) = &row.additional {
+            let path = ["results".into(), "additional".into()].map(Step::Key);
+            let [results, member] = path;
+            let path = [results, Step::Index(at), member];
+            judge_details(details, additional, time, &path, &mut refused)?;
         }
         for run in runs(monitor, row) {
-            let moment = Moment { started: time, now: time };
-            let judged = judge.run(moment, |records| {
+            let place = |field: &Field| format!("/results/{at}/values/{}", field.name);
+            let taken = refused.judge(&mut judge, time, &limited, place, |records| {
                 for (name, value, tags) in run {
-                    hand_over(records, at, name, value, tags);
+                    let path = vec![
+                        Step::Key("results".into()),
+                        Step::Index(at),
+                        Step::Key("values".into()),
+                        Step::Key(name.as_str().into()),
+                    ];
+                    hand_over(records, path, name, (raw(value), &json(value)), tags);
                 }
             });
-            for rejection in judged.rejected {
-                refused.add(|| RefusedValue {
-                    code: rejection.code,
-                    path: rejection.path,
-                    value: rejection.value,
-                    rule: rejection.rule,
-                    message: rejection.message,
-                    hint: rejection.hint,
-                });
-            }
-            for metric in judged.metrics {
-                match outside(&limited, &metric) {
-                    Some(field) => refused.add(|| not_one_of(at, field, &metric.value)),
-                    None => metrics.push((row.ms, metric)),
-                }
-            }
+            metrics.extend(taken.into_iter().map(|metric| (row.ms, metric)));
         }
     }
-    if refused.count > 0 {
-        return Err(MonitorError::Refused { count: refused.count, refused: refused.first });
-    }
+    refused.none()?;
     Ok(metrics)
 }
 
@@ -215,124 +215,6 @@ fn check_count(rows: &[ResultRow]) -> Result<(), MonitorError> {
         }
     }
     Ok(())
-}
-
-#[derive(Default)]
-struct Refused {
-    count: usize,
-    first: Vec<RefusedValue>,
-}
-
-impl Refused {
-    fn add(&mut self, words: impl FnOnce() -> RefusedValue) {
-        self.count += 1;
-        if self.first.len() < REFUSED_SHOWN {
-            self.first.push(words());
-        }
-    }
-}
-
-/// Nothing but what is declared may come, unless nothing is.
-fn judge_of(declared: &[Field]) -> Result<Judge, MonitorError> {
-    let strictness = if declared.is_empty() { Strictness::Open } else { Strictness::Strict };
-    let metrics: BTreeMap<String, Declared> = declared
-        .iter()
-        .map(|field| {
-            let texts = field.values.iter().filter_map(|value| match value {
-                Value::Text(text) if field.kind == MetricType::String => Some(text.to_string()),
-                _ => None,
-            });
-            let declared = Declared {
-                unit: field.unit.clone(),
-                label: field.label.clone(),
-                values: texts.collect(),
-                ..Declared::of(field.kind)
-            };
-            (field.name.clone(), declared)
-        })
-        .collect();
-    let contract = Contract::new(metrics, strictness, None)
-        .map_err(|error| MonitorError::invalid("/metrics", error.to_string()))?;
-    Ok(Judge::new(Arc::new(contract), Tags::new()))
-}
-
-/// Hands one value to a judge, as if a program had printed `"name": value`.
-fn hand_over(
-    records: &mut dyn crate::model::Records,
-    at: usize,
-    name: &str,
-    value: &Value,
-    tags: &Tags,
-) {
-    let (name_text, value_text) = (json(&name), json(value));
-    let text = format!("{name_text}: {value_text}");
-    let source = Source::new(text.as_bytes());
-    let value_start = text.len() - value_text.len();
-    let member = |raw, start, end| Member { raw, key: "", start, end };
-    let record = Record {
-        path: vec![
-            Step::Key("results".into()),
-            Step::Index(at),
-            Step::Key("values".into()),
-            Step::Key(name.into()),
-        ],
-        start: 0,
-        end: text.len(),
-        name: Some(member(Raw::Text(name.into()), 0, name_text.len())),
-        value: Some(member(raw(value), value_start, text.len())),
-        tags: crate::model::RawTags {
-            field: (!tags.is_empty()).then(|| member(Raw::Object, 0, text.len())),
-            tags: tags
-                .iter()
-                .map(|(key, value)| crate::model::Tag {
-                    key: key.into(),
-                    value: Raw::Text(value.into()),
-                    start: 0,
-                    end: text.len(),
-                })
-                .collect(),
-        },
-        ..Record::default()
-    };
-    if records.document(&source, &Head { end: text.len(), ..Head::default() })
-        == crate::model::Keep::Records
-    {
-        records.record(&source, &record);
-    }
-}
-
-fn raw(value: &Value) -> Raw<'_> {
-    match value {
-        Value::Gap => Raw::Null,
-        Value::Boolean(b) => Raw::Boolean(*b),
-        Value::Signed(n) => Raw::Signed(*n),
-        Value::Unsigned(n) => Raw::Unsigned(*n),
-        Value::Float(x) => Raw::Float(*x),
-        Value::Text(text) => Raw::Text((&**text).into()),
-    }
-}
-
-/// The field whose list of values this one is not in.
-fn outside<'f>(limited: &[&'f Field], metric: &Metric) -> Option<&'f Field> {
-    let field = limited.iter().find(|field| *field.name == *metric.name)?;
-    let same = |allowed: &Value| match (allowed, &metric.value) {
-        (Value::Float(_), _) | (_, Value::Float(_)) => allowed.as_f64() == metric.value.as_f64(),
-        (a, b) => a == b,
-    };
-    let fits = metric.value == Value::Gap || field.values.iter().any(same);
-    (!fits).then_some(*field)
-}
-
-fn not_one_of(at: usize, field: &Field, value: &Value) -> RefusedValue {
-    let allowed: Vec<String> = field.values.iter().take(20).map(json).collect();
-    RefusedValue {
-        code: RejectionCode::ValueRange,
-        path: format!("/results/{at}/values/{}", field.name),
-        value: json(value),
-        rule: Some("values".to_owned()),
-        message: format!("`{}` has a list of values, and this is none of them", field.name),
-        hint: format!("send one of {}", allowed.join(", ")),
-    }
 }
 
 fn bad_time(

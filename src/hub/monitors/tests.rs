@@ -237,7 +237,8 @@ fn a_suspended_monitor_takes_nothing_until_it_is_activated() {
     let refused = writer.post_results(1, id, &results, NOW).unwrap_err();
     assert!(matches!(refused, MonitorError::Suspended { .. }), "{refused}");
     let rows = serde_json::json!([{}]);
-    let refused = put_additional(&mut writer, 1, id, (NOW, &rows), NOW).unwrap_err();
+    let refused =
+        put_additional(&mut writer, 1, id, (NOW, &rows), Checking::Declared, NOW).unwrap_err();
     assert!(matches!(refused, MonitorError::Suspended { .. }), "{refused}");
     assert!(activate(&mut writer, &by(1), id, NOW).unwrap());
     writer.post_results(1, id, &results, NOW).unwrap();
@@ -254,8 +255,15 @@ fn a_monitor_goes_with_all_that_it_has() {
             .map(|n| row(NOW - n, &[("n", Value::Signed(n)), ("m", Value::Signed(n))]))
             .collect();
         writer.post_results(1, monitor, &results, NOW).unwrap();
-        put_additional(&mut writer, 1, monitor, (NOW, &serde_json::json!([{"a": 1}])), NOW)
-            .unwrap();
+        put_additional(
+            &mut writer,
+            1,
+            monitor,
+            (NOW, &serde_json::json!([{"a": 1}])),
+            Checking::Declared,
+            NOW,
+        )
+        .unwrap();
     }
     let went = writer.remove_monitor(&by(1), id, NOW).unwrap();
     assert_eq!(went, Held { results: 10, values: 20, additional: 1, ..Held::default() });
@@ -505,7 +513,7 @@ fn a_page_of_long_texts_ends_before_its_rows_do() {
 
     for n in 0..3 {
         let rows = serde_json::json!([{"a": "x".repeat(100)}]);
-        put_additional(&mut writer, 1, id, (NOW + n, &rows), NOW).unwrap();
+        put_additional(&mut writer, 1, id, (NOW + n, &rows), Checking::Declared, NOW).unwrap();
     }
     let found = additional::additional_within(writer.conn(), id, all.clone(), 100, 150).unwrap();
     assert_eq!((found.items.len(), found.next), (2, Some(NOW + 2)));

@@ -342,7 +342,9 @@ pub(super) async fn post_additional(
     let ms = wanted.time.map_or(now, |When(time)| time.millis());
     let rows = wanted.rows.as_array().map_or(0, Vec::len);
     super::change(&hall, caller, asked, move |writer, caller, found| {
-        monitors::put_additional(writer, caller.account, found.id, (ms, &wanted.rows), now)
+        let rows = (ms, &wanted.rows);
+        let checking = monitors::Checking::Declared;
+        monitors::put_additional(writer, caller.account, found.id, rows, checking, now)
     })
     .await?;
     Ok(answer(StatusCode::OK, &Put { time: Timestamp::from_millis(ms), rows }))

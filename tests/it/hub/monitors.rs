@@ -272,3 +272,70 @@ async fn bodies_that_are_none_are_refused_with_reasons() {
     assert_eq!(one["items"][0]["time"], stamp(NOW));
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn additional_results_keep_to_what_is_declared_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let made = json!({"name": "door", "metrics": [{"name": "open", "type": "integer"}],
+        "additional": [{"name": "who", "type": "string"}, {"name": "level", "type": "integer", "values": [1, 2]}]});
+    assert_eq!(hub.tell("POST", "/api/v1/monitors", made).await.status, 201);
+    let rows = json!([{"who": 7}, {"who": "Nia", "level": 3, "when": "late", "a": {"b": 1}}]);
+    let detail = json!({"time": stamp(NOW), "rows": rows});
+    let result = json!({"time": stamp(NOW), "values": {"open": 1}, "additional": rows});
+    for (path, body, before) in [
+        ("/api/v1/monitors/door/additional", detail, "/rows"),
+        ("/api/v1/monitors/door/results", result, "/results/0/additional"),
+    ] {
+        let refused = hub.tell("POST", path, body).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("results-refused")));
+        let told: Vec<(String, String)> = refused.json()["rejected"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| {
+                (one["code"].as_str().unwrap().to_owned(), one["path"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        let mut wanted = [
+            ("value-type", "0/who"),
+            ("value-range", "1/level"),
+            ("undeclared", "1/when"),
+            ("undeclared", "1/a"),
+        ]
+        .map(|(code, rest)| (code.to_owned(), format!("{before}/{rest}")));
+        let mut told = told;
+        told.sort();
+        wanted.sort();
+        assert_eq!(told, wanted, "{path}");
+    }
+    let good = json!({"time": stamp(NOW), "rows": [{"who": "Nia", "level": 2}, {"who": null}]});
+    assert_eq!(
+        hub.tell("POST", "/api/v1/monitors/door/additional", good.clone()).await.status,
+        200
+    );
+
+    // The form of the monitor's page adds to what is there, and is checked alike.
+    let cookie = hub.log_in().await;
+    let page = hub.page(&cookie, "/monitor/1").await.body;
+    let token = page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let send = |level: &str| {
+        let body =
+            format!("form={token}&do=detail&time=2026-11-22T20:42:10&v_who=Ada&v_level={level}");
+        hub.request("POST", "/monitor/1")
+            .header("cookie", &cookie)
+            .header("origin", hub.url.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+    };
+    let refused = answer(send("9")).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains("value=\"Ada\"") && refused.body.contains("value-range"));
+    assert_eq!(answer(send("1")).await.status, 303);
+    let kept = hub.get("/api/v1/monitors/door/additional?day=2026-11-22").await.json();
+    let all = json!([{"who": "Nia", "level": 2}, {"who": null}, {"who": "Ada", "level": 1}]);
+    assert_eq!(kept["items"], json!([{"time": stamp(NOW), "rows": all}]));
+    let page = hub.page(&cookie, "/monitor/1?day=2026-11-22").await.body;
+    assert!(page.contains("Additional results of the day") && page.contains("who=Ada"));
+    hub.stop().await;
+}

@@ -306,7 +306,7 @@ async fn every_answer_is_as_described() {
 
     let results = "/api/v1/monitors/{id}/results";
     let rows = json!({"results": [
-        {"time": NOW, "values": {"n": [1, 2, null], "s": "up"}, "additional": [{"details": 1}]},
+        {"time": NOW, "values": {"n": [1, 2, null], "s": "up"}, "additional": [{"details": "x"}]},
         {"time": "2026-11-22T21:42:09.5+01:00", "values": {"n": u64::MAX}},
     ]});
     let posted = c.yes("post", results, &[id], Some(rows)).await;

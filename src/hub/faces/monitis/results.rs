@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde_json::value::RawValue;
 
 use crate::hub::monitors::{
-    self, Field, Interval, MonitorError, Page, ReportQuery, ResultRow, Role, Span,
+    self, Checking, Field, Interval, MonitorError, Page, ReportQuery, ResultRow, Role, Span,
 };
 use crate::model::{MetricType, Tags, Value};
 
@@ -38,7 +38,7 @@ pub(super) async fn add(call: Call<'_>) -> Result<Answer, Refusal> {
             let values =
                 values.iter().flat_map(|(name, text)| read(&declared, name, text, several));
             let row = ResultRow { ms, values: values.collect(), additional };
-            writer.post_results(account, id, &[row], now)
+            writer.post_results_as(account, id, &[row], Checking::Lenient, now)
         })
         .await
         .map_err(failed)??;
@@ -66,7 +66,9 @@ pub(super) async fn add_additional(call: Call<'_>) -> Result<Answer, Refusal> {
     let (account, now) = (call.caller.account, call.now);
     call.hall
         .store
-        .write(move |writer| monitors::put_additional(writer, account, id, (ms, &rows), now))
+        .write(move |writer| {
+            monitors::put_additional(writer, account, id, (ms, &rows), Checking::Lenient, now)
+        })
         .await
         .map_err(failed)??;
     Ok(Answer::done(Node::Null))

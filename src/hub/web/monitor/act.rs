@@ -7,7 +7,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use crate::hub::hall::{Caller, Hall};
-use crate::hub::monitors::{self, Field, Held, Monitor, MonitorError, ResultRow, Role};
+use crate::hub::monitors::{self, Held, Monitor, MonitorError, ResultRow, Role};
 use crate::hub::problem::Problem;
 use crate::hub::session::Session;
 use crate::hub::web::definition::Draft;
@@ -18,7 +18,7 @@ use crate::hub::web::page::{Page, Sent, html_page, logged_in, see, shown, token}
 use crate::hub::web::range::moment;
 use crate::model::{Tags, Value};
 
-use super::{Said, find, page};
+use super::{Said, find, inputs, page};
 
 /// A change of one monitor that may be refused.
 type Changed<T> = Result<Result<T, String>, Problem>;
@@ -59,6 +59,7 @@ pub(super) async fn act(
                 (told(hall.store.write(job).await?)?.map(|_| ()), "")
             }
             "add" => (add(&hall, &session, &monitor, &sent).await?, "#results"),
+            "detail" => (detail(&hall, &session, &monitor, &sent).await?, "#details-s"),
             _ => (Err("the form does not say what to do".to_owned()), ""),
         };
         match done {
@@ -74,50 +75,47 @@ pub(super) async fn act(
 
 async fn add(hall: &Hall, session: &Session, monitor: &Monitor, sent: &Sent) -> Changed<()> {
     let (id, account, now) = (monitor.id, session.account, hall.clock.now());
-    let ms = match sent.given("time").map(moment) {
-        None => now,
-        Some(Some(ms)) => ms,
-        Some(None) => return Ok(Err("the check time cannot be read".to_owned())),
-    };
-    let fields = hall.store.read(move |conn| monitors::fields(conn, id, Role::Result)).await?;
-    let values = match values(&fields, sent) {
-        Ok(values) if values.is_empty() => {
-            return Ok(Err("a result needs at least one value".to_owned()));
-        }
-        Ok(values) => values,
+    let (ms, values) = match typed(hall, monitor, Role::Result, sent).await? {
+        Ok(typed) => typed,
         Err(wrong) => return Ok(Err(wrong)),
     };
+    let values = values.into_iter().map(|(name, value)| (name, value, Tags::new())).collect();
     let rows = [ResultRow { ms, values, additional: None }];
     let done = hall.store.write(move |writer| writer.post_results(account, id, &rows, now)).await?;
     Ok(told(done)?.map(|_| ()))
 }
 
-/// What was typed for each field, or, where nothing is declared, `name=value` on each line.
-fn values(fields: &[Field], sent: &Sent) -> Result<Vec<(String, Value, Tags)>, String> {
-    if !fields.is_empty() {
-        let typed = fields.iter().filter_map(|field| {
-            let text = sent.given(&format!("v_{}", field.name))?;
-            Some((field.name.clone(), monitors::parse(field.kind, text), Tags::new()))
-        });
-        return Ok(typed.collect());
-    }
-    let lines = sent.text("values").lines().map(str::trim).filter(|line| !line.is_empty());
-    lines
-        .map(|line| {
-            let (name, text) = line
-                .split_once('=')
-                .ok_or_else(|| format!("`{line}` is not a value; write name=value"))?;
-            Ok((name.trim().to_owned(), free(text.trim()), Tags::new()))
-        })
-        .collect()
+async fn detail(hall: &Hall, session: &Session, monitor: &Monitor, sent: &Sent) -> Changed<()> {
+    let (id, account, now) = (monitor.id, session.account, hall.clock.now());
+    let (ms, values) = match typed(hall, monitor, Role::Additional, sent).await? {
+        Ok(typed) => typed,
+        Err(wrong) => return Ok(Err(wrong)),
+    };
+    let members = values.into_iter().map(|(name, value)| (name, serde_json::json!(value)));
+    let row = serde_json::Value::Object(members.collect());
+    let job = move |writer: &mut _| monitors::add_additional(writer, account, id, (ms, row), now);
+    told(hall.store.write(job).await?)
 }
 
-/// A number or boolean where it is one, else a text.
-fn free(text: &str) -> Value {
-    serde_json::from_str(text)
-        .ok()
-        .filter(|value| *value != Value::Gap)
-        .unwrap_or_else(|| Value::Text(text.into()))
+/// The check time and the values of a form.
+async fn typed(
+    hall: &Hall,
+    monitor: &Monitor,
+    role: Role,
+    sent: &Sent,
+) -> Changed<(i64, Vec<(String, Value)>)> {
+    let ms = match sent.given("time").map(moment) {
+        None => hall.clock.now(),
+        Some(Some(ms)) => ms,
+        Some(None) => return Ok(Err("the check time cannot be read".to_owned())),
+    };
+    let id = monitor.id;
+    let fields = hall.store.read(move |conn| monitors::fields(conn, id, role)).await?;
+    Ok(match inputs::values(&fields, sent) {
+        Ok(values) if values.is_empty() => Err("it needs at least one value".to_owned()),
+        Ok(values) => Ok((ms, values)),
+        Err(wrong) => Err(wrong),
+    })
 }
 
 pub(super) async fn edit_form(

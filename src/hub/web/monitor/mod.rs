@@ -1,7 +1,9 @@
 //! One monitor: its charts, its results by day, and what can be done with it.
 
 mod act;
+mod details;
 mod download;
+mod inputs;
 mod results;
 
 use axum::Router;
@@ -26,6 +28,7 @@ use super::plugin;
 use super::range::Range;
 use super::standing::Standing;
 
+use details::Detailed;
 use results::Day;
 
 /// Series that are read.
@@ -47,6 +50,7 @@ struct Found {
     all: usize,
     charts: Vec<Markup>,
     day: Day,
+    details: Detailed,
 }
 
 /// The page with something said about a form that was sent from it.
@@ -130,6 +134,7 @@ fn load(
         fields: monitors::fields(conn, id, Role::Result)?,
         charts: drawing::draw(conn, &series, range.window, None)?,
         day: results::load(conn, id, day, pairs)?,
+        details: details::load(conn, id, day)?,
         monitor,
         series,
         all,
@@ -177,6 +182,10 @@ fn body(found: &Found, range: &Range, session: &Session, said: &Said, now: i64) 
         }
         @if !found.series.is_empty() { (plugin::values(&found.series, found.all, now)) }
         (results::table(found, &path))
-        @if direct && monitor.suspended_ms.is_none() { (results::add(found, session, &path, said)) }
+        (details::table(found))
+        @if direct && monitor.suspended_ms.is_none() {
+            (results::add(found, session, &path, said))
+            (details::add(found, session, &path, said))
+        }
     }
 }

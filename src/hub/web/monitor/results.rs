@@ -9,8 +9,9 @@ use crate::hub::store::SeriesRow;
 use crate::hub::web::format::{clock, counted, query, stamp, value};
 use crate::hub::web::page::token;
 use crate::hub::web::range::moment;
-use crate::model::{MetricType, Value};
+use crate::model::Value;
 
+use super::inputs::{self, Typed};
 use super::{Found, Said};
 
 pub(super) const DAY_MS: i64 = 86_400_000;
@@ -131,37 +132,13 @@ fn cell(is: &Value, name: &str, series: &[SeriesRow]) -> Markup {
 
 /// The form that adds a result.
 pub(super) fn add(found: &Found, session: &Session, path: &str, said: &Said) -> Markup {
-    let typed = |name: &str| {
-        said.typed
-            .iter()
-            .find(|(of, _)| of == name)
-            .map(|(_, text)| text.as_str())
-            .unwrap_or_default()
-    };
+    let typed = Typed::of(said, "add");
     html! {
         section.card #add-s aria-labelledby="add" {
             h2 #add { "Add a result" }
             form.fields method="post" action={ (path) "#add" } {
                 (token(session)) input type="hidden" name="do" value="add";
-                div.line {
-                    label { span { "Check time " span.faint { "empty for now, " span.zone { "UTC" } } } input type="datetime-local" name="time" step="1" value=(typed("time")); }
-                    @for field in &found.fields {
-                        @let name = format!("v_{}", field.name);
-                        label {
-                            span { (field.label.as_deref().unwrap_or(&field.name)) " " span.faint { @match &field.unit { Some(unit) => (unit), None => (field.kind.as_str()) } } }
-                            @if field.kind == MetricType::Boolean {
-                                select name=(name) { option value="" {} @for word in ["true", "false"] { option value=(word) selected[typed(&name) == word] { (if word == "true" { "yes" } else { "no" }) } } }
-                            } @else if field.kind == MetricType::String {
-                                input type="text" name=(name) value=(typed(&name)) maxlength="4096" autocomplete="off";
-                            } @else {
-                                input type="text" inputmode="decimal" name=(name) value=(typed(&name)) autocomplete="off";
-                            }
-                        }
-                    }
-                }
-                @if found.fields.is_empty() {
-                    label { "Values, one a line" textarea name="values" rows="4" placeholder="packets_in=12\nnote=\"after the restart\"" spellcheck="false" { (typed("values")) } }
-                }
+                (inputs::line(&found.fields, &typed))
                 div.buttons { button.main type="submit" { "Add result" } }
             }
         }
