@@ -14,7 +14,7 @@ use crate::model::{MetricType, RejectionCode, Timestamp};
 
 #[cfg(feature = "hub")]
 pub(crate) use hub::{
-    AccountCommand, HubArgs, HubCommand, HubDataArgs, HubExportFormat, HubServeArgs,
+    AccountCommand, HubArgs, HubCommand, HubDataArgs, HubExportFormat, HubServeArgs, Retention,
 };
 pub(crate) use monitor::{
     AddResultArgs, CreateArgs, DeleteArgs, EditArgs, ListArgs, MonitorCommand, PruneArgs,

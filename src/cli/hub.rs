@@ -1,6 +1,7 @@
 //! The hub: on its own as `talaia hub`, and embedded in `talaia run`.
 
 use std::io::{self, BufWriter};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::model::{Secret, Timestamp, chain};
 
 use super::args::{
     AccountCommand, ConfigArgs, HubArgs, HubCommand, HubDataArgs, HubExportFormat, HubServeArgs,
+    Retention,
 };
 use super::exit::{Exit, Failure};
 use super::print::{self, BAD, FAINT, ODD, STRONG, paint};
@@ -189,15 +191,7 @@ fn failure(error: &HubError) -> Failure {
 }
 
 fn serve(args: &HubServeArgs) -> Result<Exit, Failure> {
-    let here = Env::system().cwd;
-    let tls = args.tls_cert.as_ref().zip(args.tls_key.as_ref());
-    let tls = tls.map(|(cert, key)| TlsFiles { cert: here.join(cert), key: here.join(key) });
-    let settings = Settings {
-        hosts: args.hosts.clone(),
-        monitis_reads: monitis_reads(!args.signed_monitis_reads),
-        tls,
-        ..Settings::new(args.listen, folder(&args.data)?)
-    };
+    let settings = settings(args)?;
     client::block_on(async move {
         let hub = match Hub::bind(settings).await {
             Ok(hub) => hub,
@@ -212,6 +206,49 @@ fn serve(args: &HubServeArgs) -> Result<Exit, Failure> {
     })
     .map_err(|text| Failure::new(Exit::Internal, text))??;
     Ok(Exit::Ok)
+}
+
+/// What the flags say goes before the config's `[hub]`, which holds as it does for the embedded hub.
+fn settings(args: &HubServeArgs) -> Result<Settings, Failure> {
+    let env = Env::system();
+    let folder = folder(&args.data)?;
+    let mut settings = match load::hub(&args.data, &env)? {
+        Some(config) => configured(config, folder),
+        None => Settings::new(SocketAddr::from(([127, 0, 0, 1], 7180)), folder),
+    };
+    if args.data.sandbox {
+        settings.listen.set_port(load::sandbox_port(settings.listen.port()));
+    }
+    if let Some(listen) = args.listen {
+        settings.listen = listen;
+    }
+    settings.hosts.extend(args.hosts.iter().cloned());
+    if let Some((cert, key)) = args.tls_cert.as_ref().zip(args.tls_key.as_ref()) {
+        settings.tls = Some(TlsFiles { cert: env.cwd.join(cert), key: env.cwd.join(key) });
+    }
+    if let Some(quota) = args.quota {
+        settings.max_size = quota;
+    }
+    match args.retention {
+        Some(Retention::Age(age)) => settings.retention = Some(age),
+        Some(Retention::Any) => settings.retention = None,
+        None => {}
+    }
+    if args.signed_monitis_reads {
+        settings.monitis_reads = MonitisReads::Signed;
+    }
+    Ok(settings)
+}
+
+fn configured(config: HubConfig, folder: PathBuf) -> Settings {
+    Settings {
+        hosts: config.hosts,
+        max_size: config.quota,
+        monitis_reads: monitis_reads(config.monitis_reads),
+        retention: config.retention,
+        tls: config.tls.map(|tls| TlsFiles { cert: tls.cert, key: tls.key }),
+        ..Settings::new(config.listen, folder)
+    }
 }
 
 fn monitis_reads(by_api_key: bool) -> MonitisReads {
@@ -260,14 +297,7 @@ pub(crate) async fn embedded(
     endpoint: watch::Sender<Endpoint>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let settings = Settings {
-        hosts: config.hosts,
-        max_size: config.quota,
-        monitis_reads: monitis_reads(config.monitis_reads),
-        retention: config.retention,
-        tls: config.tls.map(|tls| TlsFiles { cert: tls.cert, key: tls.key }),
-        ..Settings::new(config.listen, folder)
-    };
+    let settings = configured(config, folder);
     let mut said = None;
     let hub = loop {
         match Hub::bind(settings.clone()).await {
@@ -314,5 +344,75 @@ pub(crate) async fn embedded(
             print::talk(format!("{} {}", paint(BAD, "hub"), chain(&error)));
         },
         () = told => {}
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's files need not be durable")]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn settings_of(words: &[&str]) -> Result<Settings, Failure> {
+        let cli = Cli::try_parse_from(["talaia", "hub"].iter().chain(words)).unwrap();
+        let Command::Hub(HubArgs { serve, .. }) = cli.command else { panic!("{words:?}") };
+        settings(&serve)
+    }
+
+    #[test]
+    fn flags_go_before_the_config_and_that_before_the_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("talaia.toml");
+        // What is wrong elsewhere in it is the agent's business.
+        let text = "[hub]\nlisten = \"127.0.0.1:7300\"\nquota = \"32MiB\"\nretention = \"30d\"\n\
+                    hosts = [\"a.example\"]\nmonitis_reads = false\n[plugins.p]\ncommnad = 1\n";
+        std::fs::write(&path, text).unwrap();
+        let config = ["--config", path.to_str().unwrap()];
+        let days = |n: u64| Some(Duration::from_hours(24 * n));
+
+        let of_config = settings_of(&config).unwrap();
+        assert_eq!((of_config.max_size, of_config.retention), (32 << 20, days(30)));
+        assert_eq!(of_config.listen.port(), 7300);
+        assert_eq!(
+            (of_config.hosts, of_config.monitis_reads),
+            (vec!["a.example".to_owned()], MonitisReads::Signed)
+        );
+        assert_eq!(
+            settings_of(&[&config[..], &["--sandbox"]].concat()).unwrap().listen.port(),
+            7301
+        );
+
+        let flags = [
+            "--quota",
+            "2GiB",
+            "--retention",
+            "off",
+            "--listen",
+            "127.0.0.1:0",
+            "--host",
+            "b.example",
+        ];
+        let of_flags = settings_of(&[&config[..], &flags].concat()).unwrap();
+        assert_eq!((of_flags.max_size, of_flags.retention), (2 << 30, None));
+        assert_eq!((of_flags.listen.port(), of_flags.hosts.len()), (0, 2));
+
+        let own = ["--data-dir", folder.path().to_str().unwrap()];
+        let defaults = settings_of(&own).unwrap();
+        assert_eq!((defaults.max_size, defaults.retention), (1 << 30, days(400)));
+        assert_eq!(
+            settings_of(&[&own[..], &["--retention", "7d"]].concat()).unwrap().retention,
+            days(7)
+        );
+
+        std::fs::write(&path, "[hub]\nquota = \"much\"\n").unwrap();
+        assert!(settings_of(&config).is_err());
+        for wrong in [["--quota", "1MiB"], ["--quota", "7"], ["--retention", "1m"]] {
+            assert!(
+                Cli::try_parse_from(["talaia", "hub"].iter().chain(&wrong)).is_err(),
+                "{wrong:?}"
+            );
+        }
     }
 }

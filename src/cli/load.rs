@@ -85,7 +85,33 @@ fn into_sandbox(config: &mut Config) {
     let HubConfig { enabled, listen, .. } = &mut config.hub;
     *enabled = true;
     // Beside the production hub's port, so that both can run.
-    listen.set_port(listen.port().saturating_add(u16::from(listen.port() != 0)));
+    listen.set_port(sandbox_port(listen.port()));
+}
+
+/// The port of a sandbox's hub whose production listens at `port`.
+pub(crate) fn sandbox_port(port: u16) -> u16 {
+    port.saturating_add(u16::from(port != 0))
+}
+
+/// What the config says of the hub, where there is one. With a data folder of its own, a hub is not
+/// the agent's, and only a config that was named counts.
+#[cfg(feature = "hub")]
+pub(crate) fn hub(
+    args: &super::args::HubDataArgs,
+    env: &Env,
+) -> Result<Option<HubConfig>, Failure> {
+    if args.data_dir.is_some() && args.config.is_none() {
+        return Ok(None);
+    }
+    let config = ConfigArgs { config: args.config.clone(), sandbox: args.sandbox };
+    let path = match source(&config, env) {
+        Ok(Source::File(path)) => path,
+        Err(failure) if named(&config, env).is_some() => return Err(failure),
+        _ => return Ok(None),
+    };
+    config::hub(&path, env)
+        .map(Some)
+        .map_err(|errors| Failure::new(Exit::Config, errors.render(color()).trim_end()))
 }
 
 /// Leaves only the outputs that the profile of this name has, where it says which.

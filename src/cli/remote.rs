@@ -1,6 +1,6 @@
 //! Talking to a hub: one client, one way to send and to say what came back.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::Env;
-use crate::model::chain;
+use crate::model::{RunId, Signing, Timestamp, chain};
 
 use super::args::RemoteArgs;
 use super::client::block_on;
@@ -131,8 +131,9 @@ impl Remote {
     ) -> Result<(u16, Option<String>), Failure> {
         let url = format!("{}{path}", self.url);
         self.show(format_args!("> {method} {url}"));
+        let bytes = body.map(|body| body.to_string().into_bytes());
         let mut request =
-            self.client.request(method, &url).header(ACCEPT, "application/json, */*;q=0.5");
+            self.client.request(method.clone(), &url).header(ACCEPT, "application/json, */*;q=0.5");
         request = match &self.opener {
             Opener::Key(key) => {
                 let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose()))
@@ -144,12 +145,23 @@ impl Remote {
                 request.header(AUTHORIZATION, bearer)
             }
             Opener::Account { api_key, secret_key } => {
-                self.show(format_args!("> Authorization: Basic …"));
-                request.basic_auth(api_key, Some(secret_key.expose()))
+                self.show(format_args!("> Authorization: HMAC-SHA256 …"));
+                let signing = Signing {
+                    api_key: api_key.clone(),
+                    time: Timestamp::from(SystemTime::now()).millis() / 1000,
+                    nonce: RunId::new().to_string(),
+                    body: Signing::digest(bytes.as_deref().unwrap_or_default()),
+                };
+                let target = self.target(&url);
+                let signed = signing.authorization(secret_key, method.as_str(), &target);
+                let mut signed = HeaderValue::try_from(signed).map_err(|_| {
+                    Failure::new(Exit::Config, "the API key has characters that no key has")
+                })?;
+                signed.set_sensitive(true);
+                request.header(AUTHORIZATION, signed)
             }
         };
-        if let Some(body) = body {
-            let bytes = body.to_string().into_bytes();
+        if let Some(bytes) = bytes {
             self.show(format_args!("> Content-Type: application/json"));
             self.show_body('>', &bytes);
             request = request.header(CONTENT_TYPE, "application/json").body(bytes);
@@ -188,6 +200,15 @@ impl Remote {
             Ok(Err(self.refused(status.as_u16(), &refusal)))
         });
         answered.map_err(unreachable)?
+    }
+
+    /// The path and query of `url` as the hub sees them: without what comes before it at a proxy.
+    fn target(&self, url: &str) -> String {
+        let Ok(url) = reqwest::Url::parse(url) else { return String::new() };
+        let base = reqwest::Url::parse(&self.url).ok();
+        let base = base.as_ref().map_or("", |base| base.path().trim_end_matches('/'));
+        let path = url.path().strip_prefix(base).unwrap_or(url.path());
+        url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
     }
 
     /// What an answer that says no means to a person.

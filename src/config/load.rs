@@ -18,7 +18,7 @@ use super::read::{At, Found, Named, Read as _, Span};
 use super::resolve::Cx;
 use super::resolve_plugin::{Around, Definition, normal, plugin};
 use super::values::{RawCommand, SecretSource};
-use super::{Config, Loaded, Origin, SELF_PLUGIN, agent};
+use super::{Config, HubConfig, Loaded, Origin, SELF_PLUGIN, agent};
 use crate::model::{InvalidName, PluginName, nearest_name};
 
 /// Where a config is.
@@ -58,16 +58,7 @@ pub struct Scripts {
 /// Everything that is wrong with it, at once. A plugin that merely could not start is no error; it
 /// is [`PluginState::Broken`](super::PluginState::Broken) and listed in [`Loaded::problems`].
 pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
-    let mut loading = Loading {
-        cx: Cx { env, sources: Sources::default(), found: Found::default() },
-        files: Vec::new(),
-        agent: None,
-        hub: None,
-        outputs: Vec::new(),
-        profiles: Vec::new(),
-        plugins: BTreeMap::new(),
-        reading: Reading::All,
-    };
+    let mut loading = Loading::new(env, Reading::All);
     match source {
         Source::File(path) => loading.main_file(path),
         Source::Text { name, text, base } => {
@@ -89,16 +80,7 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
 /// # Errors
 /// Everything that is wrong with those, or with the form of the files.
 pub fn destinations(path: &Path, env: &Env) -> Result<Destinations, LoadErrors> {
-    let mut loading = Loading {
-        cx: Cx { env, sources: Sources::default(), found: Found::default() },
-        files: Vec::new(),
-        agent: None,
-        hub: None,
-        outputs: Vec::new(),
-        profiles: Vec::new(),
-        plugins: BTreeMap::new(),
-        reading: Reading::Destinations,
-    };
+    let mut loading = Loading::new(env, Reading::Destinations);
     loading.main_file(path);
     let cx = &mut loading.cx;
     let data_dir =
@@ -111,6 +93,22 @@ pub fn destinations(path: &Path, env: &Env) -> Result<Destinations, LoadErrors> 
         return Err(LoadErrors { diagnostics: found.diagnostics, sources });
     }
     Ok(Destinations { data_dir, profiles, outputs })
+}
+
+/// Reads what a config file says of the hub. Nothing is said of what else is in it.
+///
+/// # Errors
+/// Everything that is wrong with that, or with the form of the files.
+pub fn hub(path: &Path, env: &Env) -> Result<HubConfig, LoadErrors> {
+    let mut loading = Loading::new(env, Reading::Hub);
+    loading.main_file(path);
+    let raw = loading.hub.take();
+    let hub = agent::hub(raw.as_ref().map(|at| &at.value), 0, &mut loading.cx);
+    let Cx { found, sources, .. } = loading.cx;
+    if found.diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        return Err(LoadErrors { diagnostics: found.diagnostics, sources });
+    }
+    Ok(hub)
 }
 
 struct Loading<'a> {
@@ -130,12 +128,19 @@ enum Reading {
     All,
     /// What [`destinations`] is about.
     Destinations,
+    /// What [`hub`] is about.
+    Hub,
 }
 
-/// Leaves of a config what [`destinations`] is about.
-fn cut_down(config: &mut Node) {
+/// Leaves of a config what is looked at.
+fn cut_down(config: &mut Node, reading: Reading) {
     let Kind::Table(entries) = &mut config.kind else { return };
-    entries.retain(|e| matches!(e.key.as_str(), "include" | "agent" | "outputs" | "profiles"));
+    let kept: &[&str] = match reading {
+        Reading::All => return,
+        Reading::Destinations => &["include", "agent", "outputs", "profiles"],
+        Reading::Hub => &["include", "hub"],
+    };
+    entries.retain(|e| kept.contains(&e.key.as_str()));
     for entry in entries {
         if entry.key == "agent"
             && let Kind::Table(settings) = &mut entry.value.kind
@@ -145,7 +150,20 @@ fn cut_down(config: &mut Node) {
     }
 }
 
-impl Loading<'_> {
+impl<'a> Loading<'a> {
+    fn new(env: &'a Env, reading: Reading) -> Self {
+        Self {
+            cx: Cx { env, sources: Sources::default(), found: Found::default() },
+            files: Vec::new(),
+            agent: None,
+            hub: None,
+            outputs: Vec::new(),
+            profiles: Vec::new(),
+            plugins: BTreeMap::new(),
+            reading,
+        }
+    }
+
     fn main_file(&mut self, path: &Path) {
         let path = normal(&self.cx.env.cwd.join(path));
         match read_text(&path) {
@@ -189,9 +207,7 @@ impl Loading<'_> {
         if broken {
             return None;
         }
-        if self.reading == Reading::Destinations {
-            cut_down(&mut node);
-        }
+        cut_down(&mut node, self.reading);
         At::<T>::read(&node, &mut self.cx.found)
     }
 

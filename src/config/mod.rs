@@ -49,7 +49,7 @@ pub use command::Command;
 pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, KEY_VARIABLES, User};
-pub use load::{Scripts, Source, destinations, load};
+pub use load::{Scripts, Source, destinations, hub, load};
 pub use node::Place;
 pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, TalaiaOutput};
 pub use plugin::{Mode, PluginConfig, PluginState, SchemaFile, Settings, Timing};
@@ -58,6 +58,7 @@ pub use profile::{
     secret_file,
 };
 pub use proxy::Proxy;
+pub use read::size;
 pub use schema::{schema, schema_text};
 
 use crate::model::PluginName;

@@ -415,6 +415,11 @@ const SIZE_UNITS: [(&str, u64); 9] = [
     ("TB", 1_000_000_000_000),
 ];
 
+/// The bytes that a size such as `256MiB` stands for, or what is wrong with it and what to write.
+pub fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(|(wrong, help)| format!("{wrong}; {help}"))
+}
+
 /// The bytes that `text` stands for, or what is wrong and what to write.
 fn parse_size(text: &str) -> Result<u64, (String, String)> {
     let text = text.trim();

@@ -102,6 +102,11 @@ impl Serialize for Scopes {
     }
 }
 
+tokio::task_local! {
+    /// Whose signature the request at hand has.
+    static SIGNED: Caller;
+}
+
 /// Who calls, and what they may do.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
@@ -115,5 +120,20 @@ impl Caller {
     /// A person who is logged in may do everything.
     pub(crate) fn of_session(account: i64) -> Self {
         Self { account, scopes: Scopes::ALL, actor: "session".to_owned() }
+    }
+
+    /// Who has the account's secret key is the account itself.
+    pub(crate) fn of_secret(account: i64) -> Self {
+        Self { account, scopes: Scopes::ALL, actor: "secret key".to_owned() }
+    }
+
+    /// Has a request answered as one that this caller signed.
+    pub(crate) async fn signed<T>(self, answer: impl Future<Output = T>) -> T {
+        SIGNED.scope(self, answer).await
+    }
+
+    /// Who signed the request at hand.
+    pub(crate) fn of_signature() -> Option<Self> {
+        SIGNED.try_with(Clone::clone).ok()
     }
 }

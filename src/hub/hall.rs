@@ -15,7 +15,7 @@ use crate::model::Secret;
 
 use super::accounts;
 pub(crate) use super::caller::Caller;
-use super::caller::{Scope, Scopes};
+use super::caller::Scope;
 use super::credentials::{hash, same_hash};
 use super::keys::{self, Token};
 use super::local::Local;
@@ -219,10 +219,13 @@ async fn by_account(hall: &Shared, basic: &str) -> Result<Caller, Problem> {
     if account.disabled {
         return Err(Problem::disabled_account());
     }
-    Ok(Caller { account: account.id, scopes: Scopes::ALL, actor: "secret key".to_owned() })
+    Ok(Caller::of_secret(account.id))
 }
 
 async fn by_key(hall: &Shared, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
+    if let Some(caller) = Caller::of_signature() {
+        return Ok(caller);
+    }
     if let Some(basic) = authorization(headers, "basic") {
         return by_account(hall, basic).await;
     }

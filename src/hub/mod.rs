@@ -39,6 +39,7 @@ mod scalar;
 mod server;
 mod session;
 mod settings;
+mod signed;
 mod store;
 mod times;
 mod tls;

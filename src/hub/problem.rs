@@ -126,6 +126,11 @@ impl Problem {
         Self::no_key("key-expired", "the key has expired", detail)
     }
 
+    /// A signature that is none, or not of this request.
+    pub(crate) fn unsigned(detail: &'static str) -> Self {
+        Self::no_key("signature", "the signature does not hold", detail)
+    }
+
     /// A key or session of an account that is refused.
     pub(crate) fn disabled_account() -> Self {
         Self::new(

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::hall::{self, Hall, Shared};
 use super::problem::Problem;
 use super::tls::Tls;
-use super::{api, connections, faces, ingest, keys_api, monitors_api, web};
+use super::{api, connections, faces, ingest, keys_api, monitors_api, signed, web};
 
 /// How long answering may take, the request's body included. An upload's body has a shorter time.
 const PAGE: Duration = Duration::from_secs(30);
@@ -101,14 +101,20 @@ async fn guard(State(hall): State<Hall>, request: Request, next: Next) -> Respon
     let admitted = admit(&hall, &request);
     let answer = async {
         let within = if api { API } else { PAGE };
-        let answered = tokio::time::timeout(within, next.run(request)).await;
-        answered.map_err(|_| {
-            Problem::new(
+        let answered = async {
+            if api && signed::is_signed(request.headers()) {
+                return signed::answer(&hall, request, next).await;
+            }
+            Ok(next.run(request).await)
+        };
+        let answered = tokio::time::timeout(within, answered).await;
+        answered.unwrap_or_else(|_| {
+            Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "slow",
                 "took too long",
                 "the request did not come, or could not be answered, in time",
-            )
+            ))
         })
     };
     let answer = match admitted {

@@ -14,7 +14,7 @@ use crate::model::Signing;
 
 use super::accounts;
 use super::body;
-use super::caller::{Caller, Scopes};
+use super::caller::Caller;
 use super::hall::Shared;
 use super::problem::Problem;
 
@@ -22,16 +22,6 @@ use super::problem::Problem;
 const WINDOW_MS: i64 = 5 * 60 * 1000;
 /// Most bytes of a signed body.
 const BODY: usize = 16 << 20;
-
-tokio::task_local! {
-    /// Whose signature the request at hand has.
-    static SIGNED: Caller;
-}
-
-/// Who signed the request at hand.
-pub(super) fn caller() -> Option<Caller> {
-    SIGNED.try_with(Clone::clone).ok()
-}
 
 /// Whether a request says that it is signed.
 pub(super) fn is_signed(headers: &HeaderMap) -> bool {
@@ -87,10 +77,9 @@ pub(super) async fn answer(
     if !fresh {
         return Err(Problem::unsigned("the nonce was used already; sign each request anew"));
     }
-    let caller =
-        Caller { account, scopes: Scopes::ALL, actor: "secret key".to_owned() };
+    let caller = Caller::of_secret(account);
     let request = Request::from_parts(parts, Body::from(bytes));
-    Ok(SIGNED.scope(caller, next.run(request)).await)
+    Ok(caller.signed(next.run(request)).await)
 }
 
 /// Keeps a nonce for as long as its signature would be good; says whether it is a new one.

@@ -17,6 +17,7 @@ mod rejection;
 mod report;
 mod secret;
 mod shebang;
+mod signing;
 mod tags;
 mod time;
 mod value;
@@ -40,6 +41,7 @@ pub use rejection::{Excerpt, ExcerptForm, QuarantineItem, Rejection, RejectionCo
 pub use report::{Counts, Report, Usage};
 pub use secret::Secret;
 pub use shebang::{Runner, SHEBANG, Unstartable, shebang};
+pub use signing::Signing;
 pub use tags::Tags;
 pub use time::{Timestamp, TimestampError};
 pub use value::{JsonKind, Value};

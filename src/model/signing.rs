@@ -43,7 +43,8 @@ impl Signing {
         let mut members = [const { None }; 5];
         for member in rest.split(',') {
             let (name, value) = member.trim().split_once('=')?;
-            let place = ["key", "time", "nonce", "body", "signature"].iter().position(|n| *n == name)?;
+            let place =
+                ["key", "time", "nonce", "body", "signature"].iter().position(|n| *n == name)?;
             if members[place].replace(value.to_owned()).is_some() {
                 return None;
             }
@@ -60,9 +61,7 @@ impl Signing {
 
     /// Whether a word of `Authorization` is of this scheme at all.
     pub fn is(authorization: &str) -> bool {
-        authorization
-            .split_once(' ')
-            .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
+        authorization.split_once(' ').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
     }
 
     /// `Authorization` for this request. `target` is the path with its query.
@@ -70,7 +69,9 @@ impl Signing {
         let tag = hmac::sign(&key(secret), self.text(method, target).as_bytes());
         let Self { api_key, time, nonce, body } = self;
         let signature = hex(tag.as_ref());
-        format!("{SCHEME} key={api_key},time={time},nonce={nonce},body={body},signature={signature}")
+        format!(
+            "{SCHEME} key={api_key},time={time},nonce={nonce},body={body},signature={signature}"
+        )
     }
 
     /// Whether `signature` is that of this request by `secret`, in constant time.

@@ -56,6 +56,8 @@ const COMMANDS: &[&[&str]] = &[
     &["monitor", "prune"],
     &["hub"],
     &["hub", "login"],
+    &["hub", "account"],
+    &["hub", "account", "create"],
     &["completions"],
     &["man"],
 ];

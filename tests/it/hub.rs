@@ -11,6 +11,7 @@ mod monitors;
 mod openapi;
 mod pages;
 mod schema;
+mod signed;
 mod support;
 mod tls;
 mod upkeep;

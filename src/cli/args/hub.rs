@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use crate::config::size;
 use crate::model::Timestamp;
 
-use super::parse_since;
+use super::{parse_duration, parse_since};
 
 /// `talaia hub` serves; `talaia hub login` makes a link.
 #[derive(Debug, Args)]
@@ -21,9 +23,9 @@ pub(crate) struct HubArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct HubServeArgs {
-    /// Where it listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7180")]
-    pub(crate) listen: SocketAddr,
+    /// Where it listens [default: the config's, else 127.0.0.1:7180]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
     /// A further name under which this hub may be called; may be given several times
     #[arg(long = "host", value_name = "NAME")]
     pub(crate) hosts: Vec<String>,
@@ -33,6 +35,12 @@ pub(crate) struct HubServeArgs {
     /// The file with the certificate's private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Most bytes of results kept; beyond, the oldest are dropped [default: the config's, else 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_quota)]
+    pub(crate) quota: Option<u64>,
+    /// Results older than this are dropped, or `off` [default: the config's, else 400d]
+    #[arg(long, value_name = "AGE", value_parser = parse_retention)]
+    pub(crate) retention: Option<Retention>,
     /// Have old Monitis clients sign their reads as well, which by themselves they do not
     #[arg(long)]
     pub(crate) signed_monitis_reads: bool,
@@ -40,12 +48,36 @@ pub(crate) struct HubServeArgs {
     pub(crate) data: HubDataArgs,
 }
 
+/// How old results may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retention {
+    Age(Duration),
+    Any,
+}
+
+fn parse_retention(text: &str) -> Result<Retention, String> {
+    if text == "off" {
+        return Ok(Retention::Any);
+    }
+    match parse_duration(text)? {
+        age if age < Duration::from_hours(1) => Err("at least 1h".to_owned()),
+        age => Ok(Retention::Age(age)),
+    }
+}
+
+fn parse_quota(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes if bytes < 16 << 20 => Err("at least 16MiB".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct HubDataArgs {
     /// The hub's data folder [default: hub under the agent's data folder]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// The config file that names the agent's data folder
+    /// The config file that names the agent's data folder; its [hub] holds for `talaia hub` as well
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The sandbox's hub
