@@ -19,11 +19,11 @@ const MOST: usize = 1_000_000;
 pub(crate) fn run(command: &KeysCommand) -> Result<Exit, Failure> {
     match command {
         KeysCommand::List { plugin: true, json, remote } => {
-            let items = Remote::find(remote)?.items("/api/v1/plugin-keys", MOST)?;
+            let items = Remote::find(remote)?.items("/api/v1/plugin-keys?limit=1000", MOST)?;
             Ok(show(&items, *json, &["plugin", "key", "created", "revoked"]))
         }
         KeysCommand::List { plugin: false, json, remote } => {
-            let items = Remote::find(remote)?.items("/api/v1/keys", MOST)?;
+            let items = Remote::find(remote)?.items("/api/v1/keys?limit=1000", MOST)?;
             let columns = ["name", "scopes", "hint", "state", "expires", "last_used", "local"];
             Ok(show(&items, *json, &columns))
         }
@@ -102,7 +102,7 @@ fn plugin_key(remote: &Remote, named: &str) -> Result<String, Failure> {
     if let Ok(key) = named.parse::<PluginKey>() {
         return Ok(key.to_string());
     }
-    let items = remote.items("/api/v1/plugin-keys", MOST)?;
+    let items = remote.items("/api/v1/plugin-keys?limit=1000", MOST)?;
     let found = items.iter().find(|item| item["plugin"] == *named && item["revoked"].is_null());
     found.and_then(|item| item["key"].as_str().map(str::to_owned)).ok_or_else(|| {
         let text = format!(

@@ -13,6 +13,7 @@ use crate::model::{Tags, Value};
 
 use super::hall::{self, Hall};
 use super::keys::Scope;
+use super::listing::{Listing, answer};
 use super::parameters::{count, instant, not_a_next, pairs, unknown};
 use super::problem::Problem;
 use super::store::{self, Filter, PointsQuery, Position, SeriesRow, json};
@@ -36,13 +37,6 @@ pub(super) fn routes() -> Router<Hall> {
 /// The description of all paths. Needs no key: it is the same for every hub, and public.
 async fn openapi() -> Response {
     as_json(include_str!("../../schemas/openapi.v1.json").to_owned())
-}
-
-#[derive(Serialize)]
-struct Listing<T> {
-    items: Vec<T>,
-    /// What to give as `after` for the items that follow; null at the end.
-    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -97,11 +91,8 @@ async fn listing<T: Serialize + Send + 'static>(
     let mut filter = filter(account, query.as_deref().unwrap_or_default(), names)?;
     let limit = filter.limit;
     filter.limit += 1;
-    let mut items = hall.store.read(move |conn| read(conn, &filter)).await?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = more.then(|| items.last().map(|last| id(last).to_string())).flatten();
-    Ok(as_json(json(&Listing { items, next })))
+    let items = hall.store.read(move |conn| read(conn, &filter)).await?;
+    Ok(answer(StatusCode::OK, &Listing::of(items, limit, id)))
 }
 
 async fn points(
@@ -150,7 +141,7 @@ async fn contract(
             "no report of this plugin on this host has told what it declares; agents do so in the first report after a start, and once an hour",
         )
     })?;
-    Ok(as_json(json(&found)))
+    Ok(answer(StatusCode::OK, &found))
 }
 
 fn with_points(series: SeriesRow, points: Vec<(i64, Value)>) -> SeriesPoints {

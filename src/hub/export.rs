@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::model::{Tags, Timestamp, Value};
 
 use super::HubError;
+use super::csv::{self, Texts};
 use super::store::{self, Scan, StoreError, json};
 use super::upkeep::source;
 
@@ -195,7 +196,10 @@ fn write_points(
             writeln!(out, "{}", json(&line))
         }),
         ExportFormat::Csv => {
-            let optional = |text: &Option<String>| text.as_deref().map(cell).unwrap_or_default();
+            let cell = |text: &str| csv::cell(text, Texts::Exact);
+            let optional = |text: &Option<String>| {
+                text.as_deref().filter(|text| !text.is_empty()).map(cell).unwrap_or_default()
+            };
             let whose = format!(
                 "{},{},{},{},{},{},{},{}",
                 series.monitor,
@@ -213,20 +217,11 @@ fn write_points(
                 // A text is always in quotes, so that an empty one is told from a gap.
                 let value = match value {
                     Value::Gap => String::new(),
-                    Value::Text(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+                    Value::Text(text) => csv::quoted(text),
                     other => json(other),
                 };
                 writeln!(out, "{time},{whose},{value}")
             })
         }
-    }
-}
-
-/// A text as a cell of RFC 4180.
-fn cell(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
     }
 }

@@ -3,6 +3,9 @@
 //! Only hashes are stored. A key is shown once, to whoever made it; afterwards its hint (its last
 //! four characters) tells it from others.
 
+use std::fmt;
+use std::str::FromStr;
+
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Serialize, Serializer};
 
@@ -56,6 +59,8 @@ impl Serialize for KeyState {
 /// One key, as it may be shown. Times are milliseconds since 1970; as JSON, RFC 3339.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct KeyRow {
+    #[serde(skip)]
+    id: i64,
     pub(crate) name: String,
     pub(crate) scopes: Scopes,
     /// The end of the key, by which its owner can tell it.
@@ -71,6 +76,46 @@ pub(crate) struct KeyRow {
     /// When it was revoked, or will be because another took its place.
     #[serde(rename = "revoked", serialize_with = "maybe_time")]
     pub(crate) revoked_ms: Option<i64>,
+}
+
+impl KeyRow {
+    /// Where it stands in the list.
+    pub(crate) fn place(&self) -> AfterKey {
+        let (gone, name) = (self.revoked_ms.is_some(), self.name.clone());
+        AfterKey { gone, name, id: self.id.to_string() }
+    }
+}
+
+/// The last key of a page. Those that work come first, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AfterKey {
+    pub(crate) gone: bool,
+    pub(crate) name: String,
+    pub(crate) id: String,
+}
+
+impl fmt::Display for AfterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names may have dots.
+        write!(f, "{}.{}.{}", u8::from(self.gone), self.id, self.name)
+    }
+}
+
+impl FromStr for AfterKey {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.splitn(3, '.');
+        let (Some(gone), Some(id), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(());
+        };
+        let gone = match gone {
+            "0" => false,
+            "1" => true,
+            _ => return Err(()),
+        };
+        Ok(Self { gone, name: name.to_owned(), id: id.to_owned() })
+    }
 }
 
 /// A key to be made.
@@ -172,26 +217,46 @@ pub(crate) fn create(
     Ok(key)
 }
 
-/// The account's keys by name, and those that ended in the last 90 days after them.
-pub(crate) fn list(conn: &Connection, account: i64, now: i64) -> rusqlite::Result<Vec<KeyRow>> {
+/// At most `limit` of the account's keys, from `after` on: those that work by name, and after them
+/// those that ended in the last 90 days.
+pub(crate) fn list(
+    conn: &Connection,
+    account: i64,
+    after: Option<&AfterKey>,
+    limit: usize,
+    now: i64,
+) -> rusqlite::Result<Vec<KeyRow>> {
+    let id = after.map(|after| after.id.parse().unwrap_or(i64::MAX));
     conn.prepare_cached(
-        "SELECT name, scopes, hint, created_ms, expires_ms, last_used_ms, revoked_ms FROM keys
+        "SELECT name, scopes, hint, created_ms, expires_ms, last_used_ms, revoked_ms, id FROM keys
          WHERE account_id = ?1 AND (revoked_ms IS NULL OR revoked_ms > ?2)
-         ORDER BY revoked_ms IS NOT NULL, name, id LIMIT 5000",
+         AND (?3 IS NULL OR (revoked_ms IS NOT NULL, name, id) > (?3, ?4, ?5))
+         ORDER BY revoked_ms IS NOT NULL, name, id LIMIT ?6",
     )?
-    .query_map(params![account, now - SHOWN_MS], |row| {
-        let (expires_ms, revoked_ms) = (row.get(4)?, row.get(6)?);
-        Ok(KeyRow {
-            name: row.get(0)?,
-            scopes: Scopes::stored(&row.get::<_, String>(1)?),
-            hint: row.get(2)?,
-            state: state(expires_ms, revoked_ms, now),
-            created_ms: row.get(3)?,
-            expires_ms,
-            last_used_ms: row.get(5)?,
-            revoked_ms,
-        })
-    })?
+    .query_map(
+        params![
+            account,
+            now - SHOWN_MS,
+            after.map(|after| after.gone),
+            after.map(|after| &after.name),
+            id,
+            limit as i64
+        ],
+        |row| {
+            let (expires_ms, revoked_ms) = (row.get(4)?, row.get(6)?);
+            Ok(KeyRow {
+                id: row.get(7)?,
+                name: row.get(0)?,
+                scopes: Scopes::stored(&row.get::<_, String>(1)?),
+                hint: row.get(2)?,
+                state: state(expires_ms, revoked_ms, now),
+                created_ms: row.get(3)?,
+                expires_ms,
+                last_used_ms: row.get(5)?,
+                revoked_ms,
+            })
+        },
+    )?
     .collect()
 }
 

@@ -9,6 +9,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{PluginKey, PluginName, Timestamp};
@@ -16,21 +17,22 @@ use crate::model::{PluginKey, PluginName, Timestamp};
 use super::audit::{self, AuditFilter};
 use super::body;
 use super::hall::{self, Caller, Hall};
-use super::keys::{self, KeyError, KeyRow, LastAdmin, NewKey, Rotation, Scope, Scopes};
+use super::keys::{self, AfterKey, KeyError, KeyRow, LastAdmin, NewKey, Rotation, Scope, Scopes};
+use super::listing::{Listing, answer};
 use super::local::Followed;
 use super::parameters::{count, not_a_next, pairs, unknown};
-use super::plugin_keys;
+use super::plugin_keys::{self, PluginKeyRow};
 use super::problem::Problem;
-use super::store::{StoreError, json};
+use super::store::StoreError;
 use super::times::maybe_time;
 
 /// Most bytes of a body.
 const BODY: usize = 16 << 10;
 /// Longest that a replaced key may go on working, in seconds.
 const GRACE: f64 = 30.0 * 24.0 * 3600.0;
-/// Entries of the audit log in one answer: usually, and at most.
-const ENTRIES: usize = 100;
-const MOST_ENTRIES: usize = 1000;
+/// Keys, or entries of the audit log, in one answer: usually, and at most.
+const ITEMS: usize = 100;
+const MOST_ITEMS: usize = 1000;
 
 pub(super) fn routes() -> Router<Hall> {
     Router::new()
@@ -42,12 +44,6 @@ pub(super) fn routes() -> Router<Hall> {
         .route("/api/v1/plugin-keys", get(list_plugins).post(register))
         .route("/api/v1/plugin-keys/{key}", delete(revoke_plugin))
         .route("/api/v1/audit", get(audit_log))
-}
-
-#[derive(Serialize)]
-struct Listing<T> {
-    items: Vec<T>,
-    next: Option<String>,
 }
 
 /// A key as listed.
@@ -111,14 +107,19 @@ async fn own(State(hall): State<Hall>, headers: HeaderMap) -> Result<Response, P
     Ok(answer(StatusCode::OK, &Own { actor, scopes }))
 }
 
-async fn list(State(hall): State<Hall>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn list(
+    State(hall): State<Hall>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
+    let (after, limit) = page(query.as_deref().unwrap_or_default())?;
     let (now, local) = (hall.clock.now(), hall.local.clone());
     let items: Vec<Listed> = hall
         .store
         .read(move |conn| {
             let local = local.key_name(conn, caller.account)?;
-            let rows = keys::list(conn, caller.account, now)?;
+            let rows = keys::list(conn, caller.account, after.as_ref(), limit + 1, now)?;
             let listed = rows.into_iter().map(|row| Listed {
                 local: row.revoked_ms.is_none() && local.as_ref() == Some(&row.name),
                 row,
@@ -126,7 +127,20 @@ async fn list(State(hall): State<Hall>, headers: HeaderMap) -> Result<Response, 
             Ok(listed.collect())
         })
         .await?;
-    Ok(answer(StatusCode::OK, &Listing { items, next: None }))
+    Ok(answer(StatusCode::OK, &Listing::of(items, limit, |last| last.row.place())))
+}
+
+/// From where on, and how many.
+fn page(query: &str) -> Result<(Option<AfterKey>, usize), Problem> {
+    let (mut after, mut limit) = (None, ITEMS);
+    for (name, value) in pairs(query)? {
+        match name.as_str() {
+            "limit" => limit = count(&value, MOST_ITEMS)?,
+            "after" => after = Some(value.parse().map_err(|()| not_a_next())?),
+            _ => return Err(unknown(&name)),
+        }
+    }
+    Ok((after, limit))
 }
 
 async fn create(
@@ -249,10 +263,17 @@ fn warning(followed: Followed) -> Option<String> {
     }
 }
 
-async fn list_plugins(State(hall): State<Hall>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn list_plugins(
+    State(hall): State<Hall>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
-    let items = hall.store.read(move |conn| plugin_keys::list(conn, caller.account)).await?;
-    Ok(answer(StatusCode::OK, &Listing { items, next: None }))
+    let (after, limit) = page(query.as_deref().unwrap_or_default())?;
+    let read =
+        move |conn: &Connection| plugin_keys::list(conn, caller.account, after.as_ref(), limit + 1);
+    let items = hall.store.read(read).await?;
+    Ok(answer(StatusCode::OK, &Listing::of(items, limit, PluginKeyRow::place)))
 }
 
 #[derive(Serialize)]
@@ -304,24 +325,17 @@ async fn audit_log(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
-    let mut filter = AuditFilter { limit: ENTRIES, ..AuditFilter::default() };
+    let mut filter = AuditFilter { limit: ITEMS, ..AuditFilter::default() };
     for (name, value) in pairs(query.as_deref().unwrap_or_default())? {
         match name.as_str() {
             "action" => filter.action = Some(value),
-            "limit" => filter.limit = count(&value, MOST_ENTRIES)?,
+            "limit" => filter.limit = count(&value, MOST_ITEMS)?,
             "after" => filter.before = Some(value.parse().map_err(|_| not_a_next())?),
             _ => return Err(unknown(&name)),
         }
     }
     let limit = filter.limit;
     filter.limit += 1;
-    let mut items = hall.store.read(move |conn| audit::list(conn, caller.account, &filter)).await?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = more.then(|| items.last().map(|last| last.id.to_string())).flatten();
-    Ok(answer(StatusCode::OK, &Listing { items, next }))
-}
-
-fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], json(value)).into_response()
+    let items = hall.store.read(move |conn| audit::list(conn, caller.account, &filter)).await?;
+    Ok(answer(StatusCode::OK, &Listing::of(items, limit, |last| last.id)))
 }

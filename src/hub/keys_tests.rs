@@ -46,11 +46,11 @@ fn a_key_is_known_by_its_hash_and_has_its_scopes_alone() {
         assert_eq!(known.scopes.has(scope), scope == Scope::Read, "{scope:?}");
     }
     assert_eq!(verify(&conn, "talaia_00", NOW).unwrap(), Token::Unknown);
-    let row = &list(&conn, 1, NOW).unwrap()[0];
+    let row = &list(&conn, 1, None, 100, NOW).unwrap()[0];
     assert!(key.expose().ends_with(row.hint.trim_start_matches('…')), "{row:?}");
     let text = serde_json::to_string(row).unwrap();
     assert!(text.contains(r#""scopes":["read"]"#) && !text.contains(key.expose()), "{text}");
-    assert!(list(&conn, 2, NOW).unwrap().is_empty(), "another account sees nothing");
+    assert!(list(&conn, 2, None, 100, NOW).unwrap().is_empty(), "another account sees nothing");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_key_expires() {
     good(&conn, &key, NOW + DAY - 1);
     let over = verify(&conn, key.expose(), NOW + DAY).unwrap();
     assert_eq!(over, Token::Expired { name: "a".to_owned(), at_ms: NOW + DAY });
-    assert_eq!(list(&conn, 1, NOW + DAY).unwrap()[0].state, KeyState::Expired);
+    assert_eq!(list(&conn, 1, None, 100, NOW + DAY).unwrap()[0].state, KeyState::Expired);
     // A rotated one lives as long as the old one did.
     let rotation = Rotation { name: "a".to_owned(), grace_ms: 0, expires_ms: None };
     let rotated = rotate(&mut conn, &caller, &rotation, NOW + 2 * DAY).unwrap();
@@ -95,7 +95,8 @@ fn a_replaced_key_works_for_its_grace_and_no_longer() {
     assert_eq!(rotated.old, hash(old.expose()));
     assert_eq!(good(&conn, &rotated.key, NOW).scopes.to_string(), "ingest");
     good(&conn, &old, NOW + 3_599_999);
-    let states: Vec<_> = list(&conn, 1, NOW).unwrap().iter().map(|row| row.state).collect();
+    let states: Vec<_> =
+        list(&conn, 1, None, 100, NOW).unwrap().iter().map(|row| row.state).collect();
     assert_eq!(states, [KeyState::Active, KeyState::Replaced]);
     let gone = verify(&conn, old.expose(), NOW + 3_600_000).unwrap();
     assert_eq!(gone, Token::Revoked { name: "a".to_owned(), at_ms: NOW + 3_600_000 });
@@ -132,7 +133,7 @@ fn the_last_use_is_noted_once_a_minute() {
     assert!(!good(&conn, &key, NOW + 59_999).stale);
     assert!(good(&conn, &key, NOW + 60_000).stale);
     assert!(good(&conn, &key, NOW - 60_000).stale, "a clock that was set back");
-    assert_eq!(list(&conn, 1, NOW).unwrap()[0].last_used_ms, Some(NOW));
+    assert_eq!(list(&conn, 1, None, 100, NOW).unwrap()[0].last_used_ms, Some(NOW));
 }
 
 #[test]
@@ -190,5 +191,5 @@ fn a_plugin_is_registered_once_and_its_key_can_end() {
     assert!(matches!(again, Err(PluginKeyError::Missing { .. })));
     let anew = plugin_keys::register(&mut conn, &caller, &plugin, None, NOW).unwrap();
     assert_ne!(anew, key);
-    assert_eq!(plugin_keys::list(&conn, 1).unwrap().len(), 2);
+    assert_eq!(plugin_keys::list(&conn, 1, None, 100).unwrap().len(), 2);
 }

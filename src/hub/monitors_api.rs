@@ -19,9 +19,10 @@ use serde::Serialize;
 use super::body;
 use super::hall::{self, Caller, Hall};
 use super::keys::Scope;
+use super::listing::{Listing, answer};
 use super::monitors::{self, Edit, Field, Held, Monitor, MonitorError, NewMonitor, Role};
 use super::problem::Problem;
-use super::store::{Writer, json};
+use super::store::Writer;
 
 /// Most bytes of a definition.
 const DEFINITION: usize = 1 << 20;
@@ -38,13 +39,6 @@ pub(super) fn routes() -> Router<Hall> {
             "/api/v1/monitors/{id}/additional",
             get(results::additional).post(results::post_additional),
         )
-}
-
-#[derive(Serialize)]
-struct Listing<T> {
-    items: Vec<T>,
-    /// What to give as `after` for the items that follow; null at the end.
-    next: Option<String>,
 }
 
 /// A monitor with all that it declares.
@@ -69,10 +63,6 @@ fn detail(conn: &Connection, monitor: Monitor) -> rusqlite::Result<Detail> {
         held: None,
         monitor,
     })
-}
-
-fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], json(value)).into_response()
 }
 
 /// Finds the monitor that a path names by its id or name, and does something about it on the
@@ -102,11 +92,8 @@ async fn list(
     let (mut filter, limit) = query::filter(query.as_deref().unwrap_or_default())?;
     filter.limit = Some(limit + 1);
     let account = caller.account;
-    let mut items = hall.store.read(move |conn| monitors::list(conn, account, &filter)).await?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = more.then(|| items.last().map(|last| last.id.to_string())).flatten();
-    Ok(answer(StatusCode::OK, &Listing { items, next }))
+    let items = hall.store.read(move |conn| monitors::list(conn, account, &filter)).await?;
+    Ok(answer(StatusCode::OK, &Listing::of(items, limit, |last| last.id)))
 }
 
 async fn create(

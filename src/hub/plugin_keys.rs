@@ -9,6 +9,7 @@ use crate::model::{InvalidKey, PluginKey, PluginName, Secret};
 use super::audit;
 use super::caller::Caller;
 use super::credentials;
+use super::keys::AfterKey;
 use super::times::{maybe_time, time};
 
 /// Most plugins of one account that are registered at a time.
@@ -23,6 +24,14 @@ pub(crate) struct PluginKeyRow {
     pub(crate) created_ms: i64,
     #[serde(rename = "revoked", serialize_with = "maybe_time")]
     pub(crate) revoked_ms: Option<i64>,
+}
+
+impl PluginKeyRow {
+    /// Where it stands in the list.
+    pub(crate) fn place(&self) -> AfterKey {
+        let (gone, name) = (self.revoked_ms.is_some(), self.plugin.clone());
+        AfterKey { gone, name, id: self.key.to_string() }
+    }
 }
 
 /// What a key is to this account.
@@ -100,12 +109,20 @@ pub(crate) fn register(
 }
 
 /// The account's plugin keys by plugin; those that work first.
-pub(crate) fn list(conn: &Connection, account: i64) -> rusqlite::Result<Vec<PluginKeyRow>> {
+pub(crate) fn list(
+    conn: &Connection,
+    account: i64,
+    after: Option<&AfterKey>,
+    limit: usize,
+) -> rusqlite::Result<Vec<PluginKeyRow>> {
+    let gone = after.map(|after| after.gone);
+    let (plugin, key) = (after.map(|after| &after.name), after.map(|after| &after.id));
     conn.prepare_cached(
         "SELECT key, plugin, created_ms, revoked_ms FROM plugin_keys WHERE account_id = ?1
-         ORDER BY revoked_ms IS NOT NULL, plugin, created_ms, key LIMIT 20000",
+         AND (?2 IS NULL OR (revoked_ms IS NOT NULL, plugin, key) > (?2, ?3, ?4))
+         ORDER BY revoked_ms IS NOT NULL, plugin, key LIMIT ?5",
     )?
-    .query_map([account], |row| {
+    .query_map(params![account, gone, plugin, key, limit as i64], |row| {
         let key: String = row.get(0)?;
         Ok(PluginKeyRow {
             key: key.parse().map_err(|error| {

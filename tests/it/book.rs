@@ -99,7 +99,7 @@ impl Page {
         let wrapper = format!(
             "#!/bin/sh\n\
              case \"$1 $2\" in\n\
-             'hub login'|'hub backup'|'hub restore'|'hub verify'|'hub export') ;;\n\
+             'hub login'|'hub account'|'hub backup'|'hub restore'|'hub verify'|'hub export') ;;\n\
              run\\ * | hub\\ *) command=$1; shift; set -- \"$command\" --listen 127.0.0.1:0 \"$@\" ;;\n\
              esac\n\
              exec '{}' \"$@\"\n",
@@ -240,7 +240,7 @@ fn is_exempt(line: &str) -> bool {
 }
 
 fn lives_on(line: &str) -> bool {
-    let work = ["login", "backup", "restore", "verify", "export"];
+    let work = ["login", "account", "backup", "restore", "verify", "export"];
     let works = |line: &str| {
         let word = line.strip_prefix("talaia hub ").and_then(|rest| rest.split(' ').next());
         word.is_some_and(|word| work.contains(&word))

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::hub::csv::{Texts, cell};
 use crate::hub::store::json;
 use crate::model::{Timestamp, Value};
 
@@ -15,7 +16,7 @@ fn head(page: &Page, tags: &[&str]) -> String {
     let mut line = "time".to_owned();
     for tag in tags {
         line.push(',');
-        line.push_str(&quoted(&format!("tag:{tag}")));
+        line.push_str(&cell(&format!("tag:{tag}"), Texts::Exact));
     }
     for name in &page.names {
         line.push(',');
@@ -26,7 +27,7 @@ fn head(page: &Page, tags: &[&str]) -> String {
 }
 
 /// A page of results, under a line of names. Pages of one monitor have the same columns.
-pub(crate) fn csv(page: &Page) -> String {
+pub(crate) fn csv(page: &Page, texts: Texts) -> String {
     let tags: BTreeSet<&str> =
         page.tags.iter().flat_map(|tags| tags.iter().map(|(key, _)| key)).collect();
     let tags: Vec<&str> = tags.into_iter().collect();
@@ -39,7 +40,7 @@ pub(crate) fn csv(page: &Page) -> String {
         for tag in &tags {
             text.push(',');
             if let Some(value) = row.tags.get(tag) {
-                text.push_str(&quoted(value));
+                text.push_str(&cell(value, texts));
             }
         }
         let mut values = row.values.iter().peekable();
@@ -47,7 +48,7 @@ pub(crate) fn csv(page: &Page) -> String {
             text.push(',');
             // Rows have their values in the order of the names.
             if let Some((_, value)) = values.next_if(|(of, _)| of == name) {
-                text.push_str(&cell(value));
+                text.push_str(&written(value, texts));
             }
         }
         text.push('\n');
@@ -55,20 +56,12 @@ pub(crate) fn csv(page: &Page) -> String {
     text
 }
 
-fn cell(value: &Value) -> String {
+fn written(value: &Value, texts: Texts) -> String {
     match value {
         Value::Gap => String::new(),
-        Value::Text(text) => quoted(text),
+        Value::Text(text) => cell(text, texts),
         number => json(number),
     }
-}
-
-/// A text, in quotes where it would read as something else without.
-fn quoted(text: &str) -> String {
-    let plain = !text.is_empty()
-        && text.trim().len() == text.len()
-        && !text.contains([',', '"', '\n', '\r']);
-    if plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
 #[cfg(test)]
@@ -104,7 +97,7 @@ mod tests {
             tags: vec![Tags::new(), tags],
         };
         assert_eq!(
-            csv(&page),
+            csv(&page, Texts::Exact),
             "time,tag:mount,n,s\n\
              1970-01-01T00:00:00.000Z,\"/a,b\",18446744073709551615,\"say \"\"a\"\",\nb\"\n\
              1970-01-01T00:00:00.001Z,,,\"\"\n\

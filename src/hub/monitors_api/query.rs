@@ -3,6 +3,7 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::hub::csv::Texts;
 use crate::hub::monitors::{Aggregation, Interval, MonitorFilter, Sender, Span};
 use crate::hub::parameters::{count, instant, not_a_next, pairs, unknown};
 use crate::hub::problem::Problem;
@@ -69,7 +70,7 @@ fn boolean(name: &str, value: &str) -> Result<bool, Problem> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Json,
-    Csv,
+    Csv(Texts),
 }
 
 /// Which rows.
@@ -142,8 +143,10 @@ fn take_rows(query: &str, now: i64) -> Result<(Rows, Vec<(String, String)>), Pro
     let (mut from, mut to, mut on, mut after) = (None, None, None, None);
     let mut rows = Rows { from: now - DAY_MS, to: i64::MAX, limit: ROWS, form: Form::Json };
     let mut rest = Vec::new();
+    let mut safe = false;
     for (name, value) in pairs(query)? {
         match name.as_str() {
+            "safe" => safe = boolean("safe", &value)?,
             "from" => from = Some(instant("from", &value)?),
             "to" => to = Some(instant("to", &value)?),
             "day" => on = Some(day(&value)?),
@@ -152,12 +155,17 @@ fn take_rows(query: &str, now: i64) -> Result<(Rows, Vec<(String, String)>), Pro
             "format" => {
                 rows.form = match value.as_str() {
                     "json" => Form::Json,
-                    "csv" => Form::Csv,
+                    "csv" => Form::Csv(Texts::Exact),
                     _ => return Err(Problem::parameter("format", "`json` or `csv`")),
                 };
             }
             _ => rest.push((name, value)),
         }
+    }
+    match (&mut rows.form, safe) {
+        (_, false) => {}
+        (Form::Csv(texts), true) => *texts = Texts::Safe,
+        (Form::Json, true) => return Err(Problem::parameter("safe", "given with `format=csv`")),
     }
     match (on, from, to) {
         (Some((first, last)), None, None) => (rows.from, rows.to) = (first, last),
@@ -203,6 +211,8 @@ mod tests {
     fn what_contradicts_itself_is_refused() {
         assert!(rows("day=2026-11-22&from=0", 0).is_err());
         assert!(rows("interval=hour", 0).is_err());
+        assert!(rows("safe=true", 0).is_err());
+        assert_eq!(rows("safe=true&format=csv", 0).unwrap().form, Form::Csv(Texts::Safe));
         assert!(report("interval=0min", 0).is_err());
         assert!(report("interval=5weeks", 0).is_err());
         assert!(report("aggregation=mean", 0).is_err());

@@ -13,13 +13,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::hub::body;
 use crate::hub::hall::{self, Hall};
 use crate::hub::keys::Scope;
+use crate::hub::listing::{Listing, answer};
 use crate::hub::monitors::{self, Page, ReportQuery, ResultRow};
 use crate::hub::problem::Problem;
 use crate::hub::store::json;
 use crate::model::{Tags, Timestamp, Value};
 
 use super::query::{self, Form, Rows};
-use super::{Listing, answer};
 
 /// Most bytes of a body, and most results in it.
 const BODY: usize = 16 << 20;
@@ -297,7 +297,7 @@ async fn page(
             let page = read(conn, found.id)?;
             let next = page.next.map(|ms| ms.to_string());
             let body = match wanted.form {
-                Form::Csv => monitors::csv(&page),
+                Form::Csv(texts) => monitors::csv(&page, texts),
                 Form::Json => json(&Listing { items: page.rows, next: next.clone() }),
             };
             Ok(Ok((body, next)))
@@ -306,7 +306,7 @@ async fn page(
     let (body, next) = written?;
     match wanted.form {
         Form::Json => Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response()),
-        Form::Csv => {
+        Form::Csv(_) => {
             let kind = (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present");
             // There is no place for it in the text.
             let next = next.map(|next| [("talaia-next", next)]);

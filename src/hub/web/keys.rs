@@ -4,7 +4,7 @@
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
@@ -12,14 +12,16 @@ use maud::{Markup, html};
 
 use crate::hub::hall::{Caller, Hall};
 use crate::hub::keys::{
-    self, KeyError, KeyRow, KeyState, LastAdmin, NewKey, Rotation, Scope, Scopes,
+    self, AfterKey, KeyError, KeyRow, KeyState, LastAdmin, NewKey, Rotation, Scope, Scopes,
 };
+use crate::hub::listing::Listing;
 use crate::hub::local::Followed;
+use crate::hub::parameters::pairs;
 use crate::hub::plugin_keys::{self, PluginKeyRow};
 use crate::hub::session::Session;
 use crate::model::{PluginKey, PluginName};
 
-use super::format::{sentence, time, when};
+use super::format::{query, sentence, time, when};
 use super::layout::{self, Frame};
 use super::page::{Page, Sent, framed, html_page, logged_in, see, shown, token};
 use super::range::moment;
@@ -27,6 +29,8 @@ use super::range::moment;
 /// For how long an old key may go on working beside the new one, in hours.
 const GRACES: [(&str, &str); 4] =
     [("0", "at once"), ("1", "in an hour"), ("24", "in a day"), ("168", "in a week")];
+/// Keys on one page.
+const ROWS: usize = 200;
 const HOUR_MS: i64 = 3_600_000;
 
 pub(super) fn routes() -> Router<Hall> {
@@ -52,9 +56,28 @@ enum Done {
     Refused(String, Box<Draft>),
 }
 
-async fn show(State(hall): State<Hall>, headers: HeaderMap) -> Response {
+async fn show(State(hall): State<Hall>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let session = logged_in!(hall, headers);
-    shown(list(&hall, &session, None, &Draft { scopes: usual(), ..Draft::default() }).await)
+    let page = async {
+        let mut at = At::default();
+        for (name, value) in pairs(query.as_deref().unwrap_or_default())? {
+            match name.as_str() {
+                "after" => at.keys = value.parse().ok(),
+                "plugins_after" => at.plugins = value.parse().ok(),
+                _ => {}
+            }
+        }
+        let draft = Draft { scopes: usual(), ..Draft::default() };
+        list(&hall, &session, None, &draft, at).await
+    };
+    shown(page.await)
+}
+
+/// From where on the lists are shown.
+#[derive(Debug, Default)]
+struct At {
+    keys: Option<AfterKey>,
+    plugins: Option<AfterKey>,
 }
 
 /// What a new key is mostly for.
@@ -62,20 +85,22 @@ fn usual() -> Scopes {
     Scopes::default().with(Scope::Ingest)
 }
 
-async fn list(hall: &Hall, session: &Session, wrong: Option<&str>, draft: &Draft) -> Page {
+async fn list(hall: &Hall, session: &Session, wrong: Option<&str>, draft: &Draft, at: At) -> Page {
     let (now, account, local) = (hall.clock.now(), session.account, hall.local.clone());
     let (rows, local, plugins) = hall
         .store
         .read(move |conn| {
             Ok((
-                keys::list(conn, account, now)?,
+                keys::list(conn, account, at.keys.as_ref(), ROWS + 1, now)?,
                 local.key_name(conn, account)?,
-                plugin_keys::list(conn, account)?,
+                plugin_keys::list(conn, account, at.plugins.as_ref(), ROWS + 1)?,
             ))
         })
         .await?;
+    let rows = Listing::of(rows, ROWS, KeyRow::place);
+    let plugins = Listing::of(plugins, ROWS, PluginKeyRow::place);
     let (live, gone): (Vec<KeyRow>, Vec<KeyRow>) =
-        rows.into_iter().partition(|row| row.revoked_ms.is_none());
+        rows.items.into_iter().partition(|row| row.revoked_ms.is_none());
     let body = html! {
         h1 { "Keys" }
         @if let Some(wrong) = wrong { p.alarm role="alert" { (sentence(wrong)) } }
@@ -89,6 +114,7 @@ async fn list(hall: &Hall, session: &Session, wrong: Option<&str>, draft: &Draft
                     (table(&gone, None, session, now))
                 }
             }
+            (more("after", rows.next.as_deref()))
         }
         (create(session, draft))
         (of_plugins(&plugins, session, draft, now))
@@ -98,6 +124,15 @@ async fn list(hall: &Hall, session: &Session, wrong: Option<&str>, draft: &Draft
         return Ok(html_page(StatusCode::UNPROCESSABLE_ENTITY, layout::page(&frame, &body)));
     }
     Ok(framed(&frame, &body))
+}
+
+/// The way to the rest of a list.
+fn more(name: &str, next: Option<&str>) -> Markup {
+    html! {
+        @if let Some(next) = next {
+            nav.pages aria-label="Pages of the list" { a rel="next" href={ "/keys" (query(&[(name, next)])) } { "More →" } }
+        }
+    }
 }
 
 fn table(rows: &[KeyRow], local: Option<&str>, session: &Session, now: i64) -> Markup {
@@ -181,16 +216,16 @@ fn create(session: &Session, draft: &Draft) -> Markup {
     }
 }
 
-fn of_plugins(rows: &[PluginKeyRow], session: &Session, draft: &Draft, now: i64) -> Markup {
+fn of_plugins(rows: &Listing<PluginKeyRow>, session: &Session, draft: &Draft, now: i64) -> Markup {
     html! {
         section.card #plugin-keys aria-labelledby="plugins" {
             h2 #plugins { "Keys of plugins" }
             p.faint { "A plugin that is registered has a key, under which its reports come from all hosts. Once it is revoked they are refused." }
-            @if !rows.is_empty() {
+            @if !rows.items.is_empty() {
                 table.list {
                     thead { tr { th scope="col" { "Plugin" } th scope="col" { "Key" } th.num scope="col" { "Made" } th scope="col" { "State" } th scope="col" { span.hidden { "What to do" } } } }
                     tbody {
-                        @for row in rows {
+                        @for row in &rows.items {
                             tr {
                                 th scope="row" { (row.plugin) }
                                 td { code { (row.key) } }
@@ -213,6 +248,7 @@ fn of_plugins(rows: &[PluginKeyRow], session: &Session, draft: &Draft, now: i64)
                     }
                 }
             }
+            (more("plugins_after", rows.next.as_deref()))
             form.fields.row method="post" action="/keys" {
                 (token(session)) input type="hidden" name="do" value="register";
                 label { "Plugin" input type="text" name="plugin" value=(draft.plugin) required maxlength="128" pattern="[A-Za-z_][A-Za-z0-9_]*" title="letters, digits and `_`, not beginning with a digit" placeholder="disk" autocomplete="off" spellcheck="false"; }
@@ -231,7 +267,9 @@ async fn act(State(hall): State<Hall>, headers: HeaderMap, body: Bytes) -> Respo
     let page = async {
         match taken(&hall, &session, &sent).await? {
             Done::Listed => Ok(see("/keys")),
-            Done::Refused(why, draft) => list(&hall, &session, Some(&why), &draft).await,
+            Done::Refused(why, draft) => {
+                list(&hall, &session, Some(&why), &draft, At::default()).await
+            }
             Done::Made { title, what, secret, warning } => {
                 let body = once(&title, &what, &secret, warning.as_deref());
                 Ok(framed(&Frame::of(&title, "/keys", &session), &body))

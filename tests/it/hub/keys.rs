@@ -404,3 +404,41 @@ async fn the_audit_log_pages_and_filters_and_holds_no_key() {
         }
     }
 }
+
+#[tokio::test]
+async fn lists_of_keys_are_paged() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let admin = hub.credentials.key.clone();
+    let send = |method, path: String, body: Value| {
+        let request = hub.request(method, &path).bearer_auth(&admin);
+        answer(request.header("content-type", "application/json").body(body.to_string()))
+    };
+    for nth in 0..5 {
+        let body = json!({"name": format!("a.{nth}"), "scopes": ["read"]});
+        assert_eq!(send("POST", "/api/v1/keys".to_owned(), body).await.status, 201);
+        let body = json!({"plugin": format!("p{nth}")});
+        assert_eq!(send("POST", "/api/v1/plugin-keys".to_owned(), body).await.status, 201);
+    }
+    for name in ["a.0", "a.3"] {
+        let path = format!("/api/v1/keys/{name}");
+        assert_eq!(send("DELETE", path, Value::Null).await.status, 204);
+    }
+    let walk = async |path: &str, column: &str| {
+        let (mut names, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = hub.get(&format!("{path}?limit=2{after}")).await.json();
+            let items = page["items"].as_array().unwrap();
+            assert!((1..=2).contains(&items.len()));
+            names.extend(items.iter().map(|item| item[column].as_str().unwrap().to_owned()));
+            let Some(next) = page["next"].as_str() else { return names };
+            after = format!("&after={next}");
+        }
+    };
+    assert_eq!(walk("/api/v1/keys", "name").await, ["a.1", "a.2", "a.4", "local", "a.0", "a.3"]);
+    assert_eq!(walk("/api/v1/plugin-keys", "plugin").await, ["p0", "p1", "p2", "p3", "p4"]);
+    for wrong in ["?after=x", "?after=2.1.a", "?limit=0", "?limti=1"] {
+        assert_eq!(hub.get(&format!("/api/v1/keys{wrong}")).await.status, 400, "{wrong}");
+    }
+    hub.stop().await;
+}

@@ -339,3 +339,27 @@ async fn additional_results_keep_to_what_is_declared_of_them() {
     assert!(page.contains("Additional results of the day") && page.contains("who=Ada"));
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn a_browsers_csv_has_no_formula_and_the_exact_one_is_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    hub.tell("POST", "/api/v1/monitors", json!({"name": "m"})).await;
+    let result = json!({"time": stamp(NOW), "tags": {"t": "@x"}, "values": {"n": -5, "s": "=1+1"}});
+    assert_eq!(hub.tell("POST", "/api/v1/monitors/m/results", result).await.status, 200);
+    let exact = format!("time,tag:t,n,s\n{},@x,-5,=1+1\n", stamp(NOW));
+    let safe = format!("time,tag:t,n,s\n{},'@x,-5,'=1+1\n", stamp(NOW));
+    let of = "/api/v1/monitors/m/results?day=2026-11-22&format=csv";
+    assert_eq!(hub.get(of).await.body, exact);
+    assert_eq!(hub.get(&format!("{of}&safe=true")).await.body, safe);
+    let cookie = hub.log_in().await;
+    let page = hub.page(&cookie, "/monitor/1?day=2026-11-22").await.body;
+    for (form, body) in [("csv", safe), ("exact", exact)] {
+        let link = format!("/monitor/1/results?day=2026-11-22&amp;format={form}");
+        assert!(page.contains(&link), "{link}: {page}");
+        let file = hub.page(&cookie, &link.replace("&amp;", "&")).await;
+        assert_eq!(file.body, body);
+        assert!(file.header("content-disposition").ends_with(".csv\""));
+    }
+    hub.stop().await;
+}

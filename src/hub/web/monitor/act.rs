@@ -228,7 +228,7 @@ async fn deleting(hall: &Hall, session: &Session, monitor: &Monitor, wrong: Opti
             }
             @if held.results > 0 {
                 p { "Keep a copy first: "
-                    a href={ (path) "/results?format=csv" } download { "all results as CSV" } " or "
+                    a href={ (path) "/results?format=exact" } download { "all results as CSV" } " or "
                     a href={ (path) "/results?format=json" } download { "as JSON" } "."
                 }
             }

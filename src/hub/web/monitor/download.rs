@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::hub::csv::Texts;
 use crate::hub::hall::Hall;
 use crate::hub::monitors::{self, Monitor};
 use crate::hub::parameters::pairs;
@@ -29,7 +30,7 @@ const ROWS: usize = 2000;
 /// How the file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    Csv,
+    Csv(Texts),
     Json,
 }
 
@@ -45,11 +46,12 @@ pub(super) async fn results(
             Ok(monitor) => monitor,
             Err(missing) => return Ok(missing),
         };
-        let (mut day, mut form) = (None, Form::Csv);
+        let (mut day, mut form) = (None, Form::Csv(Texts::Safe));
         for (key, value) in pairs(query.as_deref().unwrap_or_default())? {
             match key.as_str() {
                 "day" => day = moment(&value).map(|ms| ms.div_euclid(DAY_MS) * DAY_MS),
                 "format" if value == "json" => form = Form::Json,
+                "format" if value == "exact" => form = Form::Csv(Texts::Exact),
                 _ => {}
             }
         }
@@ -63,7 +65,7 @@ pub(super) async fn results(
             }
         });
         let kind = match form {
-            Form::Csv => "text/csv; charset=utf-8",
+            Form::Csv(_) => "text/csv; charset=utf-8",
             Form::Json => "application/json",
         };
         let mut response =
@@ -83,7 +85,7 @@ fn file_name(monitor: &Monitor, day: Option<i64>, form: Form) -> String {
     let name: String = monitor.name.chars().take(80).map(plain).collect();
     let day: String = day.map_or_else(String::new, |ms| format!("-{}", &stamp(ms)[..10]));
     let end = match form {
-        Form::Csv => "csv",
+        Form::Csv(_) => "csv",
         Form::Json => "json",
     };
     format!("{name}{day}.{end}")
@@ -107,7 +109,7 @@ async fn send(
             .read(move |conn| {
                 let page = monitors::results(conn, id, from..=to, ROWS)?;
                 let text = match form {
-                    Form::Csv => rows_as_csv(&page, first),
+                    Form::Csv(texts) => rows_as_csv(&page, texts, first),
                     Form::Json => rows_as_json(&page, first),
                 };
                 Ok((text, page.next))
@@ -125,8 +127,8 @@ async fn send(
 }
 
 /// The columns of all pages are the same, so only the first says them.
-fn rows_as_csv(page: &monitors::Page, first: bool) -> String {
-    let text = monitors::csv(page);
+fn rows_as_csv(page: &monitors::Page, texts: Texts, first: bool) -> String {
+    let text = monitors::csv(page, texts);
     if first {
         return text;
     }

@@ -69,7 +69,7 @@ pub(super) fn table(found: &Found, path: &str) -> Markup {
                     span.faint title="days begin at midnight in UTC" { "UTC" }
                 }
                 @if !page.rows.is_empty() {
-                    span.downloads { "Download " a href=(download("csv")) download { "CSV" } " " a href=(download("json")) download { "JSON" } }
+                    span.downloads { "Download " a href=(download("csv")) download title="texts that a spreadsheet would take for formulas begin with an apostrophe" { "CSV" } " " a href=(download("exact")) download title="CSV with all texts as they were sent, for programs" { "exact CSV" } " " a href=(download("json")) download { "JSON" } }
                 }
             }
             @if page.rows.is_empty() { p.empty { "No results on this day." } }
