@@ -7,6 +7,8 @@ use maud::{Markup, html};
 use crate::hub::store::SeriesRow;
 use crate::model::{Timestamp, Value};
 
+use super::zone;
+
 const DAY_MS: i64 = 86_400_000;
 
 /// A number with at most four significant figures and a scale that suits its unit.
@@ -118,26 +120,25 @@ pub(super) fn ago(then: i64, now: i64) -> String {
 
 /// An instant: how long ago to read, exactly when to look up.
 pub(super) fn time(ms: i64, now: i64) -> Markup {
-    let exact = stamp(ms);
-    html! { time datetime=(exact) title=(exact) { (ago(ms, now)) } }
+    html! { time datetime=(stamp(ms)) title=(exactly(ms)) { (ago(ms, now)) } }
 }
 
 /// An instant, exactly. The script turns it into the reader's own time.
 pub(super) fn clock(ms: i64) -> Markup {
-    let exact = stamp(ms);
-    let text = exact.get(11..19).unwrap_or_default().to_owned();
-    html! { time.clock datetime=(exact) title=(exact) { (text) } }
+    let local = zone::local(ms);
+    let text = local.get(11..19).unwrap_or_default();
+    html! { time.clock datetime=(stamp(ms)) title=(exactly(ms)) { (text) } }
 }
 
 /// An instant with its day, to the minute.
 pub(super) fn when(ms: i64) -> Markup {
-    let exact = stamp(ms);
-    let text = format!(
-        "{} {}",
-        exact.get(..10).unwrap_or_default(),
-        exact.get(11..16).unwrap_or_default()
-    );
-    html! { time.when datetime=(exact) title=(exact) { (text) } }
+    let local = zone::local(ms);
+    let (day, time) = (local.get(..10).unwrap_or_default(), local.get(11..16).unwrap_or_default());
+    html! { time.when datetime=(stamp(ms)) title=(exactly(ms)) { (day) " " (time) } }
+}
+
+fn exactly(ms: i64) -> String {
+    format!("{} {}", zone::local(ms).replace('T', " "), zone::name())
 }
 
 /// An instant, as exactly as it must be among others within `span` milliseconds.

@@ -4,6 +4,8 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::hub::session::Session;
 
+use super::zone;
+
 /// Who looks, and where.
 pub(super) struct Frame<'a> {
     title: &'a str,
@@ -68,7 +70,7 @@ pub(super) fn page(frame: &Frame<'_>, body: &Markup) -> Markup {
                 main #main tabindex="-1" { (body) }
                 footer.foot {
                     "Talaia " (env!("CARGO_PKG_VERSION"))
-                    @if frame.session.is_some() { " · times in " span #zone { "UTC" } }
+                    @if frame.session.is_some() { " · times in " span #zone { (zone::name()) } noscript { " · " a href="/zone" { "another zone" } } }
                 }
             }
         }

@@ -22,10 +22,13 @@ mod plugin;
 mod range;
 mod rejections;
 mod standing;
+mod zone;
+mod zones;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -49,11 +52,13 @@ pub(super) fn routes() -> Router<Hall> {
         .merge(keys::routes())
         .route("/login/{token}", get(login::show).post(login::begin))
         .route("/logout", post(login::end))
+        .route("/zone", get(zones::show).post(zones::choose))
         .route("/style.css", get(style))
         .route("/app.js", get(script))
         .route("/icon.svg", get(icon))
         .layer(DefaultBodyLimit::max(FORM))
         .merge(long_forms())
+        .layer(middleware::from_fn(zone::layer))
 }
 
 fn long_forms() -> Router<Hall> {

@@ -5,7 +5,8 @@ use maud::{Markup, html};
 use crate::model::Timestamp;
 
 use super::chart::Window;
-use super::format::{query, stamp};
+use super::format::query;
+use super::zone;
 
 const HOUR: i64 = 3_600_000;
 /// The longest stretch of time that is drawn.
@@ -92,9 +93,10 @@ impl Range {
                     summary { "from … to" }
                     form.span method="get" action=(path) {
                         @for (name, value) in own { input type="hidden" name=(name) value=(value); }
+                        @if zone::name() != "UTC" { input type="hidden" name="zone" value=(zone::name()); }
                         label { "From" input type="datetime-local" name="from" required value=(typed(self.window.from)) data-ms=(self.window.from); }
                         label { "to" input type="datetime-local" name="to" required value=(typed(self.window.to)) data-ms=(self.window.to); }
-                        span.zone.faint { "UTC" }
+                        span.zone.faint { (zone::name()) }
                         button type="submit" { "Show" }
                     }
                 }
@@ -105,10 +107,11 @@ impl Range {
 
 /// As a browser's field for a moment wants it.
 fn typed(ms: i64) -> String {
-    stamp(ms).chars().take(16).collect()
+    zone::local(ms).chars().take(16).collect()
 }
 
-/// Milliseconds, RFC 3339, or what a browser's field gives, which is then UTC.
+/// Milliseconds, RFC 3339, or what a browser's field gives: a time in the page's zone, or a day in
+/// UTC.
 pub(super) fn moment(text: &str) -> Option<i64> {
     if let Ok(ms) = text.parse() {
         return Some(ms);
@@ -116,17 +119,16 @@ pub(super) fn moment(text: &str) -> Option<i64> {
     if let Ok(time) = Timestamp::parse(text) {
         return Some(time.millis());
     }
-    let full = match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        16 => format!("{text}:00Z"),
-        _ => format!("{text}Z"),
-    };
-    Timestamp::parse(&full).ok().map(Timestamp::millis)
+    if text.len() == 10 {
+        return Timestamp::parse(&format!("{text}T00:00:00Z")).ok().map(Timestamp::millis);
+    }
+    zone::moment(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::web::format::stamp;
 
     const NOW: i64 = 1_795_380_130_000;
 

@@ -466,3 +466,45 @@ async fn a_plugins_page_shows_its_contract_and_knows_when_it_is_late() {
     }
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn a_zone_that_was_chosen_holds_without_scripts() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    let cookie = hub.log_in().await;
+    hub.take(&Stream::new().batch(vec![report(1, NOW, used(1.0))])).await;
+    let path = "/plugin?host=web-1&plugin=disk";
+    assert!(hub.page(&cookie, path).await.body.contains("title=\"2026-11-22 20:42:10 UTC\""));
+
+    let chooser = hub.page(&cookie, "/zone").await.body;
+    let token = chooser.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let choose = |zone: &str| {
+        hub.request("POST", "/zone")
+            .header("cookie", &cookie)
+            .header("origin", hub.url.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("form={token}&zone={zone}"))
+    };
+    assert!(chooser.contains("<option value=\"Europe/Madrid\""));
+    assert_eq!(answer(choose("Mars/Olympus")).await.status, 422);
+    let chosen = answer(choose("Europe/Madrid")).await;
+    assert_eq!(chosen.status, 303);
+    let kept = chosen.header("set-cookie").split(';').next().unwrap();
+    let both = format!("{cookie}; {kept}");
+
+    for (cookie, path) in [(&both, path), (&cookie, &format!("{path}&zone=Europe/Madrid"))] {
+        let page = hub.page(cookie, path).await.body;
+        assert!(page.contains("title=\"2026-11-22 21:42:10 Europe/Madrid\""), "{page}");
+        assert!(page.contains("datetime=\"2026-11-22T20:42:10.000Z\""));
+        assert!(page.contains("id=\"zone\">Europe/Madrid<"));
+        // The axis has the hours of the zone, and what is typed is one of its times.
+        assert!(page.contains(">21:30<") && !page.contains(">20:30<"));
+        assert!(page.contains("value=\"2026-11-22T21:42\""));
+    }
+    let asked = format!("{path}&from=2026-11-22T21:00&to=2026-11-22T22:00");
+    let from = NOW - 42 * 60_000 - 10_000;
+    let drawn = format!("data-from=\"{from}\"");
+    assert!(hub.page(&both, &asked).await.body.contains(&drawn));
+    assert!(!hub.page(&cookie, &asked).await.body.contains(&drawn));
+    hub.stop().await;
+}

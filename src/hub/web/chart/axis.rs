@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::hub::web::format::stamp;
+use crate::hub::web::zone;
 
 /// From when to when, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +68,14 @@ impl Window {
         STEPS.into_iter().find(|step| self.span() / step <= TICKS).unwrap_or(self.span())
     }
 
-    /// The time axis. In UTC; the script sets it anew in the reader's zone.
+    /// The time axis. In the zone of the page; the script sets it anew in the reader's zone.
     pub(super) fn axis(self) -> Markup {
         let step = self.step();
-        let first = self.from.div_euclid(step) * step;
-        let ticks = (0..=TICKS + 1).map(|n| first + n * step);
+        let ahead = zone::offset(self.from);
+        let first = (self.from + ahead).div_euclid(step) * step - ahead;
+        // Where clocks change in between, what is round changes with them.
+        let ticks =
+            (0..=TICKS + 1).map(|n| first + n * step).map(|ms| ms + ahead - zone::offset(ms));
         html! {
             svg.xs data-from=(self.from) data-to=(self.to) data-step=(step) width="100%" height="18" aria-hidden="true" {
                 @for ms in ticks.filter(|ms| self.holds(*ms)) {
@@ -92,9 +95,9 @@ pub(super) fn percent(share: f64) -> f64 {
 }
 
 fn label(ms: i64, step: i64) -> String {
-    let exact = stamp(ms);
+    let exact = zone::local(ms);
     let part = |range: std::ops::Range<usize>| exact.get(range).unwrap_or_default().to_owned();
-    if step >= DAY || ms.rem_euclid(DAY) == 0 {
+    if step >= DAY || (ms + zone::offset(ms)).rem_euclid(DAY) == 0 {
         const MONTHS: [&str; 12] =
             ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let month = part(5..7).parse::<usize>().unwrap_or(1);

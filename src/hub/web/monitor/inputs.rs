@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use crate::hub::monitors::{self, Field};
 use crate::hub::web::page::Sent;
+use crate::hub::web::zone;
 use crate::model::{MetricType, Value};
 
 use super::Said;
@@ -30,7 +31,7 @@ impl<'s> Typed<'s> {
 pub(super) fn line(fields: &[Field], typed: &Typed<'_>) -> Markup {
     html! {
         div.line {
-            label { span { "Check time " span.faint { "empty for now, " span.zone { "UTC" } } } input type="datetime-local" name="time" step="1" value=(typed.get("time")); }
+            label { span { "Check time " span.faint { "empty for now, " span.zone { (zone::name()) } } } input type="datetime-local" name="time" step="1" value=(typed.get("time")); }
             @for field in fields {
                 @let name = format!("v_{}", field.name);
                 label {

@@ -27,6 +27,7 @@ use super::page::{Page, html_page, logged_in, shown, token, told};
 use super::plugin;
 use super::range::Range;
 use super::standing::Standing;
+use super::zone;
 
 use details::Detailed;
 use results::Day;
@@ -102,7 +103,10 @@ async fn page(hall: &Hall, session: &Session, id: &str, query: &str, said: &Said
     let pairs = pairs(query)?;
     let range = usual(Range::read(&pairs, now), &pairs, &monitor, now);
     let day = results::asked(&pairs, &monitor, now);
-    let found = hall.store.read(move |conn| load(conn, monitor, range, day, &pairs)).await?;
+    let zone = zone::current();
+    let draw =
+        move |conn: &Connection| zone::within(zone, || load(conn, monitor, range, day, &pairs));
+    let found = hall.store.read(draw).await?;
     let frame = Frame::of(&found.monitor.name, "/monitors", session);
     let status =
         if said.wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };

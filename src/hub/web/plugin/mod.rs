@@ -23,6 +23,7 @@ use super::page::{framed, logged_in, shown, told};
 use super::range::Range;
 use super::rejections;
 use super::standing::{Standing, patience};
+use super::zone;
 
 pub(super) use metrics::values;
 
@@ -72,7 +73,9 @@ pub(super) async fn show(
         let (host, plugin) = (given("host"), given("plugin"));
         let filter = Filter { account, host, plugin, limit: 1, ..Filter::default() };
         let range = Range::read(&pairs, now);
-        let found = hall.store.read(move |conn| load(conn, &filter, range)).await?;
+        let zone = zone::current();
+        let draw = move |conn: &Connection| zone::within(zone, || load(conn, &filter, range));
+        let found = hall.store.read(draw).await?;
         let Some(found) = found else {
             return Ok(told(
                 &session,
