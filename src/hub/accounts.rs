@@ -294,6 +294,12 @@ pub(crate) fn by_api_key(
     }))
 }
 
+/// Whether an account is refused.
+pub(crate) fn is_disabled(conn: &Connection, account: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT disabled_ms IS NOT NULL FROM accounts WHERE id = ?1")?
+        .query_row([account], |row| row.get(0))
+}
+
 /// The account's public identifier.
 pub(crate) fn api_key(conn: &Connection, account: i64) -> rusqlite::Result<String> {
     conn.query_row("SELECT api_key FROM accounts WHERE id = ?1", [account], |row| row.get(0))

@@ -35,6 +35,7 @@ mod local;
 mod monitors;
 mod monitors_api;
 mod parameters;
+mod passes;
 mod plugin_keys;
 mod problem;
 mod scalar;

@@ -7,14 +7,14 @@ use crate::model::Secret;
 use super::accounts::{self, AccountError};
 use super::audit;
 use super::caller::{Caller, Scopes};
-use super::credentials::{self, form_token, hash, same_hash};
+use super::credentials::{form_token, hash};
+use super::passes::Passes;
 
-/// How long a login link works, in milliseconds.
-pub(crate) const LINK_MS: i64 = 10 * 60 * 1000;
+/// Login links: for ten minutes.
+const LINKS: Passes = Passes { table: "login_links", life_ms: 10 * 60 * 1000, most: 1000 };
 /// How long a session lasts, in milliseconds.
 pub(crate) const SESSION_MS: i64 = 30 * 24 * 3600 * 1000;
-/// Sessions of one account; the oldest go.
-const SESSIONS: i64 = 50;
+const SESSIONS: Passes = Passes { table: "sessions", life_ms: SESSION_MS, most: 50 };
 
 /// Who is logged in.
 #[derive(Debug, Clone)]
@@ -38,27 +38,14 @@ pub(crate) fn new_link(
         Some((id, false)) => id,
         None => return Err(AccountError::Missing(account.to_owned())),
     };
-    let token = credentials::new_token("");
-    transaction.execute("DELETE FROM login_links WHERE expires_ms <= ?1", [now])?;
-    transaction.execute(
-        "INSERT INTO login_links (hash, account_id, expires_ms) VALUES (?1, ?2, ?3)",
-        params![hash(token.expose()), account, now + LINK_MS],
-    )?;
+    let token = LINKS.issue(&transaction, account, now)?;
     transaction.commit()?;
     Ok(token)
 }
 
 /// Whether a link would work now. Does not use it up: link previews only look.
 pub(crate) fn link_is_good(conn: &Connection, token: &str, now: i64) -> rusqlite::Result<bool> {
-    let hash = hash(token);
-    let found: Option<Vec<u8>> = conn
-        .query_row(
-            "SELECT hash FROM login_links WHERE hash = ?1 AND expires_ms > ?2",
-            params![hash, now],
-            |row| row.get(0),
-        )
-        .optional()?;
-    Ok(found.is_some_and(|stored| same_hash(&stored, &hash)))
+    Ok(LINKS.account(conn, token, now)?.is_some())
 }
 
 /// Uses a link up and begins a session; `None` if the link does not work (any more).
@@ -76,17 +63,7 @@ pub(crate) fn begin(
         )
         .optional()?;
     let Some(account) = account else { return Ok(None) };
-    let token = credentials::new_token("");
-    transaction.execute("DELETE FROM sessions WHERE expires_ms <= ?1", [now])?;
-    transaction.execute(
-        "INSERT INTO sessions (hash, account_id, expires_ms) VALUES (?1, ?2, ?3)",
-        params![hash(token.expose()), account, now + SESSION_MS],
-    )?;
-    transaction.execute(
-        "DELETE FROM sessions WHERE account_id = ?1 AND hash NOT IN
-         (SELECT hash FROM sessions WHERE account_id = ?1 ORDER BY expires_ms DESC LIMIT ?2)",
-        params![account, SESSIONS],
-    )?;
+    let token = SESSIONS.issue(&transaction, account, now)?;
     transaction.commit()?;
     Ok(Some(token))
 }
@@ -97,18 +74,9 @@ pub(crate) fn by_cookie(
     token: &str,
     now: i64,
 ) -> rusqlite::Result<Option<Session>> {
-    let hash = hash(token);
-    let found: Option<(i64, Vec<u8>, bool)> = conn
-        .prepare_cached(
-            "SELECT s.account_id, s.hash, a.disabled_ms IS NOT NULL
-             FROM sessions s JOIN accounts a ON a.id = s.account_id
-             WHERE s.hash = ?1 AND s.expires_ms > ?2",
-        )?
-        .query_row(params![hash, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
-    Ok(found
-        .filter(|(_, stored, _)| same_hash(stored, &hash))
-        .map(|(account, _, disabled)| Session { account, disabled, form: form_token(token) }))
+    let Some(account) = SESSIONS.account(conn, token, now)? else { return Ok(None) };
+    let disabled = accounts::is_disabled(conn, account)?;
+    Ok(Some(Session { account, disabled, form: form_token(token) }))
 }
 
 /// Ends all sessions, and takes back all links that were not used. Gives how many sessions that were.

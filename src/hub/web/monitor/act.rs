@@ -14,7 +14,9 @@ use crate::hub::web::definition::Draft;
 use crate::hub::web::format::{counted, sentence};
 use crate::hub::web::layout::{self, Frame};
 use crate::hub::web::monitors::more_rows;
-use crate::hub::web::page::{Page, Sent, html_page, logged_in, see, shown, token};
+use crate::hub::web::page::{
+    Page, Sent, failed, html_page, logged_in, see, session_or_door, shown, token,
+};
 use crate::hub::web::range::moment;
 use crate::model::{Tags, Value};
 
@@ -31,22 +33,30 @@ fn told<T>(done: Result<T, MonitorError>) -> Changed<T> {
     }
 }
 
+/// Who sent a form, what is in it, and the monitor that it is about; or the page that says why not.
+async fn posted(
+    hall: &Hall,
+    headers: &HeaderMap,
+    id: &str,
+    body: &[u8],
+) -> Result<(Session, Sent, Monitor), Response> {
+    let session = session_or_door(hall, headers).await.map_err(|problem| failed(&problem))??;
+    let sent = Sent::read(&session, body)?;
+    let monitor = find(hall, &session, id).await.map_err(|problem| failed(&problem))??;
+    Ok((session, sent, monitor))
+}
+
 pub(super) async fn act(
     State(hall): State<Hall>,
     headers: HeaderMap,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Response {
-    let session = logged_in!(hall, headers);
-    let sent = match Sent::read(&session, &body) {
-        Ok(sent) => sent,
-        Err(refused) => return refused,
+    let (session, sent, monitor) = match posted(&hall, &headers, &id, &body).await {
+        Ok(posted) => posted,
+        Err(page) => return page,
     };
     let answer = async {
-        let monitor = match find(&hall, &session, &id).await? {
-            Ok(monitor) => monitor,
-            Err(missing) => return Ok(missing),
-        };
         let (id, now) = (monitor.id, hall.clock.now());
         let caller = Caller::of_session(session.account);
         let (done, then) = match sent.text("do") {
@@ -167,17 +177,12 @@ pub(super) async fn edit(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Response {
-    let session = logged_in!(hall, headers);
-    let sent = match Sent::read(&session, &body) {
-        Ok(sent) => sent,
-        Err(refused) => return refused,
+    let (session, sent, monitor) = match posted(&hall, &headers, &id, &body).await {
+        Ok(posted) => posted,
+        Err(page) => return page,
     };
     let draft = Draft::read(&sent);
     let answer = async {
-        let monitor = match find(&hall, &session, &id).await? {
-            Ok(monitor) => monitor,
-            Err(missing) => return Ok(missing),
-        };
         if sent.ticked("add") {
             return Ok(editing(&session, &monitor, &draft, more_rows(&sent), None));
         }
@@ -266,16 +271,11 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Response {
-    let session = logged_in!(hall, headers);
-    let sent = match Sent::read(&session, &body) {
-        Ok(sent) => sent,
-        Err(refused) => return refused,
+    let (session, sent, monitor) = match posted(&hall, &headers, &id, &body).await {
+        Ok(posted) => posted,
+        Err(page) => return page,
     };
     let answer = async {
-        let monitor = match find(&hall, &session, &id).await? {
-            Ok(monitor) => monitor,
-            Err(missing) => return Ok(missing),
-        };
         if sent.text("name") != monitor.name.trim() {
             let wrong = "That is not its name; nothing was deleted.";
             return deleting(&hall, &session, &monitor, Some(wrong)).await;
