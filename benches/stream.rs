@@ -56,6 +56,7 @@ fn report(lines: &[u8], judge: &mut Judge, moment: Moment) -> Report {
         leftovers: 0,
         usage: Usage::default(),
         stderr: String::new(),
+        contract: None,
     }
 }
 

@@ -132,8 +132,9 @@ impl Remote {
         let url = format!("{}{path}", self.url);
         self.show(format_args!("> {method} {url}"));
         let bytes = body.map(|body| body.to_string().into_bytes());
+        let verb = method.to_string();
         let mut request =
-            self.client.request(method.clone(), &url).header(ACCEPT, "application/json, */*;q=0.5");
+            self.client.request(method, &url).header(ACCEPT, "application/json, */*;q=0.5");
         request = match &self.opener {
             Opener::Key(key) => {
                 let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose()))
@@ -153,7 +154,7 @@ impl Remote {
                     body: Signing::digest(bytes.as_deref().unwrap_or_default()),
                 };
                 let target = self.target(&url);
-                let signed = signing.authorization(secret_key, method.as_str(), &target);
+                let signed = signing.authorization(secret_key, &verb, &target);
                 let mut signed = HeaderValue::try_from(signed).map_err(|_| {
                     Failure::new(Exit::Config, "the API key has characters that no key has")
                 })?;

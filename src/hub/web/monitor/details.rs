@@ -45,7 +45,7 @@ pub(super) fn table(found: &Found) -> Markup {
                                 @for row in rows(one.rows.get()) {
                                     tr {
                                         th scope="row" { (clock(one.ms)) }
-                                        td.tags { @for (name, value) in row { span.tag { (name) "=" (written(&value)) } " " } }
+                                        td.wrap { @for (nth, (name, value)) in row.iter().enumerate() { @if nth > 0 { ", " } span.faint { (name) } " " (written(value)) } }
                                     }
                                 }
                             }

@@ -178,7 +178,8 @@ async fn pages_are_sound_in_every_size_and_scheme() {
     stage::a_day(&hub).await;
     let new = json!({"name": "office temperature", "tags": ["office"], "metrics": [
         {"name": "celsius", "label": "Temperature", "unit": "°C", "type": "float"},
-        {"name": "window", "label": "Window open", "type": "boolean"}]});
+        {"name": "window", "label": "Window open", "type": "boolean"}],
+        "additional": [{"name": "who", "type": "string"}, {"name": "note", "label": "Note", "type": "string"}]});
     let made = hub.request("POST", "/api/v1/monitors").bearer_auth(&hub.credentials.key);
     let made = answer(made.header("content-type", "application/json").body(new.to_string())).await;
     assert_eq!(made.status, 201, "{}", made.body);
@@ -186,7 +187,9 @@ async fn pages_are_sound_in_every_size_and_scheme() {
     let rows: Vec<_> = (0..30)
         .map(|n| {
             let values = json!({"celsius": 20.0 + f64::from(n % 7) / 2.0, "window": n % 5 == 0});
-            json!({"time": stamp(NOW - i64::from(n) * 1_200_000), "values": values})
+            let note = format!("looked in for the {n}th time, and all was as it should be");
+            json!({"time": stamp(NOW - i64::from(n) * 1_200_000), "values": values,
+                "additional": [{"who": "Nia", "note": note}]})
         })
         .collect();
     let path = format!("/api/v1/monitors/{id}/results");
@@ -216,6 +219,7 @@ async fn pages_are_sound_in_every_size_and_scheme() {
         ("keys", "/keys"),
         ("health", "/health"),
         ("audit", "/audit"),
+        ("zone", "/zone"),
     ];
     let pictures = std::env::var_os("TALAIA_PICTURES").map(std::path::PathBuf::from);
     let mut faults = Vec::new();

@@ -107,7 +107,22 @@ fn made(seq: u64, host: &str, plugin: &str, ms: i64, metrics: Value) -> Value {
     made["host"] = json!(host);
     made["plugin"] = json!(plugin);
     made["interval"] = json!(60.0);
+    if plugin == "disk" {
+        made["contract"] = contract();
+    }
     made
+}
+
+/// What the disks' plugin declares.
+fn contract() -> Value {
+    json!({
+        "metrics": {
+            "disk_used": {"type": "percent", "unit": "%", "label": "Disk used", "required": true,
+                "warn": 80, "crit": 90, "min": 0, "max": 100},
+            "disk_state": {"type": "string", "label": "State", "values": ["clean", "dirty", "failing"]},
+        },
+        "omitted": 2, "strict": true, "schema": false, "interval": 60, "timeout": 10,
+    })
 }
 
 /// Sends a day, a report a minute, up to the clock's time. One machine was silent for an hour, one
