@@ -10,6 +10,7 @@
 //! agents. Archives lie in the database, so that a backup has them.
 
 mod change;
+mod found;
 mod read;
 mod review;
 mod signing;
