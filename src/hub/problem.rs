@@ -378,6 +378,7 @@ impl From<RegistryError> for Problem {
             RegistryError::Full => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", "the hub has no room", detail)
             }
+            RegistryError::PluginKey(error) => error.into(),
             RegistryError::Sqlite(source) => StoreError::Sqlite { action: "change", source }.into(),
             _ => Self::new(StatusCode::CONFLICT, "package", "not as things are", detail),
         }

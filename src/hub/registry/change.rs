@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use crate::hub::audit;
 use crate::hub::caller::Caller;
-use crate::model::{PackageName, PluginKey, Version};
+use crate::hub::plugin_keys::{self, Lookup};
+use crate::model::{PackageName, PluginKey, PluginName, Version, nearest_name};
 use crate::package::{Inspection, Weight};
 
 use super::signing::{self, Signed};
@@ -61,8 +62,8 @@ fn own(
     })
 }
 
-/// Registers a name for the caller's account, or gives the key that it has there already. The second
-/// value says whether it is new.
+/// Registers a name for the caller's account, or gives the key that it has there already; one that was
+/// revoked gets another. The second value says whether the name is new.
 pub(crate) fn register(
     conn: &mut Connection,
     caller: &Caller,
@@ -71,10 +72,30 @@ pub(crate) fn register(
     now: i64,
 ) -> Result<(PluginKey, bool), RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let registered = registered(&transaction, caller, name, (description, category), now)?;
+    let (id, mut key, fresh) =
+        registered(&transaction, caller, name, (description, category), now)?;
+    let known = plugin_keys::lookup(&transaction, caller.account, key)?;
+    if !matches!(known, Lookup::Known { .. }) {
+        key = plugin_key(&transaction, caller, name, now)?;
+        transaction.execute(
+            "UPDATE packages SET key = ?2 WHERE id = ?1",
+            params![id, key.to_string()],
+        )?;
+    }
     transaction.commit()?;
-    let (_, key, fresh) = registered;
     Ok((key, fresh))
+}
+
+/// The key of the plugin that is named as the package, as nearly as plugins can be.
+fn plugin_key(
+    transaction: &Transaction<'_>,
+    caller: &Caller,
+    name: &PackageName,
+    now: i64,
+) -> Result<PluginKey, RegistryError> {
+    let plugin = nearest_name(name.as_str()).parse::<PluginName>();
+    let plugin = plugin.map_err(|e| RegistryError::Key(e.to_string()))?;
+    Ok(plugin_keys::ensure(transaction, caller, &plugin, now)?)
 }
 
 fn registered(
@@ -106,11 +127,7 @@ fn registered(
     if count >= PACKAGES {
         return Err(RegistryError::TooManyPackages);
     }
-    let key = PluginKey::new();
-    transaction.execute(
-        "INSERT INTO plugin_keys (key, account_id, plugin, created_ms) VALUES (?1, ?2, ?3, ?4)",
-        params![key.to_string(), caller.account, name.as_str(), now],
-    )?;
+    let key = plugin_key(transaction, caller, name, now)?;
     transaction.execute(
         "INSERT INTO packages (account_id, name, description, category, key, created_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

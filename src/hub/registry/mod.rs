@@ -16,6 +16,7 @@ mod signing;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hub::plugin_keys::PluginKeyError;
 use crate::model::{PackageName, Version};
 use crate::package::{IndexError, SignError};
 
@@ -118,6 +119,8 @@ pub(crate) enum RegistryError {
     Sign(#[from] SignError),
     #[error("the registry's key cannot be used: {0}")]
     Key(String),
+    #[error(transparent)]
+    PluginKey(#[from] PluginKeyError),
     #[error("the hub's database failed")]
     Sqlite(#[from] rusqlite::Error),
 }
