@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::model::{Secret, chain};
+use crate::model::{PackageName, Secret, Version, chain};
 use crate::package::{PublicKey, SigningKey};
 
 use super::accounts;
@@ -122,6 +122,23 @@ impl Local {
         }
         let key = self.registry_key(known.key)?;
         job(conn, &Signed::ByHub(&key))
+    }
+
+    /// [`registry::withdraw`]; the registry's key is needed for what is given out alone.
+    pub(crate) fn withdraw(
+        &self,
+        conn: &mut Connection,
+        by: (&Caller, bool),
+        which: (&PackageName, &Version),
+        offline: Option<Signed<'_>>,
+        now: i64,
+    ) -> Result<(), RegistryError> {
+        if !registry::is_given_out(conn, which)? {
+            return registry::withdraw(conn, by, which, None, now);
+        }
+        self.signing(conn, offline, |conn, signed| {
+            registry::withdraw(conn, by, which, Some(signed), now)
+        })
     }
 
     /// Gives the registry a new key. It is on disk, aside, before the database knows of it, and is put

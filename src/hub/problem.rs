@@ -360,7 +360,9 @@ impl From<RegistryError> for Problem {
             RegistryError::NotAReviewer => {
                 Self::new(StatusCode::FORBIDDEN, "reviewer", "not a reviewer", detail)
             }
-            RegistryError::Reason
+            RegistryError::Description
+            | RegistryError::Category { .. }
+            | RegistryError::Reason
             | RegistryError::NotThat(_)
             | RegistryError::Index(_)
             | RegistryError::Sign(_) => {

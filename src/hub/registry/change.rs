@@ -6,10 +6,10 @@ use crate::hub::audit;
 use crate::hub::caller::Caller;
 use crate::hub::plugin_keys::{self, Lookup};
 use crate::model::{PackageName, PluginKey, PluginName, Version, nearest_name};
-use crate::package::{Inspection, Weight};
+use crate::package::{Category, Inspection, Summary, Weight};
 
 use super::signing::{self, Signed};
-use super::{ARCHIVES, PACKAGES, RegistryError, State, VERSIONS};
+use super::{ARCHIVES, DESCRIPTION, PACKAGES, RegistryError, State, VERSIONS};
 
 /// A version, and which of its package's rows it is.
 pub(super) struct Found {
@@ -20,7 +20,14 @@ pub(super) struct Found {
     pub(super) report: String,
 }
 
-/// Finds a version that `caller` may see. Others' are as if they were not.
+impl Found {
+    /// What its manifest says.
+    pub(super) fn summary(&self) -> Option<Summary> {
+        serde_json::from_str::<Inspection>(&self.report).ok()?.summary
+    }
+}
+
+/// Finds a version, whosever it is.
 pub(super) fn find(
     conn: &Connection,
     name: &PackageName,
@@ -72,15 +79,19 @@ pub(crate) fn register(
     now: i64,
 ) -> Result<(PluginKey, bool), RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if description.chars().count() > DESCRIPTION || description.contains(char::is_control) {
+        return Err(RegistryError::Description);
+    }
+    if !Category::ALL.iter().any(|known| known.as_str() == category) {
+        return Err(RegistryError::Category { given: category.chars().take(40).collect() });
+    }
     let (id, mut key, fresh) =
         registered(&transaction, caller, name, (description, category), now)?;
     let known = plugin_keys::lookup(&transaction, caller.account, key)?;
     if !matches!(known, Lookup::Known { .. }) {
         key = plugin_key(&transaction, caller, name, now)?;
-        transaction.execute(
-            "UPDATE packages SET key = ?2 WHERE id = ?1",
-            params![id, key.to_string()],
-        )?;
+        transaction
+            .execute("UPDATE packages SET key = ?2 WHERE id = ?1", params![id, key.to_string()])?;
     }
     transaction.commit()?;
     Ok((key, fresh))
@@ -210,7 +221,10 @@ pub(crate) fn upload(
     )?;
     if let Some(summary) = &inspection.summary {
         transaction.execute(
-            "UPDATE packages SET description = ?2, category = ?3 WHERE id = ?1",
+            // What is given out says of itself what was approved.
+            "UPDATE packages SET description = ?2, category = ?3 WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM package_versions
+                 WHERE package_id = ?1 AND state = 'approved')",
             params![package, summary.description, summary.category],
         )?;
     }
@@ -265,14 +279,21 @@ pub(crate) fn submit(
     Ok(())
 }
 
+/// Whether a version is given out now.
+pub(crate) fn is_given_out(
+    conn: &Connection,
+    (name, version): (&PackageName, &Version),
+) -> Result<bool, RegistryError> {
+    Ok(find(conn, name, version)?.state == State::Approved)
+}
+
 /// Takes a version back: its author any, a reviewer any as well. What was approved is then no longer
 /// given out; those who installed it keep it.
 pub(crate) fn withdraw(
     conn: &mut Connection,
-    caller: &Caller,
-    reviewer: bool,
+    (caller, reviewer): (&Caller, bool),
     (name, version): (&PackageName, &Version),
-    signed: &Signed<'_>,
+    signed: Option<&Signed<'_>>,
     now: i64,
 ) -> Result<(), RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -294,6 +315,8 @@ pub(crate) fn withdraw(
         params![found.id, now],
     )?;
     if found.state == State::Approved {
+        let missing = || RegistryError::NotThat("the index is missing".to_owned());
+        let signed = signed.ok_or_else(missing)?;
         signing::publish(&transaction, signed, now)?;
     }
     note(&transaction, caller, now, "package.withdraw", (name, version))?;
