@@ -153,7 +153,7 @@ impl Local {
         if known.offline {
             return Err(RegistryError::Offline(known.fingerprint.unwrap_or_default()));
         }
-        let old = self.registry_key(known.key)?;
+        let old = self.registry_key(Some(known.key.ok_or(RegistryError::NoKey)?))?;
         let new = SigningKey::generate()?;
         self.write_key(NEXT_KEY, &new)?;
         registry::rotate(conn, caller, (&old, &new), now)?;

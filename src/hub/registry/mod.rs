@@ -114,6 +114,8 @@ pub(crate) enum RegistryError {
     Category { given: String },
     #[error("the reason is empty, or longer than {REASON} bytes; say what the author is to do")]
     Reason,
+    #[error("the registry has no key yet: the first approval makes it")]
+    NoKey,
     #[error("the registry's key is kept offline ({0}); sign with it: --sign-with FILE")]
     Offline(String),
     #[error("the registry signs with a key of its own ({0}), not with that one")]

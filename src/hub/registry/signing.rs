@@ -258,9 +258,7 @@ pub(crate) fn rotate(
 ) -> Result<PublicKey, RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let Some(known) = row(&transaction)? else {
-        return Err(RegistryError::Key(
-            "there is none yet: the first approval makes it".to_owned(),
-        ));
+        return Err(RegistryError::NoKey);
     };
     if known.offline {
         return Err(RegistryError::Offline(known.key.fingerprint()));

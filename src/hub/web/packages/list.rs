@@ -48,7 +48,7 @@ async fn page(
     headers: &HeaderMap,
     session: &Session,
     query: &str,
-    wrong: Option<&str>,
+    wrong: Option<(StatusCode, &str)>,
 ) -> Page {
     let now = hall.clock.now();
     let (mut state, mut after) = (None, None);
@@ -76,7 +76,7 @@ async fn page(
             a.button.main href="/publish" { "New package" }
         }
         p.facts.faint { "Plugins that are handed on. What is approved can be installed by its name on every host." }
-        @if let Some(wrong) = wrong { p.alarm role="alert" { (sentence(wrong)) } }
+        @if let Some((_, wrong)) = wrong { p.alarm role="alert" { (sentence(wrong)) } }
         @if found.reviewer && found.waiting > 0 {
             p.hint {
                 @if found.waiting == 1 { "One version waits" } @else { (found.waiting) " versions wait" }
@@ -94,7 +94,7 @@ async fn page(
         (table(&found, state, after.is_some(), now))
         (key(&found, &registry_url(hall, headers), session))
     };
-    let status = if wrong.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
+    let status = wrong.map_or(StatusCode::OK, |(status, _)| status);
     Ok(html_page(status, layout::page(&Frame::of("Packages", "/packages", session), &body)))
 }
 
@@ -224,7 +224,7 @@ pub(super) async fn act(State(hall): State<Hall>, headers: HeaderMap, body: Byte
     };
     let answer = async {
         if sent.text("do") != "rotate" {
-            let why = "the form does not say what to do";
+            let why = (StatusCode::UNPROCESSABLE_ENTITY, "the form does not say what to do");
             return page(&hall, &headers, &session, "", Some(why)).await;
         }
         let (now, by, local) = (hall.clock.now(), caller(&session), hall.local.clone());
@@ -237,7 +237,10 @@ pub(super) async fn act(State(hall): State<Hall>, headers: HeaderMap, body: Byte
         match rotated.await {
             Ok(()) => Ok(see("/packages#registry")),
             Err(problem) if problem.status().is_server_error() => Err(problem),
-            Err(problem) => page(&hall, &headers, &session, "", Some(problem.detail())).await,
+            Err(problem) => {
+                let wrong = (problem.status(), problem.detail());
+                page(&hall, &headers, &session, "", Some(wrong)).await
+            }
         }
     };
     shown(answer.await)
