@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::hub::audit;
 use crate::hub::caller::Caller;
 use crate::model::{PackageName, Version};
+use crate::package::{Inspection, Summary};
 
 use super::{RegistryError, State};
 
@@ -15,6 +16,13 @@ pub(super) struct Found {
     pub(super) state: State,
     pub(super) sha256: String,
     pub(super) report: String,
+}
+
+impl Found {
+    /// What its manifest says.
+    pub(super) fn summary(&self) -> Option<Summary> {
+        serde_json::from_str::<Inspection>(&self.report).ok()?.summary
+    }
 }
 
 /// Finds a version, whoever's it is.
