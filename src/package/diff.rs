@@ -39,23 +39,38 @@ pub struct FileDiff {
 }
 
 /// The differences from `old` to `new`, by path. Against nothing all of `new` is added.
+/// Long ones are cut.
 pub fn diff(old: Option<&Contents>, new: &Contents) -> Vec<FileDiff> {
+    compare(old, new, LONGEST, PATIENCE)
+}
+
+/// The same, nothing cut: for whoever has the time.
+pub fn diff_whole(old: Option<&Contents>, new: &Contents) -> Vec<FileDiff> {
+    compare(old, new, usize::MAX, Duration::from_mins(1))
+}
+
+fn compare(
+    old: Option<&Contents>,
+    new: &Contents,
+    longest: usize,
+    patience: Duration,
+) -> Vec<FileDiff> {
     let empty = Contents::default();
     let old = old.unwrap_or(&empty);
     let paths: std::collections::BTreeSet<&str> =
         old.files().iter().chain(new.files()).map(|file| file.path.as_str()).collect();
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     paths
         .into_iter()
         .filter(|path| *path != SUMS)
-        .filter_map(|path| file_diff(path, old.get(path), new.get(path), until))
+        .filter_map(|path| file_diff(path, (old.get(path), new.get(path)), longest, until))
         .collect()
 }
 
 fn file_diff(
     path: &str,
-    old: Option<&PackageFile>,
-    new: Option<&PackageFile>,
+    (old, new): (Option<&PackageFile>, Option<&PackageFile>),
+    longest: usize,
     until: Instant,
 ) -> Option<FileDiff> {
     if old == new {
@@ -80,8 +95,8 @@ fn file_diff(
     let text = text(old).zip(text(new)).map(|(old, new)| {
         let diff = TextDiff::configure().deadline(until).diff_lines(old.as_str(), new.as_str());
         let mut text = diff.unified_diff().context_radius(3).to_string();
-        if text.len() > LONGEST {
-            text.truncate(text.floor_char_boundary(LONGEST));
+        if text.len() > longest {
+            text.truncate(text.floor_char_boundary(longest));
             text.push_str("\n… and more\n");
         }
         text

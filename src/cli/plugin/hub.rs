@@ -1,22 +1,24 @@
 //! What goes by a hub: registering, publishing, reviewing.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::model::{PackageName, Version, chain};
+use crate::model::{PackageName, Timestamp, Version, chain};
 use crate::package::{
-    Approval, Change, Envelope, FileDiff, Index, Inspection, ListedVersion, SigningKey, unpack,
+    Approval, Change, Contents, Envelope, FileDiff, Index, Inspection, Listed, ListedVersion,
+    Rotation, SignError, SigningKey, Trust, diff_whole, sha256, unpack,
 };
 
-use super::super::args::{RegisterArgs, RemoteArgs, ReviewArgs};
+use super::super::args::{ApproveArgs, RegisterArgs, RemoteArgs, ReviewArgs};
 use super::super::exit::{Exit, Failure};
 use super::super::print::{self, BAD, FAINT, GOOD, ODD, STRONG, paint};
 use super::super::remote::Remote;
 use super::super::report::clean;
+use super::source::refused;
 use super::{check, lines, pack, parsed};
 
 /// How often a watched version is asked for.
@@ -57,9 +59,10 @@ pub(super) fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
     let registered: Value = reply.json()?;
     let word = if reply.status == 201 { "registered" } else { "is registered already" };
     print::talk(format!("{} {word}; its plugin key:", paint(STRONG, &name)));
-    let text = match args.json {
-        true => registered.to_string(),
-        false => registered["key"].as_str().unwrap_or_default().to_owned(),
+    let text = if args.json {
+        registered.to_string()
+    } else {
+        registered["key"].as_str().unwrap_or_default().to_owned()
     };
     // A reader that went away has seen enough.
     let _closed = print::data(text);
@@ -172,48 +175,68 @@ pub(super) fn review(args: &ReviewArgs) -> Result<Exit, Failure> {
     }
     let _closed = print::data(about(&shown));
     let against = args.against.as_ref().map_or_else(String::new, |v| format!("?against={v}"));
-    let differences: Differences =
+    let mut differences: Differences =
         remote.get(&path(&name, &version, &format!("/diff{against}")))?.json()?;
+    if args.full {
+        differences.whole(&remote, &shown)?;
+    }
     let _closed = print::data(differences.text(args.full));
     if !args.run {
-        print::talk(decide(&name, &version));
+        print::talk(decide(&shown));
         return Ok(Exit::Ok);
     }
-    let archive = remote.get(&path(&name, &version, "/archive"))?.body;
-    let (_, contents) =
-        unpack(&archive).map_err(|findings| Failure::new(Exit::Finding, lines(&findings)))?;
-    if !args.yes && !agreed(&name, &version)? {
+    let contents = fetched(&remote, &shown)?;
+    let who = check::Trier::find(args.as_me)?;
+    if !args.yes && !agreed(&shown, &who)? {
         return Ok(Exit::Finding);
     }
-    let trial = check::trial(&contents)?;
+    let trial = check::trial(&contents, &who)?;
     let text = if trial.findings.is_empty() {
         paint(GOOD, "ok")
     } else {
         format!("\n{}", lines(&trial.findings))
     };
     print::talk(format!("{} as {}: {text}", print::count(trial.runs, "run"), trial.user));
-    let body = serde_json::to_value(&trial).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    let mut body =
+        serde_json::to_value(&trial).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    body["sha256"] = shown.sha256.as_str().into();
     remote.send(Method::PUT, &path(&name, &version, "/trial"), Some(&body))?;
     print::talk("the result is attached");
-    print::talk(decide(&name, &version));
+    print::talk(decide(&shown));
     Ok(if trial.has_errors() { Exit::Finding } else { Exit::Ok })
 }
 
-fn decide(name: &PackageName, version: &Version) -> String {
+fn decide(shown: &Shown) -> String {
+    let Shown { name, version, sha256, .. } = shown;
+    let known = sha256.get(..12).unwrap_or(sha256);
     format!(
-        "\nthen:  talaia plugin approve {name} {version}\nor:    talaia plugin reject {name} {version} --reason '…'"
+        "\nthen:  talaia plugin approve {name} {version} --sha256 {known}\nor:    talaia plugin reject {name} {version} --reason '…'"
     )
 }
 
+/// The files of a version, which are those that were shown.
+fn fetched(remote: &Remote, shown: &Shown) -> Result<Contents, Failure> {
+    let archive = remote.get(&path(&shown.name, &shown.version, "/archive"))?.body;
+    let got = sha256(&archive);
+    if got != shown.sha256 {
+        let text = format!("the archive has the SHA-256 {got}, and shown was {}", shown.sha256);
+        return Err(Failure::new(Exit::Finding, text));
+    }
+    let (_, contents) =
+        unpack(&archive).map_err(|findings| Failure::new(Exit::Finding, lines(&findings)))?;
+    Ok(contents)
+}
+
 /// Asks a person whether to run somebody's programs.
-fn agreed(name: &PackageName, version: &Version) -> Result<bool, Failure> {
+fn agreed(shown: &Shown, who: &check::Trier) -> Result<bool, Failure> {
     use std::io::IsTerminal as _;
     if !std::io::stdin().is_terminal() {
         let text = "running somebody's programs needs a yes on a terminal, or --yes";
         return Err(Failure::new(Exit::Usage, text));
     }
     print::talk(format!(
-        "You have seen what is in it. Run the programs of {name} {version} here? [y/N] "
+        "You have seen what is in it. Run the programs of {} {} here, as {who}? [y/N] ",
+        shown.name, shown.version
     ));
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
@@ -321,6 +344,20 @@ struct Differences {
 }
 
 impl Differences {
+    /// Compares here what a hub shows cut.
+    fn whole(&mut self, remote: &Remote, shown: &Shown) -> Result<(), Failure> {
+        let new = fetched(remote, shown)?;
+        let old = match &self.against {
+            None => None,
+            Some(version) => {
+                let before: Shown = remote.get(&path(&shown.name, version, ""))?.json()?;
+                Some(fetched(remote, &before)?)
+            }
+        };
+        self.files = diff_whole(old.as_ref(), &new);
+        Ok(())
+    }
+
     fn text(&self, full: bool) -> String {
         let mut out = vec![format!(
             "\n{} {}",
@@ -365,56 +402,113 @@ impl Differences {
     }
 }
 
-pub(super) fn approve(
-    name: &str,
-    version: &str,
-    key: Option<&Path>,
-    remote: &RemoteArgs,
-) -> Result<Exit, Failure> {
-    let (name, version): (PackageName, Version) = (parsed(name)?, parsed(version)?);
-    let remote = Remote::find(remote)?;
-    let body = match key {
-        None => None,
-        Some(file) => Some(sign_approval(&remote, &name, &version, &read_key(file)?)?),
+pub(super) fn approve(args: &ApproveArgs) -> Result<Exit, Failure> {
+    let (name, version): (PackageName, Version) = (parsed(&args.name)?, parsed(&args.version)?);
+    let remote = Remote::find(&args.remote)?;
+    let shown: Shown = remote.get(&path(&name, &version, ""))?.json()?;
+    if let Some(seen) = &args.sha256
+        && (seen.len() < 8 || !shown.sha256.starts_with(seen.as_str()))
+    {
+        let text =
+            format!("{name} {version} has the SHA-256 {} now: review it again", shown.sha256);
+        return Err(Failure::new(Exit::Finding, text));
+    }
+    let mut body = match &args.sign_with {
+        None => json!({}),
+        Some(file) => sign_approval(&remote, &shown, &read_key(file)?)?,
     };
-    remote.send(Method::POST, &path(&name, &version, "/approve"), body.as_ref())?;
+    body["sha256"] = shown.sha256.as_str().into();
+    remote.send(Method::POST, &path(&name, &version, "/approve"), Some(&body))?;
     let registry: Value = remote.get("/api/v1/registry")?.json()?;
     print::talk(format!(
-        "{} {version} is given out at {}/plugins, signed by {}",
+        "{} {version} (SHA-256 {}) is given out at {}/plugins, signed by {}",
         paint(STRONG, &name),
+        shown.sha256,
         remote.url(),
         registry["fingerprint"].as_str().unwrap_or_default()
     ));
     Ok(Exit::Ok)
 }
 
-/// Signs, here, what a hub without the key would give out.
-fn sign_approval(
-    remote: &Remote,
-    name: &PackageName,
-    version: &Version,
-    key: &SigningKey,
-) -> Result<Value, Failure> {
+/// Signs, here, what a hub without the key would give out. The hub is not believed: what is signed is
+/// what this key signed last, and the one change.
+fn sign_approval(remote: &Remote, shown: &Shown, key: &SigningKey) -> Result<Value, Failure> {
     #[derive(Deserialize)]
     struct ToSign {
         approval: Approval,
         index: Index,
     }
-    let sign = |e| Failure::from_error(Exit::Internal, &e);
+    let (name, version) = (&shown.name, &shown.version);
+    fetched(remote, shown)?;
     let ToSign { approval, mut index } = remote.get(&path(name, version, "/approval"))?.json()?;
-    let shown: Shown = remote.get(&path(name, version, ""))?.json()?;
     if approval.name != *name || approval.version != *version || approval.sha256 != shown.sha256 {
         return Err(Failure::new(Exit::Internal, "the hub asks to sign something else"));
     }
+    only_next(&index, published(remote, key)?.as_ref(), None)?;
     let about =
         shown.report.summary.as_ref().map_or(("", "other"), |summary| {
             (summary.description.as_str(), summary.category.as_str())
         });
-    let statement = Envelope::seal(&approval, key).map_err(sign)?;
+    let statement = Envelope::seal(&approval, key).map_err(internal)?;
     let listed = ListedVersion { version: version.clone(), statement: statement.clone() };
     index.insert(name, about, listed);
-    let index = index.seal(key).map_err(sign)?;
+    let index = index.seal(key).map_err(internal)?;
     Ok(json!({"statement": statement, "index": index}))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn internal(error: SignError) -> Failure {
+    Failure::from_error(Exit::Internal, &error)
+}
+
+/// The index that this key signed last; nothing where a registry has none yet.
+fn published(remote: &Remote, key: &SigningKey) -> Result<Option<Index>, Failure> {
+    let registry: Value = remote.get("/api/v1/registry")?.json()?;
+    if registry["key"].is_null() {
+        return Ok(None);
+    }
+    let envelope = Index::envelope(&remote.get("/plugins/index.json")?.body).map_err(refused)?;
+    if envelope.key() != key.public() {
+        let text = format!(
+            "the registry signs with the key {}, and this is {}",
+            envelope.key(),
+            key.public()
+        );
+        return Err(Failure::new(Exit::Finding, text));
+    }
+    let trust = Trust { key: key.public(), serial: 0 };
+    Ok(Some(Index::open(&envelope, trust).map_err(refused)?.0))
+}
+
+/// Whether an index follows the last one, and changes nothing but that `less` is left out.
+fn only_next(
+    next: &Index,
+    last: Option<&Index>,
+    less: Option<(&PackageName, &Version)>,
+) -> Result<(), Failure> {
+    let (serial, rotations, mut packages) = match last {
+        Some(last) => (last.serial, last.rotations.clone(), last.packages.clone()),
+        None => (0, Vec::new(), Vec::new()),
+    };
+    if let Some((name, version)) = less {
+        for package in packages.iter_mut().filter(|package| package.name == *name) {
+            package.versions.retain(|listed| listed.version != *version);
+        }
+        packages.retain(|package| !package.versions.is_empty());
+    }
+    // What a package is about may be put in other words.
+    let statements = |packages: &[Listed]| -> Vec<_> {
+        let all = packages.iter().map(|p| (p.name.clone(), p.versions.clone()));
+        all.collect()
+    };
+    if next.serial == serial + 1
+        && next.rotations == rotations
+        && statements(&next.packages) == statements(&packages)
+    {
+        return Ok(());
+    }
+    let text = "the hub asks to sign more than this change; nothing was signed";
+    Err(Failure::new(Exit::Finding, text))
 }
 
 pub(super) fn reject(
@@ -443,12 +537,15 @@ pub(super) fn withdraw(
     }
     let (name, version): (PackageName, Version) = (parsed(name)?, parsed(version)?);
     let remote = Remote::find(remote)?;
-    let body = match key {
+    let shown: Shown = remote.get(&path(&name, &version, ""))?.json()?;
+    // Only what is given out is in the index.
+    let body = match key.filter(|_| shown.state == "approved") {
         None => None,
         Some(file) => {
             let key = read_key(file)?;
             let ToSign { index } = remote.get(&path(&name, &version, "/withdrawal"))?.json()?;
-            let index = index.seal(&key).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+            only_next(&index, published(&remote, &key)?.as_ref(), Some((&name, &version)))?;
+            let index = index.seal(&key).map_err(internal)?;
             Some(json!({"index": index}))
         }
     };
@@ -483,14 +580,48 @@ pub(super) fn key(file: Option<&Path>, remote: &RemoteArgs) -> Result<Exit, Fail
         let _closed = print::data(fingerprint);
         return Ok(Exit::Ok);
     };
+    let _closed = print::data(made_key(file)?.public().fingerprint());
+    Ok(Exit::Ok)
+}
+
+/// The key in a file, which is made where there is none.
+fn made_key(file: &Path) -> Result<SigningKey, Failure> {
     if !file.exists() {
-        let internal = |e| Failure::from_error(Exit::Internal, &e);
         let key = SigningKey::generate().map_err(internal)?;
         crate::package::replace(file, key.to_text().expose().as_bytes(), 0o600).map_err(|e| {
             Failure::new(Exit::Disk, format!("cannot write {}: {e}", file.display()))
         })?;
         print::talk(format!("made {}; keep it where the hub is not", file.display()));
     }
-    let _closed = print::data(read_key(file)?.public().fingerprint());
+    read_key(file)
+}
+
+/// Has a registry go on with another key: one that the hub makes, or, where the present one is in a
+/// file, one in another file.
+pub(super) fn rotate(
+    offline: Option<(&Path, &Path)>,
+    remote: &RemoteArgs,
+) -> Result<Exit, Failure> {
+    let remote = Remote::find(remote)?;
+    let body = match offline {
+        None => None,
+        Some((old, new)) => {
+            let (old, new) = (read_key(old)?, made_key(new)?);
+            let Some(last) = published(&remote, &old)? else {
+                let text = "the registry has no key yet: the first approval brings it";
+                return Err(Failure::new(Exit::Finding, text));
+            };
+            let at = Timestamp::from(SystemTime::now());
+            let rotation =
+                Envelope::seal(&Rotation { new_key: new.public(), at }, &old).map_err(internal)?;
+            let rotations = [last.rotations, vec![rotation.clone()]].concat();
+            let index = Index::new(last.serial + 1, at, rotations, last.packages);
+            Some(json!({"rotation": rotation, "index": index.seal(&new).map_err(internal)?}))
+        }
+    };
+    let reply = remote.send(Method::POST, "/api/v1/registry/rotate", body.as_ref())?;
+    let registry: Value = reply.json()?;
+    print::talk("from now on the registry signs with the key");
+    let _closed = print::data(registry["fingerprint"].as_str().unwrap_or_default());
     Ok(Exit::Ok)
 }

@@ -268,13 +268,6 @@ fn differences(old: &Manifest, new: &Manifest) -> Vec<String> {
             lines.push(format!("  {what} that is gone: {name}"));
         }
     };
-    fn keys(manifest: &Manifest) -> Vec<&str> {
-        let map = manifest.defaults.as_object();
-        map.into_iter().flatten().map(|(key, _)| key.as_str()).collect()
-    }
-    fn commands(manifest: &Manifest) -> Vec<&str> {
-        manifest.commands.keys().map(String::as_str).collect()
-    }
     compare("setting", keys(old), keys(new));
     compare("command", commands(old), commands(new));
     for (name, command) in &new.commands {
@@ -297,6 +290,17 @@ fn differences(old: &Manifest, new: &Manifest) -> Vec<String> {
         lines.push("  the same settings, commands and metrics".to_owned());
     }
     lines
+}
+
+/// The names of its settings.
+fn keys(manifest: &Manifest) -> Vec<&str> {
+    let map = manifest.defaults.as_object();
+    map.into_iter().flatten().map(|(key, _)| key.as_str()).collect()
+}
+
+/// The names of its commands.
+fn commands(manifest: &Manifest) -> Vec<&str> {
+    manifest.commands.keys().map(String::as_str).collect()
 }
 
 pub(super) fn rollback(
@@ -365,10 +369,6 @@ pub(super) fn uninstall(name: &str, config: &ConfigArgs) -> Result<Exit, Failure
 
 /// Whether nobody has written into a drop-in.
 fn is_as_written(text: &str, name: &PackageName, version: &Version) -> bool {
-    let without_key: String = text
-        .lines()
-        .filter(|line| !line.starts_with("key = "))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    without_key == drop_in(name, version, None)
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("key = ")).collect();
+    lines == drop_in(name, version, None).lines().collect::<Vec<_>>()
 }

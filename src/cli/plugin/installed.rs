@@ -98,13 +98,16 @@ impl Host {
         let before = std::fs::read_to_string(path).ok();
         write(path, text).map_err(untouched)?;
         if !running {
-            print::talk("no agent is running; it is taken up when one starts");
+            if !self.tell_sandbox() {
+                print::talk("no agent is running; it is taken up when one starts");
+            }
             return Ok(());
         }
         let reload = || client::ask(self.data_dir(), Method::POST, "/v1/reload");
         let failure = match reload() {
             Ok(body) => {
                 say(&body);
+                self.tell_sandbox();
                 return Ok(());
             }
             Err(failure) => failure,
@@ -118,6 +121,22 @@ impl Host {
         let text =
             format!("the running agent does not take it: {}\nnothing was changed", failure.text);
         Err(Unchanged { failure: Failure::new(Exit::Config, text), settled })
+    }
+}
+
+impl Host {
+    /// Has an agent in the sandbox, which runs by the same config, take it up as well. Whether there
+    /// is one; what it says to it is its own affair.
+    fn tell_sandbox(&self) -> bool {
+        let folder = self.data_dir().join("sandbox");
+        let running = client::is_running(&folder).unwrap_or(false);
+        if running {
+            match client::ask(&folder, Method::POST, "/v1/reload") {
+                Ok(body) => say(&body),
+                Err(failure) => print::talk(format!("in the sandbox: {}", failure.text)),
+            }
+        }
+        running
     }
 }
 
