@@ -21,7 +21,7 @@ use super::resolve_mode::mode;
 use super::resolve_plugin::{Around, Definition, metrics, timeout, timing};
 use super::secrets;
 use super::values::{EnvText, RawCommand, SecretSource};
-use crate::contract::{Declared, Rules, Strictness};
+use crate::contract::{Declared, Rules, Strictness, measure};
 use crate::model::{PackageName, PluginName, Version};
 
 /// The manifest's name in a package.
@@ -29,6 +29,9 @@ pub const MANIFEST: &str = "talaia-plugin.toml";
 
 /// Longest description, in characters.
 const DESCRIPTION: usize = 200;
+
+/// Most bytes of a manifest, and of each file that it is read with.
+const LARGEST: usize = 256 << 10;
 
 /// The other files of a package, by their path in it; `None` where there is none.
 pub type Files<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
@@ -171,6 +174,10 @@ pub(super) fn read(
     cx: &mut Cx<'_>,
 ) -> Option<Packaged> {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    if text.len() > LARGEST {
+        cx.found.push(Diagnostic::error(too_large(&path.to_string_lossy())));
+        return None;
+    }
     let file = cx.sources.add(path, text);
     let (node, errors) = parse_toml(text, file);
     let broken = !errors.is_empty();
@@ -202,6 +209,9 @@ pub(super) fn read(
     }
     if raw.authors.as_ref().is_none_or(|at| at.value.is_empty()) {
         missing("authors", "[\"Your name\"]", cx);
+    }
+    for author in raw.authors.iter().flat_map(|at| &at.value) {
+        one_line(Some(author), DESCRIPTION, cx);
     }
     let license = one_line(raw.license.as_ref(), DESCRIPTION, cx);
     if raw.license.is_none() {
@@ -345,9 +355,23 @@ fn content(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>
     found
 }
 
+/// The same, of a file that is read here.
+fn small(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>> {
+    let bytes = content(at, files, cx)?;
+    if bytes.len() > LARGEST {
+        cx.error(too_large(&at.value), &at.place);
+        return None;
+    }
+    Some(bytes)
+}
+
+fn too_large(path: &str) -> String {
+    format!("`{path}` has more than {} KiB", LARGEST >> 10)
+}
+
 /// A JSON Schema among the package's files.
 fn rules(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<serde_json::Value> {
-    let bytes = content(at, files, cx)?;
+    let bytes = small(at, files, cx)?;
     let schema = match serde_json::from_slice(&bytes) {
         Ok(schema) => schema,
         Err(error) => {
@@ -355,8 +379,9 @@ fn rules(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<serde_jso
             return None;
         }
     };
-    if let Err(error) = Rules::new(&schema) {
-        cx.error(format!("`{}`: {error}", at.value), &at.place);
+    let usable = measure(&schema).and_then(|()| Rules::new(&schema).map_err(|e| e.to_string()));
+    if let Err(why) = usable {
+        cx.error(format!("`{}`: {why}", at.value), &at.place);
         return None;
     }
     Some(schema)
@@ -373,7 +398,7 @@ fn default_tree(
         RawDefaults::Table(node) => node.clone(),
         RawDefaults::File(path) => {
             let written = At { value: path.clone(), place: at.place.clone() };
-            let bytes = content(&written, files, cx)?;
+            let bytes = small(&written, files, cx)?;
             let Ok(text) = String::from_utf8(bytes) else {
                 cx.error(format!("`{path}` is not UTF-8"), &at.place);
                 return None;

@@ -140,6 +140,11 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         if file.path != SUMS {
             findings.extend(secrets::scan(file));
         }
+        if let Some(line) = turned_round(&file.bytes) {
+            let message = "characters here show text in another order than it is run in";
+            let help = "write them as escapes, so that a reviewer reads what is there";
+            findings.push(Finding::warning(&file.path, message, help).at(line));
+        }
         if file.bytes.starts_with(b"\x7fELF") {
             let message = "it is a compiled program: a reviewer cannot read what it does";
             findings.push(Finding::warning(&file.path, message, "ship its source, if you can"));
@@ -153,6 +158,13 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         sha256: sha256(&file.bytes),
     });
     Inspection { summary: manifest.as_ref().map(summary), findings, files: files.collect() }
+}
+
+/// The first line with characters that turn round how what follows is shown.
+fn turned_round(bytes: &[u8]) -> Option<usize> {
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let text = std::str::from_utf8(bytes).ok()?;
+    text.lines().position(|line| line.contains(turns)).map(|line| line + 1)
 }
 
 /// The manifest of a package, and what is wrong with it.
@@ -317,6 +329,8 @@ metrics.n.type = "integer"
         assert_eq!(look(GOOD, good, FileMode::Plain), "run: it is not executable");
         let dos = look(GOOD, "#!/bin/sh\r\n", FileMode::Executable);
         assert!(dos.starts_with("run:1: ") && dos.contains("Windows"), "{dos}");
+        let turned = look(GOOD, "#!/bin/sh\n# \u{202e}x\n", FileMode::Executable);
+        assert!(turned.starts_with("run:2: ") && turned.contains("another order"), "{turned}");
         let python = look(GOOD, "#!/usr/bin/env python3\n", FileMode::Executable);
         assert!(python.contains("run: it is run by `python3`"), "{python}");
         let undeclared = GOOD.replace("metrics.n.type = \"integer\"\n", "");

@@ -144,6 +144,11 @@ impl Store {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(failed("write", &path))?;
+        // Where there can be plugins with a user of their own, these pass through the agent's folder to
+        // their programs. They see no names in it, and what is the agent's is shut by its own mode.
+        if rustix::process::geteuid().is_root() {
+            let_pass(data_dir).map_err(failed("open", data_dir))?;
+        }
         let store = Self { root, lock: Some(lock) };
         store.sweep()?;
         Ok(store)
@@ -329,8 +334,13 @@ impl Store {
         Ok(self.trusts()?.remove(url))
     }
 
+    /// Where it is kept what is known of registries.
+    pub fn trust_file(&self) -> PathBuf {
+        self.root.join("trust.json")
+    }
+
     fn trusts(&self) -> Result<BTreeMap<String, Trust>, StoreError> {
-        Ok(read_json(&self.root.join("trust.json"))?.unwrap_or_default())
+        Ok(read_json(&self.trust_file())?.unwrap_or_default())
     }
 
     /// Keeps what is known of the registry at `url`.
@@ -339,7 +349,7 @@ impl Store {
         if trusts.insert(url.to_owned(), trust) == Some(trust) {
             return Ok(());
         }
-        self.write_json(&self.root.join("trust.json"), &trusts)
+        self.write_json(&self.trust_file(), &trusts)
     }
 
     fn write_json<T: serde::Serialize>(&self, path: &Path, value: &T) -> Result<(), StoreError> {
@@ -408,6 +418,15 @@ fn make_open(folder: &Path) -> Result<(), StoreError> {
     make_folder(folder)
         .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)))
         .map_err(failed("make the folder", folder))
+}
+
+/// Lets plugins of other users pass through a folder, to what is theirs to read in it.
+fn let_pass(folder: &Path) -> io::Result<()> {
+    let mode = fs::metadata(folder)?.permissions().mode();
+    if mode & 0o001 == 0 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o7777 | 0o011))?;
+    }
+    Ok(())
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {

@@ -1,6 +1,6 @@
 //! Where packages are got from: a folder or archive of this machine, or a registry over HTTP.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,17 +52,19 @@ pub(super) fn local(path: &Path) -> Result<Got, Failure> {
     }
     let cannot =
         |e: io::Error| Failure::new(Exit::Input, format!("cannot read {}: {e}", path.display()));
-    let size = path.metadata().map_err(cannot)?.len();
-    if size > bounds::ZIPPED as u64 {
+    let mut archive = Vec::new();
+    let most = bounds::ZIPPED as u64;
+    std::fs::File::open(path)
+        .and_then(|file| file.take(most + 1).read_to_end(&mut archive))
+        .map_err(cannot)?;
+    if archive.len() as u64 > most {
         let text = format!(
-            "{} has {}; an archive of a package at most {}",
+            "{} is too large: an archive of a package has at most {}",
             path.display(),
-            print::bytes(size),
-            print::bytes(bounds::ZIPPED as u64)
+            print::bytes(most)
         );
-        return Err(Failure::new(Exit::Input, text));
+        return Err(Failure::new(Exit::Finding, text));
     }
-    let archive = std::fs::read(path).map_err(cannot)?;
     opened(archive, None, origin)
 }
 

@@ -219,7 +219,7 @@ fn a_folder_is_run_tested_and_found_without_being_installed() {
     fs::create_dir(site.path("plugins")).unwrap();
     fs::rename(site.path("a-b"), site.path("plugins/a-b")).unwrap();
     site.script("plugins/lone", "echo '{\"m\": 1}'");
-    site.write("dirs.toml", "plugin_dirs = [\"plugins\"]\n[agent]\ndata_dir = \"data\"\n", 0o644);
+    site.write("dirs.toml", "[agent]\ndata_dir = \"data\"\nplugin_dirs = [\"plugins\"]\n", 0o644);
     let listed = site.talaia(&["plugin", "list", "--config", "dirs.toml"]).code(0).stdout.clone();
     assert!(listed.contains("a_b") && listed.contains("lone"), "{listed}");
     site.talaia(&["check", "--config", "dirs.toml"]).code(0);
@@ -249,7 +249,7 @@ fn commands_settings_and_secrets_are_the_operators_to_set() {
     own("[packages.a-b.commands.a-b]\nenabled = false\n");
     assert!(plugin(&site, &["list"]).code(0).stdout.contains("disabled"));
     own("[packages.a-b.commands.a-b]\ntimeout = \"100ms\"\nmetrics.n.type = \"string\"\n");
-    assert_eq!(test().json()["rejected"][0]["code"], "type-mismatch", "{:?}", test().stdout);
+    assert_eq!(test().json()["rejected"][0]["code"], "value-type", "{:?}", test().stdout);
     for (line, said) in [
         ("command = [\"/bin/rm\"]", "`command` cannot be changed here"),
         ("config = {}", "`config` cannot be changed here"),

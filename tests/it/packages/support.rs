@@ -251,7 +251,7 @@ fn answer(mut stream: TcpStream, files: &Files, asked: &Mutex<Vec<String>>) -> s
     match files.get(path) {
         Some(Reply::Bytes(bytes)) => send(&mut stream, "200 OK", "", bytes),
         Some(Reply::Status(status)) => {
-            let body = b"{\"detail\": \"out \x1b[2Jof order\"}";
+            let body = b"{\"detail\": \"out \\u001b[2Jof order\"}";
             send(&mut stream, &format!("{status} No"), "", body)
         }
         Some(Reply::Elsewhere(url)) => {
