@@ -97,7 +97,7 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
     holds(
         &shown,
         &[
-            "1 error, which keep",
+            "What has errors is not submitted",
             "file?path=bin%2Flook#L1",
             "It has errors",
             "Site answers",

@@ -142,8 +142,8 @@ fn table(found: &Found, state: Option<Stage>, further: bool, now: i64) -> Markup
                 }
             }
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Packages" {
-                table {
+            section.card {
+                table.list {
                     thead { tr {
                         th scope="col" { "Name" } th scope="col" { "Category" } th scope="col" { "Given out" } th scope="col" { "Newest" }
                         th scope="col" { "Whose" } th.num scope="col" { "Changed" }
@@ -175,8 +175,8 @@ fn line(package: &PackageRow, now: i64) -> Markup {
                 @if !package.description.is_empty() { div.said { (package.description) } }
             }
             td { (package.category) }
-            td { @match approved { Some(one) => a href=(at(&one.version)) { (one.version) }, None => span.faint { "none" } } }
-            td { @match newest { Some(one) => { a href=(at(&one.version)) { (one.version) } " " (badge(one.state)) }, None => span.faint { "not uploaded" } } }
+            td data-head="given out" { @match approved { Some(one) => a href=(at(&one.version)) { (one.version) }, None => span.faint { "none" } } }
+            td data-head="newest" { @match newest { Some(one) => { a href=(at(&one.version)) { (one.version) } " " (badge(one.state)) }, None => span.faint { "not uploaded" } } }
             td { @if package.own { "yours" } @else { (package.owner) } }
             td.num { (time(changed.max().unwrap_or(package.created_ms), now)) }
         }
