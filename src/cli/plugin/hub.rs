@@ -57,9 +57,10 @@ pub(super) fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
     let registered: Value = reply.json()?;
     let word = if reply.status == 201 { "registered" } else { "is registered already" };
     print::talk(format!("{} {word}; its plugin key:", paint(STRONG, &name)));
-    let text = match args.json {
-        true => registered.to_string(),
-        false => registered["key"].as_str().unwrap_or_default().to_owned(),
+    let text = if args.json {
+        registered.to_string()
+    } else {
+        registered["key"].as_str().unwrap_or_default().to_owned()
     };
     // A reader that went away has seen enough.
     let _closed = print::data(text);

@@ -16,6 +16,7 @@ use crate::hub::web::format::{counted, query, sentence, time};
 use crate::hub::web::layout::{self, Frame};
 use crate::hub::web::page::{Page, Sent, html_page, logged_in, see, shown, token};
 
+use super::report::{visible, visible_lines};
 use super::{badge, caller, registry_url, word};
 
 /// Packages on one page.
@@ -120,7 +121,7 @@ fn inbox(decided: &[Decided], now: i64) -> Markup {
                                 @if let Some(ms) = one.at.decided_ms { (time(ms, now)) }
                                 @if let Some(who) = &one.reviewer { " by " (who) }
                             }
-                            @if let Some(note) = &one.note { p.reason { (note) } }
+                            @if let Some(note) = &one.note { p.reason { (visible_lines(note)) } }
                         }
                     }
                 }
@@ -172,7 +173,7 @@ fn line(package: &PackageRow, now: i64) -> Markup {
         tr id={ "p-" (package.name) } {
             th.wrap scope="row" {
                 a href={ "/packages/" (package.name) } { (package.name) }
-                @if !package.description.is_empty() { div.said { (package.description) } }
+                @if !package.description.is_empty() { div.said { (visible(&package.description)) } }
             }
             td { (package.category) }
             td data-head="given out" { @match approved { Some(one) => a href=(at(&one.version)) { (one.version) }, None => span.faint { "none" } } }
