@@ -308,16 +308,13 @@ pub(crate) fn contents(
         })
     };
     let new = open(wanted)?;
-    let before = match against {
-        Some(version) => Some(version.clone()),
-        None => {
-            let versions = show(conn, who, name)?.versions;
-            let mut approved = versions
-                .into_iter()
-                .filter(|known| known.state == State::Approved && known.version < *wanted)
-                .map(|known| known.version);
-            approved.next()
-        }
+    let before = if let Some(version) = against {
+        Some(version.clone())
+    } else {
+        let versions = show(conn, who, name)?.versions;
+        let before =
+            |known: &VersionState| known.state == State::Approved && known.version < *wanted;
+        versions.into_iter().find(before).map(|known| known.version)
     };
     let old = before.map(|version| open(&version).map(|files| (version, files))).transpose()?;
     Ok((new, old))

@@ -97,7 +97,7 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
     holds(
         &shown,
         &[
-            "1 error, which keep",
+            "What has errors is not submitted",
             "file?path=bin%2Flook#L1",
             "It has errors",
             "Site answers",
@@ -122,7 +122,7 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
     let none = me.sends(page, "do=reject&reason=+").await;
     assert_eq!(none.status, 422);
     holds(&none, &["role=\"alert\"", "say what the author is to do"], &[]);
-    assert_eq!(me.sends(page, "do=reject&reason=web_time+has%0Ano+<unit>").await.status, 303);
+    assert_eq!(me.sends(page, "do=reject&reason=web_time+has%0Ano+%3Cunit%3E").await.status, 303);
     for path in ["/packages", page] {
         holds(&me.sees(path).await, &["web_time has\nno &lt;unit&gt;", "rejected"], &["<unit>"]);
     }
@@ -214,7 +214,7 @@ async fn forms_of_packages_are_taken_from_our_own_pages_only() {
     for (sent, status, why) in [
         (b"".to_vec(), 422, "choose an archive"),
         (b"no zip".to_vec(), 422, "the archive is not taken"),
-        (packed("name = 'web-check'", &[]), 422, "its manifest cannot be read"),
+        (packed(NAME, "name = 'web-check'", &[]), 422, "its manifest cannot be read"),
         (vec![0; 17 << 20], 413, "16 MiB"),
     ] {
         let told = me.uploads(&sent).await;
@@ -239,7 +239,11 @@ async fn what_a_package_says_is_text() {
     let program = format!("#!/bin/sh\n# {mark} \u{202e}txet\u{202c}\necho '[]'\n");
     let odd = "a&b <i>.txt";
     let sent = me
-        .uploads(&packed(&manifest, &[("bin/look", &program), (odd, mark), ("README.md", mark)]))
+        .uploads(&packed(
+            NAME,
+            &manifest,
+            &[("bin/look", &program), (odd, mark), ("README.md", mark)],
+        ))
         .await;
     assert_eq!(sent.status, 303, "{}", sent.body);
     let page = "/packages/web-check/0.1.0";
