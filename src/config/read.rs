@@ -143,16 +143,20 @@ macro_rules! words {
                 node: &$crate::config::node::Node,
                 found: &mut $crate::config::read::Found,
             ) -> Option<Self> {
-                let all = [$(Self::$variant),*];
-                let word = all.into_iter().find(|word| node.text() == Some(word.as_str()));
+                let all = Self::ALL;
+                let word = all.iter().copied().find(|word| node.text() == Some(word.as_str()));
                 if word.is_none() {
-                    $crate::config::read::not_one_of(node, &all.map(Self::as_str), found);
+                    let words: Vec<_> = all.iter().map(|word| word.as_str()).collect();
+                    $crate::config::read::not_one_of(node, &words, found);
                 }
                 word
             }
         }
 
         impl $name {
+            /// All there are.
+            $vis const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// The word in the config.
             $vis fn as_str(self) -> &'static str {
                 match self {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::model::{Secret, chain};
+use crate::model::{PackageName, Secret, Version, chain};
 use crate::package::{PublicKey, SigningKey};
 
 use super::accounts;
@@ -124,6 +124,23 @@ impl Local {
         job(conn, &Signed::ByHub(&key))
     }
 
+    /// [`registry::withdraw`]; the registry's key is needed for what is given out alone.
+    pub(crate) fn withdraw(
+        &self,
+        conn: &mut Connection,
+        by: (&Caller, bool),
+        which: (&PackageName, &Version),
+        offline: Option<Signed<'_>>,
+        now: i64,
+    ) -> Result<(), RegistryError> {
+        if !registry::is_given_out(conn, which)? {
+            return registry::withdraw(conn, by, which, None, now);
+        }
+        self.signing(conn, offline, |conn, signed| {
+            registry::withdraw(conn, by, which, Some(signed), now)
+        })
+    }
+
     /// Gives the registry a new key. It is on disk, aside, before the database knows of it, and is put
     /// in its place by whoever finds it there.
     pub(crate) fn rotate_registry(
@@ -136,7 +153,7 @@ impl Local {
         if known.offline {
             return Err(RegistryError::Offline(known.fingerprint.unwrap_or_default()));
         }
-        let old = self.registry_key(known.key)?;
+        let old = self.registry_key(Some(known.key.ok_or(RegistryError::NoKey)?))?;
         let new = SigningKey::generate()?;
         self.write_key(NEXT_KEY, &new)?;
         registry::rotate(conn, caller, (&old, &new), now)?;

@@ -28,6 +28,8 @@ use super::problem::Problem;
 use super::registry::{self, Listing as Who, PackageRow, RegistryError, State as Stage};
 use super::store::StoreError;
 
+pub(super) use upload::look;
+
 /// Most bytes of a small body.
 const BODY: usize = 16 << 10;
 /// Packages in one answer: usually, and at most.
@@ -37,29 +39,27 @@ const MOST: usize = 1000;
 const SHOWN: usize = 1 << 20;
 
 pub(super) fn routes() -> Router<Hall> {
-    const VERSION: &str = "/api/v1/packages/{name}/versions/{version}";
-    let at = |rest: &str| format!("{VERSION}/{rest}");
     Router::new()
         .route("/api/v1/packages", get(list).post(register))
         .route("/api/v1/packages/{name}", get(show))
-        .route(VERSION, get(version).put(upload::upload))
-        .route(&at("archive"), get(archive))
-        .route(&at("diff"), get(differences))
-        .route(&at("file"), get(file))
-        .route(&at("submit"), post(decide::submit))
-        .route(&at("withdraw"), post(decide::withdraw))
-        .route(&at("review"), post(decide::review))
-        .route(&at("reject"), post(decide::reject))
-        .route(&at("approve"), post(decide::approve))
-        .route(&at("approval"), get(decide::approval))
-        .route(&at("withdrawal"), get(decide::withdrawal))
-        .route(&at("trial"), put(decide::trial))
+        .route("/api/v1/packages/{name}/versions/{version}", get(version).put(upload::upload))
+        .route("/api/v1/packages/{name}/versions/{version}/archive", get(archive))
+        .route("/api/v1/packages/{name}/versions/{version}/diff", get(differences))
+        .route("/api/v1/packages/{name}/versions/{version}/file", get(file))
+        .route("/api/v1/packages/{name}/versions/{version}/submit", post(decide::submit))
+        .route("/api/v1/packages/{name}/versions/{version}/withdraw", post(decide::withdraw))
+        .route("/api/v1/packages/{name}/versions/{version}/review", post(decide::review))
+        .route("/api/v1/packages/{name}/versions/{version}/reject", post(decide::reject))
+        .route("/api/v1/packages/{name}/versions/{version}/approve", post(decide::approve))
+        .route("/api/v1/packages/{name}/versions/{version}/approval", get(decide::approval))
+        .route("/api/v1/packages/{name}/versions/{version}/withdrawal", get(decide::withdrawal))
+        .route("/api/v1/packages/{name}/versions/{version}/trial", put(decide::trial))
         .route("/api/v1/registry", get(about))
         .route("/api/v1/registry/rotate", post(decide::rotate))
 }
 
 /// The package and version of an address.
-fn which((name, version): &(String, String)) -> Result<(PackageName, Version), Problem> {
+pub(super) fn which((name, version): &(String, String)) -> Result<(PackageName, Version), Problem> {
     Ok((
         name.parse().map_err(|e: crate::model::InvalidPackageName| not_that(e.to_string()))?,
         version.parse().map_err(|e: crate::model::InvalidVersion| not_that(e.to_string()))?,

@@ -1,7 +1,7 @@
 //! Keys of registered plugins. A plugin's key says which plugin a report is of, on all hosts; it lets
 //! nobody in by itself.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
 use crate::model::{InvalidKey, PluginKey, PluginName, Secret};
@@ -74,17 +74,51 @@ pub(crate) fn register(
     now: i64,
 ) -> Result<PluginKey, PluginKeyError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let registered: Option<String> = transaction
+    if let Some(key) = registered(&transaction, caller.account, plugin)? {
+        return Err(PluginKeyError::Registered { plugin: plugin.to_string(), key });
+    }
+    let key = insert(&transaction, caller, plugin, own.unwrap_or_else(PluginKey::new), now)?;
+    transaction.commit()?;
+    Ok(key)
+}
+
+/// The key of `plugin`, in the transaction of what needs it; registers the plugin where it is not.
+pub(crate) fn ensure(
+    transaction: &Transaction<'_>,
+    caller: &Caller,
+    plugin: &PluginName,
+    now: i64,
+) -> Result<PluginKey, PluginKeyError> {
+    match registered(transaction, caller.account, plugin)? {
+        Some(key) => Ok(key),
+        None => insert(transaction, caller, plugin, PluginKey::new(), now),
+    }
+}
+
+/// The key under which the account has `plugin` registered.
+fn registered(
+    conn: &Connection,
+    account: i64,
+    plugin: &PluginName,
+) -> Result<Option<PluginKey>, PluginKeyError> {
+    let key: Option<String> = conn
         .query_row(
             "SELECT key FROM plugin_keys
              WHERE account_id = ?1 AND plugin = ?2 AND revoked_ms IS NULL",
-            params![caller.account, plugin.as_str()],
+            params![account, plugin.as_str()],
             |row| row.get(0),
         )
         .optional()?;
-    if let Some(key) = registered {
-        return Err(PluginKeyError::Registered { plugin: plugin.to_string(), key: parse(&key)? });
-    }
+    Ok(key.map(|key| parse(&key)).transpose()?)
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    caller: &Caller,
+    plugin: &PluginName,
+    key: PluginKey,
+    now: i64,
+) -> Result<PluginKey, PluginKeyError> {
     let count: i64 = transaction.query_row(
         "SELECT count(*) FROM plugin_keys WHERE account_id = ?1 AND revoked_ms IS NULL",
         [caller.account],
@@ -93,7 +127,6 @@ pub(crate) fn register(
     if count >= MOST {
         return Err(PluginKeyError::TooMany);
     }
-    let key = own.unwrap_or_else(PluginKey::new);
     let inserted = transaction.execute(
         "INSERT INTO plugin_keys (key, account_id, plugin, created_ms) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO NOTHING",
@@ -103,8 +136,7 @@ pub(crate) fn register(
         return Err(PluginKeyError::Taken { key });
     }
     let hint = hint(key);
-    audit::write(&transaction, caller, now, "plugin-key.create", plugin.as_str(), Some(&hint))?;
-    transaction.commit()?;
+    audit::write(transaction, caller, now, "plugin-key.create", plugin.as_str(), Some(&hint))?;
     Ok(key)
 }
 

@@ -360,7 +360,9 @@ impl From<RegistryError> for Problem {
             RegistryError::NotAReviewer => {
                 Self::new(StatusCode::FORBIDDEN, "reviewer", "not a reviewer", detail)
             }
-            RegistryError::Reason
+            RegistryError::Description
+            | RegistryError::Category { .. }
+            | RegistryError::Reason
             | RegistryError::NotThat(_)
             | RegistryError::Index(_)
             | RegistryError::Sign(_) => {
@@ -378,6 +380,7 @@ impl From<RegistryError> for Problem {
             RegistryError::Full => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", "the hub has no room", detail)
             }
+            RegistryError::PluginKey(error) => error.into(),
             RegistryError::Sqlite(source) => StoreError::Sqlite { action: "change", source }.into(),
             _ => Self::new(StatusCode::CONFLICT, "package", "not as things are", detail),
         }

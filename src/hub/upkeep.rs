@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::model::chain;
+
+use super::registry;
 use super::store::{self, StoreError};
 use super::{HubError, lock};
 
@@ -29,7 +32,8 @@ pub struct Backup {
 /// on meanwhile.
 ///
 /// The file is for its owner alone. Sessions and login links are left out; of keys it has the hashes,
-/// and what it has of the secret key opens with the folder's `master.key` only, which is not in it.
+/// and what it has of the secret key opens with the folder's `master.key` only, which is not in it. Nor
+/// is `registry.key`, by which packages are signed.
 /// The file appears once it is whole and on disk.
 pub fn backup(data_dir: &Path, to: &Path) -> Result<Backup, HubError> {
     if to.symlink_metadata().is_ok() {
@@ -168,10 +172,21 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Looks through the database of the hub in `data_dir`, or through `file`: whether everything reads
-/// back and all counts add up. Changes nothing; the hub may be running.
+/// back, all counts add up, and archives of packages are those that were signed. Changes nothing; the hub may be running.
 pub fn verify(data_dir: &Path, file: Option<&Path>) -> Result<Verified, HubError> {
     let path = source(data_dir, file)?;
-    Ok(store::verify(&path)?)
+    let mut found = store::verify(&path)?;
+    let packages = || -> Result<Vec<String>, String> {
+        let conn = store::open_existing(&path).map_err(|e| chain(&e))?;
+        let mut findings = Vec::new();
+        registry::check(&conn, |finding| findings.push(finding)).map_err(|e| chain(&e))?;
+        Ok(findings)
+    };
+    match packages() {
+        Ok(findings) => findings.into_iter().for_each(|finding| found.find(finding)),
+        Err(why) => found.find(format!("the packages cannot be looked through: {why}")),
+    }
+    Ok(found)
 }
 
 /// The file that is meant: `file`, or the hub's own database.

@@ -1,5 +1,7 @@
 //! What changed from one version to the next.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
@@ -8,6 +10,8 @@ use super::sums::SUMS;
 
 /// Longest text of one file's differences, in bytes.
 const LONGEST: usize = 256 << 10;
+/// How long all of it may take; what is not found by then is shown as larger changes than there are.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What happened to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,19 +39,40 @@ pub struct FileDiff {
 }
 
 /// The differences from `old` to `new`, by path. Against nothing all of `new` is added.
+/// Long ones are cut.
 pub fn diff(old: Option<&Contents>, new: &Contents) -> Vec<FileDiff> {
+    compare(old, new, LONGEST, PATIENCE)
+}
+
+/// The same, nothing cut: for whoever has the time.
+pub fn diff_whole(old: Option<&Contents>, new: &Contents) -> Vec<FileDiff> {
+    compare(old, new, usize::MAX, Duration::from_mins(1))
+}
+
+fn compare(
+    old: Option<&Contents>,
+    new: &Contents,
+    longest: usize,
+    patience: Duration,
+) -> Vec<FileDiff> {
     let empty = Contents::default();
     let old = old.unwrap_or(&empty);
     let paths: std::collections::BTreeSet<&str> =
         old.files().iter().chain(new.files()).map(|file| file.path.as_str()).collect();
+    let until = Instant::now() + patience;
     paths
         .into_iter()
         .filter(|path| *path != SUMS)
-        .filter_map(|path| file_diff(path, old.get(path), new.get(path)))
+        .filter_map(|path| file_diff(path, (old.get(path), new.get(path)), longest, until))
         .collect()
 }
 
-fn file_diff(path: &str, old: Option<&PackageFile>, new: Option<&PackageFile>) -> Option<FileDiff> {
+fn file_diff(
+    path: &str,
+    (old, new): (Option<&PackageFile>, Option<&PackageFile>),
+    longest: usize,
+    until: Instant,
+) -> Option<FileDiff> {
     if old == new {
         return None;
     }
@@ -68,12 +93,10 @@ fn file_diff(path: &str, old: Option<&PackageFile>, new: Option<&PackageFile>) -
         }
     };
     let text = text(old).zip(text(new)).map(|(old, new)| {
-        let diff = TextDiff::configure()
-            .timeout(std::time::Duration::from_millis(500))
-            .diff_lines(old.as_str(), new.as_str());
+        let diff = TextDiff::configure().deadline(until).diff_lines(old.as_str(), new.as_str());
         let mut text = diff.unified_diff().context_radius(3).to_string();
-        if text.len() > LONGEST {
-            text.truncate(text.floor_char_boundary(LONGEST));
+        if text.len() > longest {
+            text.truncate(text.floor_char_boundary(longest));
             text.push_str("\n… and more\n");
         }
         text

@@ -9,6 +9,8 @@ mod fuzz;
 mod keys;
 mod monitors;
 mod openapi;
+mod package_pages;
+mod packages;
 mod pages;
 mod schema;
 mod signed;

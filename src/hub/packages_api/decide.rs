@@ -147,9 +147,7 @@ pub(super) async fn withdraw(
     let local = hall.local.clone();
     change(&hall, move |conn| {
         let reviewer = sight(conn, &by)?.reviewer;
-        local.signing(conn, signed, |conn, signed| {
-            registry::withdraw(conn, &by, reviewer, (&of.0, &of.1), signed, now)
-        })
+        local.withdraw(conn, (&by, reviewer), (&of.0, &of.1), signed, now)
     })
     .await?;
     shown(&hall, caller, (name, version)).await

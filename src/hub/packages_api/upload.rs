@@ -46,7 +46,7 @@ pub(super) async fn upload(
             )
         })?
         .map_err(|error| unread(&error, bounds::ZIPPED))?;
-    let upload = look(name.clone(), version.clone(), archive.to_vec()).await?;
+    let upload = look(Some((name.clone(), version.clone())), archive.to_vec()).await?;
     let (now, seen) = (hall.clock.now(), caller.clone());
     change(&hall, move |conn| registry::upload(conn, &caller, &upload, now)).await?;
     let row =
@@ -54,15 +54,21 @@ pub(super) async fn upload(
     Ok(answer(StatusCode::CREATED, &row))
 }
 
-/// Opens an archive and looks at it, off the runtime's threads.
+/// Opens an archive and looks at it, off the runtime's threads. `sent_as` is what it is to be; without,
+/// it is what its manifest says.
 pub(in crate::hub) async fn look(
-    name: PackageName,
-    version: Version,
+    sent_as: Option<(PackageName, Version)>,
     archive: Vec<u8>,
 ) -> Result<Upload, Problem> {
     let looked = tokio::task::spawn_blocking(move || {
         let (top, contents) = unpack(&archive).map_err(|findings| refused(&findings))?;
         let inspection = inspect(&contents, Some(&top));
+        let said =
+            inspection.summary.as_ref().map(|said| (said.name.clone(), said.version.clone()));
+        let Some((name, version)) = sent_as.or(said) else {
+            let first = inspection.findings.first().map(ToString::to_string).unwrap_or_default();
+            return Err(not_it(format!("its manifest cannot be read: {first}")));
+        };
         let other = match &inspection.summary {
             Some(summary) => summary.name != name || summary.version != version,
             // What it is cannot be read; the report says why.

@@ -4,12 +4,13 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use crate::hub::audit;
 use crate::hub::caller::Caller;
-use crate::model::{PackageName, PluginKey, Version};
-use crate::package::{Inspection, Weight};
+use crate::hub::plugin_keys::{self, Lookup};
+use crate::model::{PackageName, PluginKey, PluginName, Version, nearest_name};
+use crate::package::{Category, Inspection, Weight};
 
-use super::find::{Found, find};
+use super::found::{Found, find, note};
 use super::signing::{self, Signed};
-use super::{ARCHIVES, PACKAGES, RegistryError, State, VERSIONS};
+use super::{ARCHIVES, DESCRIPTION, PACKAGES, RegistryError, State, VERSIONS};
 
 /// A version of the caller's own account.
 fn own(
@@ -27,8 +28,8 @@ fn own(
     })
 }
 
-/// Registers a name for the caller's account, or gives the key that it has there already. The second
-/// value says whether it is new.
+/// Registers a name for the caller's account, or gives the key that it has there already; one that was
+/// revoked gets another. The second value says whether the name is new.
 pub(crate) fn register(
     conn: &mut Connection,
     caller: &Caller,
@@ -37,10 +38,34 @@ pub(crate) fn register(
     now: i64,
 ) -> Result<(PluginKey, bool), RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let registered = registered(&transaction, caller, name, (description, category), now)?;
+    if description.chars().count() > DESCRIPTION || description.contains(char::is_control) {
+        return Err(RegistryError::Description);
+    }
+    if !Category::ALL.iter().any(|known| known.as_str() == category) {
+        return Err(RegistryError::Category { given: category.chars().take(40).collect() });
+    }
+    let (id, mut key, fresh) =
+        registered(&transaction, caller, name, (description, category), now)?;
+    let known = plugin_keys::lookup(&transaction, caller.account, key)?;
+    if !matches!(known, Lookup::Known { .. }) {
+        key = plugin_key(&transaction, caller, name, now)?;
+        transaction
+            .execute("UPDATE packages SET key = ?2 WHERE id = ?1", params![id, key.to_string()])?;
+    }
     transaction.commit()?;
-    let (_, key, fresh) = registered;
     Ok((key, fresh))
+}
+
+/// The key of the plugin that is named as the package, as nearly as plugins can be.
+fn plugin_key(
+    transaction: &Transaction<'_>,
+    caller: &Caller,
+    name: &PackageName,
+    now: i64,
+) -> Result<PluginKey, RegistryError> {
+    let plugin = nearest_name(name.as_str()).parse::<PluginName>();
+    let plugin = plugin.map_err(|e| RegistryError::Key(e.to_string()))?;
+    Ok(plugin_keys::ensure(transaction, caller, &plugin, now)?)
 }
 
 fn registered(
@@ -72,11 +97,7 @@ fn registered(
     if count >= PACKAGES {
         return Err(RegistryError::TooManyPackages);
     }
-    let key = PluginKey::new();
-    transaction.execute(
-        "INSERT INTO plugin_keys (key, account_id, plugin, created_ms) VALUES (?1, ?2, ?3, ?4)",
-        params![key.to_string(), caller.account, name.as_str(), now],
-    )?;
+    let key = plugin_key(transaction, caller, name, now)?;
     transaction.execute(
         "INSERT INTO packages (account_id, name, description, category, key, created_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -159,24 +180,16 @@ pub(crate) fn upload(
     )?;
     if let Some(summary) = &inspection.summary {
         transaction.execute(
-            "UPDATE packages SET description = ?2, category = ?3 WHERE id = ?1",
+            // What is given out says of itself what was approved.
+            "UPDATE packages SET description = ?2, category = ?3 WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM package_versions
+                 WHERE package_id = ?1 AND state = 'approved')",
             params![package, summary.description, summary.category],
         )?;
     }
     note(&transaction, caller, now, "package.upload", (name, version))?;
     transaction.commit()?;
     Ok(())
-}
-
-/// Writes down what was done with a version.
-pub(super) fn note(
-    conn: &Connection,
-    caller: &Caller,
-    now: i64,
-    action: &str,
-    (name, version): (&PackageName, &Version),
-) -> Result<(), RegistryError> {
-    Ok(audit::write(conn, caller, now, action, &format!("{name} {version}"), None)?)
 }
 
 /// Hands a draft to the reviewers.
@@ -214,14 +227,21 @@ pub(crate) fn submit(
     Ok(())
 }
 
+/// Whether a version is given out now.
+pub(crate) fn is_given_out(
+    conn: &Connection,
+    (name, version): (&PackageName, &Version),
+) -> Result<bool, RegistryError> {
+    Ok(find(conn, name, version)?.state == State::Approved)
+}
+
 /// Takes a version back: its author any, a reviewer any as well. What was approved is then no longer
 /// given out; those who installed it keep it.
 pub(crate) fn withdraw(
     conn: &mut Connection,
-    caller: &Caller,
-    reviewer: bool,
+    (caller, reviewer): (&Caller, bool),
     (name, version): (&PackageName, &Version),
-    signed: &Signed<'_>,
+    signed: Option<&Signed<'_>>,
     now: i64,
 ) -> Result<(), RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -243,6 +263,8 @@ pub(crate) fn withdraw(
         params![found.id, now],
     )?;
     if found.state == State::Approved {
+        let missing = || RegistryError::NotThat("the index is missing".to_owned());
+        let signed = signed.ok_or_else(missing)?;
         signing::publish(&transaction, signed, now)?;
     }
     note(&transaction, caller, now, "package.withdraw", (name, version))?;

@@ -10,22 +10,26 @@
 //! agents. Archives lie in the database, so that a backup has them.
 
 mod change;
-mod find;
+mod check;
+mod found;
 mod read;
 mod review;
 mod signing;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hub::plugin_keys::PluginKeyError;
 use crate::model::{PackageName, Version};
-use crate::package::{IndexError, SignError};
+use crate::package::{Category, IndexError, SignError};
 
-pub(crate) use change::{Upload, register, submit, trial, upload, withdraw};
+pub(crate) use change::{Upload, is_given_out, register, submit, trial, upload, withdraw};
+pub(crate) use check::check;
 pub(crate) use read::{
-    Archive, Listing, PackageRow, archive, contents, given_out, list, show, version,
+    Archive, Decided, Listing, PackageRow, VersionRow, archive, contents, decided, given_out, list,
+    show, version, waiting,
 };
 pub(crate) use review::{approve, reject, take};
-pub(crate) use signing::{Signed, approval, index, registry, rotate, withdrawal};
+pub(crate) use signing::{Registry, Signed, approval, index, registry, rotate, withdrawal};
 
 /// Most packages of one account.
 const PACKAGES: i64 = 1000;
@@ -35,6 +39,8 @@ const VERSIONS: i64 = 100;
 const ARCHIVES: i64 = 1 << 30;
 /// Longest reason of a rejection, in bytes.
 const REASON: usize = 4096;
+/// Longest description of a package, in characters; that of a manifest.
+const DESCRIPTION: usize = 200;
 
 /// Where a version is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +109,14 @@ pub(crate) enum RegistryError {
         "reviewing is for the hub's own account, because what is approved is given to everybody's agents"
     )]
     NotAReviewer,
+    #[error("a description is one line of at most {DESCRIPTION} characters")]
+    Description,
+    #[error("`{given}` is no category; choose one of {}", words())]
+    Category { given: String },
     #[error("the reason is empty, or longer than {REASON} bytes; say what the author is to do")]
     Reason,
+    #[error("the registry has no key yet: the first approval makes it")]
+    NoKey,
     #[error("the registry's key is kept offline ({0}); sign with it: --sign-with FILE")]
     Offline(String),
     #[error("the registry signs with a key of its own ({0}), not with that one")]
@@ -119,8 +131,15 @@ pub(crate) enum RegistryError {
     Sign(#[from] SignError),
     #[error("the registry's key cannot be used: {0}")]
     Key(String),
+    #[error(transparent)]
+    PluginKey(#[from] PluginKeyError),
     #[error("the hub's database failed")]
     Sqlite(#[from] rusqlite::Error),
+}
+
+/// What a package can be about.
+fn words() -> String {
+    Category::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

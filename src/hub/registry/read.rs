@@ -30,7 +30,7 @@ pub(crate) struct PackageRow {
     pub(crate) own: bool,
     #[serde(rename = "registered", serialize_with = "time")]
     pub(crate) created_ms: i64,
-    /// Its plugin key; for its own account.
+    /// Its plugin key; for its own account, and unless it was revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
     pub(crate) versions: Vec<VersionState>,
@@ -102,6 +102,45 @@ pub(crate) fn list(
     ids.into_iter().filter_map(|id| one(conn, who, id).transpose()).collect()
 }
 
+/// How many versions wait for a reviewer.
+pub(crate) fn waiting(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row(
+        "SELECT count(*) FROM package_versions WHERE state IN ('submitted', 'in-review')",
+        (),
+        |row| row.get(0),
+    )
+}
+
+/// What became of a version.
+pub(crate) struct Decided {
+    pub(crate) name: String,
+    pub(crate) at: VersionState,
+    pub(crate) reviewer: Option<String>,
+    pub(crate) note: Option<String>,
+}
+
+/// What was decided on the account's own packages since `since`, newest first.
+pub(crate) fn decided(
+    conn: &Connection,
+    account: i64,
+    since: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Decided>> {
+    conn.prepare_cached(
+        "SELECT v.version, v.state, v.uploaded_ms, v.submitted_ms, v.decided_ms, p.name,
+             v.reviewer, v.note
+         FROM package_versions v JOIN packages p ON p.id = v.package_id
+         WHERE p.account_id = ?1 AND v.state IN ('approved', 'rejected') AND v.decided_ms >= ?2
+         ORDER BY v.decided_ms DESC, v.id DESC LIMIT ?3",
+    )?
+    .query_map(params![account, since, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        let Some(at) = state_of(row, 0)? else { return Ok(None) };
+        Ok(Some(Decided { name: row.get(5)?, at, reviewer: row.get(6)?, note: row.get(7)? }))
+    })?
+    .filter_map(Result::transpose)
+    .collect()
+}
+
 /// One package, where `who` may see it.
 pub(crate) fn show(
     conn: &Connection,
@@ -120,7 +159,8 @@ pub(crate) fn show(
 fn one(conn: &Connection, who: Listing, id: i64) -> rusqlite::Result<Option<PackageRow>> {
     let row = conn
         .prepare_cached(
-            "SELECT p.name, p.description, p.category, a.name, p.account_id, p.created_ms, p.key
+            "SELECT p.name, p.description, p.category, a.name, p.account_id, p.created_ms,
+                 (SELECT k.key FROM plugin_keys k WHERE k.key = p.key AND k.revoked_ms IS NULL)
              FROM packages p JOIN accounts a ON a.id = p.account_id WHERE p.id = ?1",
         )?
         .query_row([id], |row| {
@@ -134,7 +174,7 @@ fn one(conn: &Connection, who: Listing, id: i64) -> rusqlite::Result<Option<Pack
                 row.get(2)?,
                 row.get(3)?,
                 row.get(5)?,
-                own.then(|| row.get(6)).transpose()?,
+                own.then(|| row.get(6)).transpose()?.flatten(),
             ))
         })
         .optional()?;
@@ -271,10 +311,10 @@ pub(crate) fn contents(
     let before = if let Some(version) = against {
         Some(version.clone())
     } else {
-        let mut versions = show(conn, who, name)?.versions.into_iter();
-        versions
-            .find(|known| known.state == State::Approved && known.version < *wanted)
-            .map(|known| known.version)
+        let versions = show(conn, who, name)?.versions;
+        let before =
+            |known: &VersionState| known.state == State::Approved && known.version < *wanted;
+        versions.into_iter().find(before).map(|known| known.version)
     };
     let old = before.map(|version| open(&version).map(|files| (version, files))).transpose()?;
     Ok((new, old))

@@ -6,8 +6,7 @@ use crate::hub::caller::Caller;
 use crate::model::{PackageName, Timestamp, Version};
 use crate::package::{Approval, Envelope};
 
-use super::change::note;
-use super::find::{Found, find};
+use super::found::{Found, find, note};
 use super::signing::{self, Signed};
 use super::{REASON, RegistryError, State};
 
@@ -111,6 +110,12 @@ pub(crate) fn approve(
             statement.clone()
         }
     };
+    if let Some(summary) = found.summary() {
+        transaction.execute(
+            "UPDATE packages SET description = ?2, category = ?3 WHERE name = ?1",
+            params![name.as_str(), summary.description, summary.category],
+        )?;
+    }
     transaction.execute(
         "UPDATE package_versions SET state = 'approved', reviewer = ?2, decided_ms = ?3,
              statement = ?4, note = NULL

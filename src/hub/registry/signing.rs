@@ -13,7 +13,7 @@ use crate::package::{
     Approval, Envelope, Index, Listed, ListedVersion, PublicKey, Rotation, SigningKey, Trust,
 };
 
-use super::find::find;
+use super::found::find;
 use super::{RegistryError, State};
 
 /// Who signs.
@@ -149,13 +149,19 @@ pub(crate) fn approval(
             wanted: "approved",
         });
     }
+    let mut index = next(conn, None, now)?;
+    if let Some(summary) = found.summary()
+        && let Some(listed) = index.packages.iter_mut().find(|listed| listed.name == *name)
+    {
+        (listed.description, listed.category) = (summary.description, summary.category);
+    }
     let approval = Approval {
         name: name.clone(),
         version: version.clone(),
         sha256: found.sha256,
         approved_at: at(now),
     };
-    Ok(ToSign { approval: Some(approval), index: next(conn, None, now)? })
+    Ok(ToSign { approval: Some(approval), index })
 }
 
 /// What is to be signed so that an approved version is given out no more.
@@ -252,9 +258,7 @@ pub(crate) fn rotate(
 ) -> Result<PublicKey, RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let Some(known) = row(&transaction)? else {
-        return Err(RegistryError::Key(
-            "there is none yet: the first approval makes it".to_owned(),
-        ));
+        return Err(RegistryError::NoKey);
     };
     if known.offline {
         return Err(RegistryError::Offline(known.key.fingerprint()));

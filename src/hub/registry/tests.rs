@@ -157,7 +157,7 @@ fn a_version_lives_through_its_states_and_no_other_way() {
     approve(&mut conn, &by(1), which, &hub_key, NOW).unwrap();
     let again = upload(&mut conn, &by(1), &looked("0.1.0", "#!/bin/sh\n"), NOW);
     assert!(matches!(again, Err(RegistryError::State { .. })), "{again:?}");
-    withdraw(&mut conn, &by(1), false, which, &hub_key, NOW).unwrap();
+    withdraw(&mut conn, (&by(1), false), which, Some(&hub_key), NOW).unwrap();
     assert_eq!(state(&conn, "0.1.0"), State::Withdrawn);
     assert!(given_out(&conn, "a-b-0.1.0.zip").unwrap().is_none());
     let (index, trust) = served(&conn, Trust { key: key.public(), serial: 0 });
@@ -245,12 +245,12 @@ fn somebody_else_may_keep_the_key() {
     let by_hub = approve(&mut conn, &by(1), (&package, &two), &Signed::ByHub(&other), NOW);
     assert!(matches!(by_hub, Err(RegistryError::Offline(_))), "{by_hub:?}");
     // What was signed for an older index is stale.
-    let stale = withdraw(&mut conn, &by(1), true, which, &signed, NOW);
+    let stale = withdraw(&mut conn, (&by(1), true), which, Some(&signed), NOW);
     assert!(matches!(stale, Err(RegistryError::Stale)), "{stale:?}");
     let documents = withdrawal(&conn, which, NOW).unwrap();
     let index = documents.index.seal(&key).unwrap();
     let signed = Signed::Offline { statement: None, index };
-    withdraw(&mut conn, &by(1), true, which, &signed, NOW).unwrap();
+    withdraw(&mut conn, (&by(1), true), which, Some(&signed), NOW).unwrap();
     assert_eq!(served(&conn, trust).0.packages.len(), 0);
 }
 

@@ -128,9 +128,13 @@ fn rows(conn: &Connection, sql: &str, kind: Kind, bytes: i64) -> rusqlite::Resul
         .collect()
 }
 
-/// Bytes of the database that are in use.
+/// Bytes of the database that are in use, but for archives of packages: those are nobody's results,
+/// and have a bound of their own.
 fn live_bytes(conn: &Connection) -> rusqlite::Result<u64> {
     let get = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = get("page_count")?.saturating_sub(get("freelist_count")?);
-    Ok(pages.saturating_mul(get("page_size")?) as u64)
+    let archives: i64 = conn
+        .prepare_cached("SELECT coalesce(sum(size), 0) FROM package_versions")?
+        .query_row((), |row| row.get(0))?;
+    Ok(pages.saturating_mul(get("page_size")?).saturating_sub(archives).max(0) as u64)
 }

@@ -30,7 +30,8 @@ pub struct Verified {
 }
 
 impl Verified {
-    fn find(&mut self, finding: impl Into<String>) {
+    /// Notes something that is wrong.
+    pub(crate) fn find(&mut self, finding: impl Into<String>) {
         self.found += 1;
         if self.findings.len() < NAMED {
             self.findings.push(finding.into());

@@ -15,10 +15,11 @@ pub(super) struct Frame<'a> {
 }
 
 /// Where the navigation leads.
-const PLACES: [(&str, &str); 5] = [
+const PLACES: [(&str, &str); 6] = [
     ("/", "Overview"),
     ("/monitors", "Monitors"),
     ("/rejections", "Rejections"),
+    ("/packages", "Packages"),
     ("/keys", "Keys"),
     ("/health", "Health"),
 ];

@@ -17,6 +17,7 @@ mod login;
 mod monitor;
 mod monitors;
 mod overview;
+mod packages;
 mod page;
 mod plugin;
 mod range;
@@ -50,6 +51,7 @@ pub(super) fn routes() -> Router<Hall> {
         .route("/health", get(health::show))
         .route("/audit", get(audit::show))
         .merge(keys::routes())
+        .merge(packages::routes())
         .route("/login/{token}", get(login::show).post(login::begin))
         .route("/logout", post(login::end))
         .route("/zone", get(zones::show).post(zones::choose))
@@ -58,6 +60,7 @@ pub(super) fn routes() -> Router<Hall> {
         .route("/icon.svg", get(icon))
         .layer(DefaultBodyLimit::max(FORM))
         .merge(long_forms())
+        .merge(packages::uploads())
         .layer(middleware::from_fn(zone::layer))
 }
 

@@ -108,16 +108,22 @@ impl Sent {
             ));
         };
         let sent = Self(pairs);
-        let token = sent.text("form").as_bytes();
-        if !bool::from(session.form.as_bytes().ct_eq(token)) {
-            return Err(told(
-                session,
-                StatusCode::FORBIDDEN,
-                "Not from this page",
-                "The form is not of this session; load the page again.",
-            ));
-        }
+        Self::check(session, sent.text("form").as_bytes())?;
         Ok(sent)
+    }
+
+    /// Gives the page that refuses a form whose token is not this session's.
+    #[expect(clippy::result_large_err, reason = "the answer goes out as it is")]
+    pub(super) fn check(session: &Session, token: &[u8]) -> Result<(), Response> {
+        if bool::from(session.form.as_bytes().ct_eq(token)) {
+            return Ok(());
+        }
+        Err(told(
+            session,
+            StatusCode::FORBIDDEN,
+            "Not from this page",
+            "The form is not of this session; load the page again.",
+        ))
     }
 
     /// What was typed in a field, without white space around it; empty where there was none.

@@ -38,16 +38,23 @@ fn by_size_the_oldest_goes_whatever_it_is() {
         let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         rows.map(Result::unwrap).collect()
     };
-    let kinds = [
-        "SELECT from_ms AS ms FROM segments",
-        "SELECT started_ms AS ms FROM runs WHERE id NOT IN (SELECT last_run FROM monitors)",
-        "SELECT started_ms AS ms FROM rejections",
-        "SELECT check_ms AS ms FROM additional_results",
-    ];
-    let before = kinds.map(|sql| days(&writer, sql));
+    let all = |writer: &Writer| {
+        let mut points = by_day(writer);
+        points.retain(|(day, _)| *day < 30);
+        [
+            points.into_iter().map(|(day, count)| (day, count as i64)).collect(),
+            days(
+                writer,
+                "SELECT started_ms AS ms FROM runs WHERE id NOT IN (SELECT last_run FROM monitors)",
+            ),
+            days(writer, "SELECT started_ms AS ms FROM rejections"),
+            days(writer, "SELECT check_ms AS ms FROM additional_results"),
+        ]
+    };
+    let before = all(&writer);
     writer.limits.max_size = most;
     writer.shrink().unwrap();
-    let after = kinds.map(|sql| days(&writer, sql));
+    let after = all(&writer);
     let first = after.iter().map(|days| days[0].0).min().unwrap();
     assert!((5..28).contains(&first), "{after:?}");
     for (before, after) in before.iter().zip(&after) {

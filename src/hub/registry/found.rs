@@ -1,6 +1,11 @@
+//! One version among all, and the note of what was done with it.
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::hub::audit;
+use crate::hub::caller::Caller;
 use crate::model::{PackageName, Version};
+use crate::package::{Inspection, Summary};
 
 use super::{RegistryError, State};
 
@@ -13,7 +18,14 @@ pub(super) struct Found {
     pub(super) report: String,
 }
 
-/// Finds a version that `caller` may see. Others' are as if they were not.
+impl Found {
+    /// What its manifest says.
+    pub(super) fn summary(&self) -> Option<Summary> {
+        serde_json::from_str::<Inspection>(&self.report).ok()?.summary
+    }
+}
+
+/// Finds a version, whoever's it is.
 pub(super) fn find(
     conn: &Connection,
     name: &PackageName,
@@ -37,4 +49,15 @@ pub(super) fn find(
         })
         .optional()?;
     found.ok_or_else(|| RegistryError::NoVersion { name: name.clone(), version: version.clone() })
+}
+
+/// Writes down what was done with a version.
+pub(super) fn note(
+    conn: &Connection,
+    caller: &Caller,
+    now: i64,
+    action: &str,
+    (name, version): (&PackageName, &Version),
+) -> Result<(), RegistryError> {
+    Ok(audit::write(conn, caller, now, action, &format!("{name} {version}"), None)?)
 }
