@@ -116,7 +116,7 @@ fn what_would_not_load_is_78_and_changes_nothing() {
         ("[config]\n", "platforms = [\"plan9\"]\n[config]\n", "runs on plan9"),
     ] {
         folder(&site, "c", &manifest("c", "1.0.0").replace(from, to), ONE);
-        plugin(&site, &["install", "./c"]).code(1).says(&[said, "nothing was installed"]);
+        plugin(&site, &["install", "./c"]).code(1).says(&[said, "nothing was changed"]);
     }
     assert_eq!(state(&site), before);
     runs_on(&site);

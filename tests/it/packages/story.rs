@@ -215,3 +215,41 @@ fn an_archive_is_given_out_by_the_address_that_the_old_agent_asked() {
         );
     }
 }
+
+#[test]
+fn a_key_that_the_hub_does_not_have_signs_and_is_replaced() {
+    let mut site = Site::new();
+    let hub = central(&mut site);
+    let key = |file: &str| site.talaia(&["plugin", "key", file]).code(0).stdout.trim().to_owned();
+    let fingerprint = key("registry.key");
+    assert_eq!(key("registry.key"), fingerprint);
+    let mode = fs::metadata(site.path("registry.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (new, stranger) = (key("new.key"), key("stranger.key"));
+    folder(&site, "p", &manifest("a-b", "1.0.0"), ONE);
+    admin(&site, &["publish", "./p"]).code(0);
+    let approve = |site: &Site, version: &str, file: &str| {
+        admin(site, &["approve", "a-b", version, "--sign-with", file])
+    };
+    approve(&site, "1.0.0", "registry.key").code(0).says(&[&fingerprint]);
+    assert_eq!(admin(&site, &["key"]).code(0).stdout.trim(), fingerprint);
+
+    // The hub has none of its own from then on, and takes no other's.
+    folder(&site, "p", &manifest("a-b", "2.0.0"), TWO);
+    admin(&site, &["publish", "./p"]).code(0);
+    admin(&site, &["approve", "a-b", "2.0.0"]).code(1);
+    approve(&site, "2.0.0", "stranger.key").code(1).says(&[&fingerprint, &stranger]);
+    approve(&site, "2.0.0", "none.key").code(65).says(&["none.key"]);
+    assert_eq!(http(&hub.url, "/plugins/download/a-b-2.0.0.zip", None).unwrap().0, 404);
+    approve(&site, "2.0.0", "registry.key").code(0);
+
+    other_host(&mut site, &hub);
+    plugin(&site, &["install", "a-b", "1.0.0", "--trust", &fingerprint]).code(0);
+    admin(&site, &["key", "new.key", "--rotate", "--sign-with", "stranger.key"]).code(1);
+    admin(&site, &["key", "new.key", "--rotate", "--sign-with", "registry.key"]).code(0);
+    assert_eq!(admin(&site, &["key"]).code(0).stdout.trim(), new);
+    plugin(&site, &["upgrade", "a-b"]).code(0).says(&["2.0.0 in place of 1.0.0"]);
+    admin(&site, &["withdraw", "a-b", "2.0.0", "--sign-with", "registry.key"]).code(1);
+    admin(&site, &["withdraw", "a-b", "2.0.0", "--sign-with", "new.key"]).code(0);
+    assert_eq!(http(&hub.url, "/plugins/download/a-b-2.0.0.zip", None).unwrap().0, 404);
+}
