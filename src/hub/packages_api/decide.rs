@@ -197,18 +197,9 @@ pub(super) async fn trial(
     shown(&hall, caller, (name, version)).await
 }
 
-/// A new key that somebody keeps elsewhere, introduced by the old one.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rotate {
-    rotation: Option<Envelope>,
-    index: Option<Envelope>,
-}
-
 pub(super) async fn rotate(
     State(hall): State<Hall>,
     headers: HeaderMap,
-    body: Body,
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
     let asked = caller.clone();
@@ -217,21 +208,8 @@ pub(super) async fn rotate(
         if local { Ok(()) } else { Err(RegistryError::NotAReviewer) }
     })
     .await?;
-    let mut given = Rotate { rotation: None, index: None };
-    if headers.contains_key(header::CONTENT_TYPE) {
-        given = body::json(&headers, body, INDEX).await?;
-    }
     let (now, local) = (hall.clock.now(), hall.local.clone());
-    let signed = match (given.rotation, given.index) {
-        (None, None) => None,
-        (Some(rotation), Some(index)) => Some((rotation, index)),
-        _ => return Err(Problem::parameter("rotation and index", "both signed")),
-    };
-    change(&hall, move |conn| match &signed {
-        None => local.rotate_registry(conn, &caller, now),
-        Some((rotation, index)) => registry::rotate_offline(conn, &caller, (rotation, index), now),
-    })
-    .await?;
+    change(&hall, move |conn| local.rotate_registry(conn, &caller, now)).await?;
     let about = hall.store.read(|conn| Ok(registry::registry(conn))).await??;
     Ok(answer(StatusCode::OK, &about))
 }

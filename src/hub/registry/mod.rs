@@ -28,9 +28,7 @@ pub(crate) use read::{
     show, version, waiting,
 };
 pub(crate) use review::{approve, reject, take};
-pub(crate) use signing::{
-    Registry, Signed, approval, index, registry, rotate, rotate_offline, withdrawal,
-};
+pub(crate) use signing::{Registry, Signed, approval, index, registry, rotate, withdrawal};
 
 /// Most packages of one account.
 const PACKAGES: i64 = 1000;

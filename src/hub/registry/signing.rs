@@ -276,35 +276,3 @@ pub(crate) fn rotate(
     transaction.commit()?;
     Ok(new.public())
 }
-
-/// Goes on with another key that is kept offline: `rotation` is signed by the key so far, `envelope`, the
-/// next index, by the new one.
-pub(crate) fn rotate_offline(
-    conn: &mut Connection,
-    caller: &Caller,
-    (rotation, envelope): (&Envelope, &Envelope),
-    now: i64,
-) -> Result<(), RegistryError> {
-    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let known = row(&transaction)?.ok_or(RegistryError::NoKey)?;
-    if rotation.key() != known.key {
-        return Err(RegistryError::OtherKey(known.key.fingerprint()));
-    }
-    let Rotation { new_key, .. } = rotation.open()?;
-    let trust = Trust { key: known.key, serial: known.serial };
-    let (given, seen) = Index::open(envelope, trust)?;
-    if given.serial != known.serial + 1 {
-        return Err(RegistryError::Stale);
-    }
-    let mut rotations = known.rotations;
-    rotations.push(rotation.clone());
-    let packages = packages(&transaction, None)?;
-    if seen.key != new_key || given.rotations != rotations || given.packages != packages {
-        return Err(RegistryError::NotThat("the index lists something else".to_owned()));
-    }
-    keep(&transaction, (new_key, true, given.serial), &rotations, envelope)?;
-    let fingerprint = new_key.fingerprint();
-    audit::write(&transaction, caller, now, "registry.rotate", "registry", Some(&fingerprint))?;
-    transaction.commit()?;
-    Ok(())
-}
