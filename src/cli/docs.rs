@@ -10,24 +10,32 @@ use super::args::{Cli, SchemaCommand};
 use super::exit::{Exit, Failure};
 use super::print;
 
+/// Schemas that are made from the types which read what they describe.
+const MADE: [(&str, &str, fn() -> serde_json::Value); 2] = [
+    ("config", "the configuration file", config::schema),
+    ("manifest", "what a package says of itself: `talaia-plugin.toml`", config::manifest_schema),
+];
+
 pub(crate) fn schema(command: &SchemaCommand) -> Result<Exit, Failure> {
     let SchemaCommand::Print { name } = command;
     let Some(name) = name else {
         for schema in schemas::list() {
             out(format!("{:<10} {}", schema.name, schema.about));
         }
-        out(format!("{:<10} the configuration file", "config"));
+        for (name, about, _) in MADE {
+            out(format!("{name:<10} {about}"));
+        }
         return Ok(Exit::Ok);
     };
     let bare = name.strip_suffix(".json").unwrap_or(name);
     let bare = bare.strip_suffix(".v1").unwrap_or(bare);
-    if bare == "config" {
-        out(config::schema_text().trim_end());
+    if let Some((.., schema)) = MADE.iter().find(|(name, ..)| *name == bare) {
+        out(format!("{:#}", schema()));
         return Ok(Exit::Ok);
     }
     let Some(schema) = schemas::get(name) else {
         let mut names: Vec<&str> = schemas::list().iter().map(|schema| schema.name).collect();
-        names.push("config");
+        names.extend(MADE.iter().map(|(name, ..)| *name));
         let text = format!("there is no schema `{name}`; there are {}", names.join(", "));
         return Err(Failure::new(Exit::Usage, text));
     };

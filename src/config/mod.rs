@@ -66,7 +66,7 @@ pub use profile::{
 pub use proxy::Proxy;
 pub use raw_manifest::{Category, manifest_schema};
 pub use read::size;
-pub use schema::{schema, schema_text};
+pub use schema::schema;
 
 use crate::model::{PackageName, PluginName};
 

@@ -10,8 +10,3 @@ pub fn schema() -> serde_json::Value {
     }
     schema
 }
-
-/// The schema as text, as it is checked in: `schemas/config.v1.json`.
-pub fn schema_text() -> String {
-    format!("{:#}\n", schema())
-}

@@ -125,3 +125,29 @@ impl ToldContract {
 fn is_zero(n: &u64) -> bool {
     *n == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_contract_is_cut_to_what_fits_and_says_so() {
+        let long = Declared { values: vec!["x".repeat(4000)], ..Declared::of(MetricType::String) };
+        let metrics = (0..40).map(|nth| (format!("m{nth:02}"), long.clone())).collect();
+        let mut told = ToldContract {
+            metrics: BTreeMap::new(),
+            omitted: 0,
+            strict: true,
+            schema: true,
+            interval: Some(1.0 / 3.0),
+            cron: Some("*".repeat(256)),
+            pause: Some(1.0 / 3.0),
+            timeout: 1.0 / 3.0,
+        };
+        told.tell(&metrics);
+        let size = serde_json::to_vec(&told).unwrap().len();
+        assert!((60_000..=ToldContract::BYTES).contains(&size), "{size}");
+        assert_eq!(told.metrics.len() as u64 + told.omitted, 40);
+        assert!(told.metrics.contains_key("m00") && !told.metrics.contains_key("m39"));
+    }
+}

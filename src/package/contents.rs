@@ -60,7 +60,8 @@ impl Contents {
             findings.push(Finding::error("", message, "leave out what is not needed to run it"));
         }
         let mut seen: std::collections::BTreeMap<String, &str> = std::collections::BTreeMap::new();
-        let mut folders = std::collections::BTreeSet::new();
+        let mut folders: std::collections::BTreeMap<String, &str> =
+            std::collections::BTreeMap::new();
         for file in &files {
             if let Some(why) = unsafe_path(&file.path) {
                 findings.push(Finding::error(&shown(&file.path), why, "give it another name"));
@@ -72,12 +73,17 @@ impl Contents {
                     if other == file.path { "it is there twice".to_owned() } else { message };
                 findings.push(Finding::error(&file.path, message, "rename one of the two"));
             }
-            let parents =
-                file.path.match_indices('/').map(|(at, _)| file.path[..at].to_lowercase());
-            folders.extend(parents);
+            for folder in file.path.match_indices('/').map(|(at, _)| &file.path[..at]) {
+                let other = *folders.entry(folder.to_lowercase()).or_insert(folder);
+                if other != folder {
+                    let message = format!("its folder differs from `{other}` in case alone");
+                    findings.push(Finding::error(&file.path, message, "rename one of the two"));
+                    break;
+                }
+            }
         }
         for (lower, path) in &seen {
-            if folders.contains(lower) {
+            if folders.contains_key(lower) {
                 let message = "it is a file and a folder at once";
                 findings.push(Finding::error(path, message, "rename one of the two"));
             }
@@ -177,7 +183,7 @@ fn unsafe_path(path: &str) -> Option<&'static str> {
     if path.is_empty() || path.len() > bounds::PATH {
         return Some("its path is empty, or longer than 200 bytes");
     }
-    if path.contains(|c: char| c.is_control() || c == '\\' || c == '\u{fffd}') {
+    if path.contains(|c: char| c.is_control() || c == '\\' || c == '\u{fffd}' || is_unseen(c)) {
         return Some("its name has characters that cannot be shown");
     }
     if path.starts_with('/') {
@@ -197,9 +203,17 @@ fn unsafe_path(path: &str) -> Option<&'static str> {
     None
 }
 
+/// Characters that show nothing, or turn round how others are shown.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// A path that can be printed, whatever is in it.
 fn shown(path: &str) -> String {
-    path.chars().take(bounds::PATH).map(|c| if c.is_control() { '?' } else { c }).collect()
+    path.chars()
+        .take(bounds::PATH)
+        .map(|c| if c.is_control() || is_unseen(c) { '?' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -230,6 +244,8 @@ mod tests {
             (&["./a"], "empty part"),
             (&["a\\b"], "cannot be shown"),
             (&["a\nb"], "cannot be shown"),
+            (&["a\u{202e}hs.b"], "cannot be shown"),
+            (&["b/a", "B/c"], "in case alone"),
             (&[".ssh/key"], "hidden"),
             (&["a", "A"], "in case alone"),
             (&["a", "a"], "there twice"),

@@ -23,6 +23,8 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     };
     let old = fs::metadata(&path).ok();
     let fresh = beside(&path);
+    // One of that name is from a process that was killed: in a container numbers come again soon.
+    let _gone = fs::remove_file(&fresh);
     let written = (|| {
         let mut file = OpenOptions::new()
             .write(true)
@@ -61,6 +63,21 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Removes what processes that were killed left in a folder: all whose name begins with `prefix`. The
+/// caller sees to it that nobody else writes there.
+pub fn sweep(folder: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Has the names in a folder on disk.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
@@ -81,6 +98,9 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), b"two");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        // What a process of this number left that was killed is in nobody's way.
+        File::create(beside(&file)).unwrap();
+        replace(&file, b"three", 0o644).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         assert!(replace(&folder.path().join("none/f"), b"", 0o644).is_err());
     }

@@ -90,6 +90,12 @@ pub struct Index {
     pub packages: Vec<Listed>,
 }
 
+/// What is the same in an index of any format.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// What a client knows of a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
@@ -215,10 +221,12 @@ impl Index {
 
     /// Reads an index by what is trusted, and gives what is trusted from now on.
     pub fn open(envelope: &Envelope, trust: Trust) -> Result<(Self, Trust), IndexError> {
-        let index: Self = envelope.open()?;
-        if index.format != FORMAT {
-            return Err(IndexError::Format(index.format));
+        // Of a later format there may be more in it than is known here.
+        let Format { format } = envelope.open()?;
+        if format != FORMAT {
+            return Err(IndexError::Format(format));
         }
+        let index: Self = envelope.open()?;
         let mut keys = BTreeSet::from([trust.key]);
         let mut key = trust.key;
         for rotation in index.rotations.iter().filter(|_| envelope.key() != trust.key) {
@@ -406,6 +414,10 @@ mod tests {
         assert!(matches!(Index::envelope(b"<html>"), Err(IndexError::Form(_))));
         let statement = listed("1.0.0", &key).statement;
         assert!(matches!(Index::open(&statement, trust), Err(IndexError::Sign(_))));
+        // One of a later version, with what nobody here knows.
+        let later = serde_json::json!({"format": 2, "more": true});
+        let later = Envelope::seal(&later, &key).unwrap();
+        assert_eq!(Index::open(&later, trust), Err(IndexError::Format(2)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! <data_dir>/packages/trust.json         registries: key, and serial of the last index
 //! <data_dir>/packages/NAME/VERSION/      the unpacked package
 //! <data_dir>/packages/NAME/VERSION.json  its receipt
-//! <data_dir>/packages/.new-…             what an interrupted install left; gone with the next one
+//! <data_dir>/packages/.…                 what an interrupted install left; gone with the next one
 //! ```
 //!
 //! A version is put together aside and appears by one rename, on disk before anybody hears of it. One
@@ -21,11 +21,13 @@ use crate::config::PACKAGES;
 use crate::model::{PackageName, Version};
 
 use super::contents::Contents;
-use super::disk::{make_folder, replace, sync_folder};
+use super::contents::bounds;
+use super::disk::{make_folder, replace, sweep, sync_folder};
 use super::finding::Finding;
 use super::receipt::Receipt;
 use super::registry::Trust;
 use super::sums::sha256;
+use super::template::FileMode;
 
 /// What an unfinished folder begins with.
 const UNFINISHED: &str = ".new-";
@@ -143,9 +145,13 @@ impl Store {
     }
 
     fn sweep(&self) -> Result<(), StoreError> {
+        let all = |folder: &Path| sweep(folder, ".").map_err(failed("tidy", folder));
+        all(&self.root)?;
         for entry in fs::read_dir(&self.root).map_err(failed("list", &self.root))?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                fs::remove_dir_all(entry.path()).map_err(failed("remove", &entry.path()))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                all(&entry.path())?;
+                // With nothing in it, it is of an install that came no further.
+                let _kept = fs::remove_dir(entry.path());
             }
         }
         Ok(())
@@ -187,6 +193,7 @@ impl Store {
     pub fn unpack(&self, receipt: &Receipt, contents: &Contents) -> Result<Unpacked, StoreError> {
         let (name, version) = (&receipt.name, &receipt.version);
         let folder = self.folder(name, version);
+        let aside = self.root.join(format!("{UNFINISHED}damaged-{name}-{version}"));
         if folder.exists() {
             let known = self.receipt(name, version)?;
             if let Some(known) =
@@ -203,7 +210,6 @@ impl Store {
                 });
             }
             // What is there is no whole version: it is put aside, and goes with the next sweep.
-            let aside = self.root.join(format!("{UNFINISHED}damaged-{name}-{version}"));
             fs::rename(&folder, &aside).map_err(failed("move aside", &folder))?;
         }
         let fresh = self.root.join(format!("{UNFINISHED}{name}-{version}"));
@@ -217,7 +223,8 @@ impl Store {
         if placed.is_err() {
             // What is left goes with the next sweep.
             let _gone = fs::remove_dir_all(&fresh);
-            if !folder.exists() {
+            // What was there is better than nothing, damaged as it is.
+            if !folder.exists() && fs::rename(&aside, &folder).is_err() {
                 let _gone = fs::remove_file(self.receipt_file(name, version));
                 let _gone = fs::remove_dir(self.root.join(name.as_str()));
             }
@@ -240,17 +247,24 @@ impl Store {
             "install it again: talaia plugin uninstall {name} && talaia plugin install {name} {version}"
         );
         let mut findings = Vec::new();
+        if !folder.exists() {
+            return Ok(vec![Finding::error("", "its folder is gone", help)]);
+        }
         for (path, record) in &receipt.files {
             let file = folder.join(path);
             let wrong = match fs::symlink_metadata(&file) {
                 Err(_) => Some("it is gone"),
                 Ok(metadata) if !metadata.is_file() => Some("it is not a file any more"),
                 Ok(metadata) => {
-                    let bytes = fs::read(&file).map_err(failed("read", &file))?;
-                    let executable = metadata.permissions().mode() & 0o111 != 0;
+                    let mode =
+                        if record.executable { FileMode::Executable } else { FileMode::Plain };
+                    let mut bytes = Vec::new();
+                    File::open(&file)
+                        .and_then(|file| file.take(bounds::UNPACKED as u64).read_to_end(&mut bytes))
+                        .map_err(failed("read", &file))?;
                     if sha256(&bytes) != record.sha256 {
                         Some("it was changed")
-                    } else if executable != record.executable {
+                    } else if metadata.permissions().mode() & 0o7777 != mode.bits() {
                         Some("its mode was changed")
                     } else {
                         None
@@ -379,7 +393,6 @@ mod tests {
     use super::super::contents::PackageFile;
     use super::super::receipt::Origin;
     use super::super::sign::SigningKey;
-    use super::super::template::FileMode;
     use super::*;
     use crate::model::Timestamp;
 
@@ -471,6 +484,9 @@ mod tests {
         let second = Store::change(data.path()).unwrap_err();
         assert!(second.to_string().contains(&std::process::id().to_string()), "{second}");
         make_folder(&data.path().join("packages/.new-a-b-0.1.0/bin")).unwrap();
+        make_folder(&data.path().join("packages/a-b")).unwrap();
+        fs::File::create(data.path().join("packages/.trust.json.7")).unwrap();
+        fs::File::create(data.path().join("packages/a-b/.0.1.0.json.7")).unwrap();
         drop(store);
         Store::change(data.path()).unwrap();
         assert_eq!(entries(&data.path().join("packages")), ["lock"]);

@@ -54,6 +54,25 @@ const COMMANDS: &[&[&str]] = &[
     &["monitor", "results"],
     &["monitor", "report"],
     &["monitor", "prune"],
+    &["plugin"],
+    &["plugin", "list"],
+    &["plugin", "check"],
+    &["plugin", "pack"],
+    &["plugin", "install"],
+    &["plugin", "upgrade"],
+    &["plugin", "rollback"],
+    &["plugin", "uninstall"],
+    &["plugin", "register"],
+    &["plugin", "publish"],
+    &["plugin", "submit"],
+    &["plugin", "status"],
+    &["plugin", "review"],
+    &["plugin", "approve"],
+    &["plugin", "reject"],
+    &["plugin", "withdraw"],
+    &["plugin", "key"],
+    &["plugin", "mirror"],
+    &["plugin", "verify"],
     &["hub"],
     &["hub", "login"],
     &["hub", "account"],
@@ -119,7 +138,9 @@ fn what_makes_no_sense_is_usage() {
         (&["schema", "print", "nothing"], "document"),
         (&["decode", "--format", "nothing"], "json"),
         (&["completions", "nothing"], "possible values"),
-        (&["new", "a-b"], "a_b"),
+        (&["new", "a.b"], "small letters"),
+        (&["plugin", "install", "A"], "small letters"),
+        (&["plugin", "upgrade", "a", "1.x"], "version"),
         (&["new", "plug", "--lang", "cobol"], "ruby"),
         (&["test", "nobody", "-c", "talaia.toml"], "there are good"),
         (&["test", "good", "-c", "talaia.toml", "--", "x"], "program given by its path"),
@@ -279,7 +300,7 @@ fn every_schema_is_a_schema() {
     let site = Site::new();
     let list = site.talaia(&["schema", "print"]).code(0).stdout.clone();
     let names: Vec<&str> = list.lines().filter_map(|l| l.split_whitespace().next()).collect();
-    assert_eq!(names, ["document", "report", "batch", "config"]);
+    assert_eq!(names, ["document", "report", "batch", "config", "manifest"]);
     for name in names {
         let schema = site.talaia(&["schema", "print", name]).code(0).json();
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");

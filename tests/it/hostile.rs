@@ -442,7 +442,7 @@ fn a_fork_bomb_is_held_and_the_others_run_on() {
 
 /// An agent in a mount namespace of its own. When there is a file `stall` a file system that never
 /// answers is mounted over `mnt`: FUSE without a daemon, whose every request waits for one. When
-/// there is none any more the mount is given up. All of it ends with this shell.
+/// there is none any more the mount is given up, also while somebody looks into it. All of it ends with this shell.
 const STALLING: &str = "talaia run --config talaia.toml >>agent.log 2>&1 &\n\
     agent=$!\n\
     trap 'kill -TERM $agent; wait $agent; exit $?' TERM\n\
@@ -453,7 +453,7 @@ const STALLING: &str = "talaia run --config talaia.toml >>agent.log 2>&1 &\n\
       : > stalled\n\
       while [ -e stall ]; do sleep 0.05; done\n\
       exec 3>&-\n\
-      umount mnt\n\
+      umount -l mnt\n\
       rm stalled\n\
     done";
 

@@ -47,6 +47,8 @@ mod lost_reply;
 mod monitor;
 #[cfg(feature = "hub")]
 mod own;
+#[cfg(feature = "hub")]
+mod packages;
 mod plugins;
 #[cfg(feature = "hub")]
 mod proxy;

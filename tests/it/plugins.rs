@@ -139,6 +139,7 @@ fn written(language: Language, root: &Path) -> (PathBuf, Loaded) {
     std::fs::create_dir(&folder).unwrap();
     for file in template(&name.parse().unwrap(), language) {
         let path = folder.join(&file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         File::create(&path).unwrap().write_all(file.text.as_bytes()).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode.bits())).unwrap();
     }

@@ -16,8 +16,7 @@ use super::source::{self, Got, Registry, disk};
 use super::{lines, parsed};
 
 pub(super) fn install(args: &InstallArgs) -> Result<Exit, Failure> {
-    let host = Host::load(&args.how.config())?;
-    let store = Store::change(host.data_dir()).map_err(|e| disk(&e))?;
+    let (host, store) = Host::locked(&args.how.config())?;
     let key: Option<PluginKey> = args.key.as_deref().map(parsed).transpose()?;
     let got = if args.what.contains('/') {
         if args.version.is_some() {
@@ -45,9 +44,8 @@ pub(super) fn install(args: &InstallArgs) -> Result<Exit, Failure> {
 pub(super) fn upgrade(name: &str, version: Option<&str>, how: &HowArgs) -> Result<Exit, Failure> {
     let name: PackageName = parsed(name)?;
     let version: Option<Version> = version.map(parsed).transpose()?;
-    let host = Host::load(&how.config())?;
+    let (host, store) = Host::locked(&how.config())?;
     let current = host.package(&name)?.version.clone();
-    let store = Store::change(host.data_dir()).map_err(|e| disk(&e))?;
     let known = match store.receipt(&name, &current).map_err(|e| disk(&e))?.map(|r| r.origin) {
         Some(Origin::Registry { url, .. }) => Some(url),
         Some(Origin::Local { path }) if how.registry.is_none() && how.remote.hub.is_none() => {
@@ -65,6 +63,10 @@ pub(super) fn upgrade(name: &str, version: Option<&str>, how: &HowArgs) -> Resul
     if offer.approval.version == current || (version.is_none() && offer.approval.version < current)
     {
         print::talk(format!("{name} {current} is up to date"));
+        if !how.dry_run {
+            // From now on an older index is refused.
+            registry.remember(&store, &checked)?;
+        }
         return Ok(Exit::Ok);
     }
     let got = registry.package(&checked, &name, Some(&offer.approval.version))?;
@@ -124,6 +126,13 @@ fn wanted(
         return Ok((own, drop_in(name, version, key)));
     };
     let path = package.file.clone();
+    if let Some(key) = key {
+        let text = format!(
+            "{name} is installed already; write `key = \"{key}\"` below `[packages.{name}]` in {}",
+            path.display()
+        );
+        return Err(Failure::new(Exit::Usage, text));
+    }
     let text = std::fs::read_to_string(&path)
         .map_err(|e| Failure::new(Exit::Disk, format!("cannot read {}: {e}", path.display())))?;
     let text = versioned(&text, name, version).map_err(|error| {
@@ -230,9 +239,8 @@ pub(super) fn rollback(
 ) -> Result<Exit, Failure> {
     let name: PackageName = parsed(name)?;
     let version: Option<Version> = version.map(parsed).transpose()?;
-    let host = Host::load(config)?;
+    let (host, store) = Host::locked(config)?;
     let current = host.package(&name)?.version.clone();
-    let store = Store::change(host.data_dir()).map_err(|e| disk(&e))?;
     let versions = store.versions(&name);
     let target = match &version {
         Some(version) => versions.iter().find(|known| *known == version),
@@ -260,7 +268,7 @@ pub(super) fn rollback(
 
 pub(super) fn uninstall(name: &str, config: &ConfigArgs) -> Result<Exit, Failure> {
     let name: PackageName = parsed(name)?;
-    let host = Host::load(config)?;
+    let (host, store) = Host::locked(config)?;
     let package = host.package(&name)?;
     let (path, own) = (package.file.clone(), host.drop_in(&name));
     if path != own {
@@ -270,7 +278,6 @@ pub(super) fn uninstall(name: &str, config: &ConfigArgs) -> Result<Exit, Failure
         );
         return Err(Failure::new(Exit::Config, text));
     }
-    let store = Store::change(host.data_dir()).map_err(|e| disk(&e))?;
     host.tried(&path, None)?;
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let version = package.version.clone();

@@ -9,7 +9,7 @@ use crate::config::{
     self, Config, DROP_INS, Edits, Env, InstalledPackage, Loaded, PluginState, Source,
 };
 use crate::model::{PackageName, PluginName};
-use crate::package;
+use crate::package::{self, Store};
 
 use super::super::args::ConfigArgs;
 use super::super::client;
@@ -31,6 +31,14 @@ impl Host {
         let source = load::source(args, &env)?;
         let loaded = load::load(&source, &env, load::Place::Production)?;
         Ok(Self { source, env, config: loaded.config })
+    }
+
+    /// The same, with the packages locked, so that nobody else changes them from here on.
+    pub(super) fn locked(args: &ConfigArgs) -> Result<(Self, Store), Failure> {
+        let first = Self::load(args)?;
+        let store = Store::change(first.data_dir()).map_err(|e| super::source::disk(&e))?;
+        // Somebody may have been at it between the two.
+        Ok((Self::load(args)?, store))
     }
 
     /// The folder of the agent's data.
@@ -117,6 +125,8 @@ fn write(path: &Path, text: Option<&str>) -> Result<(), Failure> {
         Some(text) => {
             if let Some(folder) = path.parent() {
                 package::make_folder(folder).map_err(failed)?;
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                package::sweep(folder, &format!(".{name}.")).map_err(failed)?;
             }
             package::replace(path, text.as_bytes(), 0o644).map_err(failed)
         }

@@ -136,7 +136,13 @@ pub(super) fn verify(name: Option<&str>, config: &ConfigArgs) -> Result<Exit, Fa
     let mut exit = Exit::Ok;
     let chosen = host.config.packages.keys().filter(|own| name.as_ref().is_none_or(|n| n == *own));
     for name in chosen {
-        for version in store.versions(name) {
+        let mut versions = store.versions(name);
+        // The one in use is to be there, whether it is or not.
+        let used = host.package(name)?.version.clone();
+        if !versions.contains(&used) {
+            versions.push(used);
+        }
+        for version in versions {
             let findings = store.verify(name, &version).map_err(|e| disk(&e))?;
             if findings.is_empty() {
                 print::talk(format!("{name} {version} {}", paint(GOOD, "ok")));

@@ -177,6 +177,11 @@ impl Registry {
         Ok(Checked { index, trust })
     }
 
+    /// Keeps what is known of it from now on.
+    pub(super) fn remember(&self, store: &Store, checked: &Checked) -> Result<(), Failure> {
+        store.set_trust(&self.url, checked.trust).map_err(|e| disk(&e))
+    }
+
     /// Whether the key of a registry that was never used before is trusted.
     fn first(&self, key: PublicKey, trust: Option<&str>) -> Result<PublicKey, Failure> {
         if let Some(trust) = trust {

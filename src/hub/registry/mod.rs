@@ -11,6 +11,7 @@
 
 mod change;
 mod check;
+mod found;
 mod read;
 mod review;
 mod signing;

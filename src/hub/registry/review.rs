@@ -6,7 +6,7 @@ use crate::hub::caller::Caller;
 use crate::model::{PackageName, Timestamp, Version};
 use crate::package::{Approval, Envelope};
 
-use super::change::{Found, find, note};
+use super::found::{Found, find, note};
 use super::signing::{self, Signed};
 use super::{REASON, RegistryError, State};
 

@@ -13,7 +13,7 @@ use crate::package::{
     Approval, Envelope, Index, Listed, ListedVersion, PublicKey, Rotation, SigningKey, Trust,
 };
 
-use super::change::find;
+use super::found::find;
 use super::{RegistryError, State};
 
 /// Who signs.

@@ -81,9 +81,11 @@ mod tests {
             let packed = zstd::encode_all("x".repeat(length).as_bytes(), 1).unwrap();
             let unpacked = unpack(&packed, Packing::Zstd, most);
             match unpacked {
-                Ok(body) => assert!(length <= most && body.len() == length, "{length}"),
+                Ok(body) => {
+                    assert!(length <= most && body.len() == length, "{length}");
+                }
                 Err(fault) => {
-                    assert!(length > most && fault.kind == FaultKind::TooMany, "{length}")
+                    assert!(length > most && fault.kind == FaultKind::TooMany, "{length}");
                 }
             }
             for cut in 1..packed.len() {
