@@ -271,22 +271,3 @@ pub(crate) fn withdraw(
     transaction.commit()?;
     Ok(())
 }
-
-/// Keeps what a reviewer's trial run came to: JSON.
-pub(crate) fn trial(
-    conn: &mut Connection,
-    caller: &Caller,
-    (name, version): (&PackageName, &Version),
-    result: &str,
-    now: i64,
-) -> Result<(), RegistryError> {
-    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = find(&transaction, name, version)?;
-    transaction.execute(
-        "UPDATE package_versions SET trial = ?2 WHERE id = ?1",
-        params![found.id, result],
-    )?;
-    note(&transaction, caller, now, "package.trial", (name, version))?;
-    transaction.commit()?;
-    Ok(())
-}

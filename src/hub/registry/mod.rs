@@ -22,13 +22,13 @@ use crate::hub::plugin_keys::PluginKeyError;
 use crate::model::{PackageName, Version};
 use crate::package::{Category, IndexError, SignError};
 
-pub(crate) use change::{Upload, is_given_out, register, submit, trial, upload, withdraw};
+pub(crate) use change::{Upload, is_given_out, register, submit, upload, withdraw};
 pub(crate) use check::check;
 pub(crate) use read::{
     Archive, Decided, Listing, PackageRow, VersionRow, archive, contents, decided, given_out, list,
     show, version, waiting,
 };
-pub(crate) use review::{approve, reject, take};
+pub(crate) use review::{Seen, approve, reject, take, trial};
 pub(crate) use signing::{Registry, Signed, approval, index, registry, rotate, withdrawal};
 
 /// Most packages of one account.
@@ -97,6 +97,10 @@ pub(crate) enum RegistryError {
     NoVersion { name: PackageName, version: Version },
     #[error("{name} {version} is {}, so it cannot be {wanted}", .state.as_str())]
     State { name: PackageName, version: Version, state: State, wanted: &'static str },
+    #[error(
+        "{name} {version} was uploaded anew meanwhile, with the SHA-256 {sha256}; look at that one"
+    )]
+    OtherArchive { name: PackageName, version: Version, sha256: String },
     #[error("{name} {version} has errors in its report: {first}; mend them and publish it again")]
     Errors { name: PackageName, version: Version, first: String },
     #[error("the account has {PACKAGES} packages")]

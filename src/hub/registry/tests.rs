@@ -36,6 +36,11 @@ fn number(text: &str) -> Version {
     text.parse().unwrap()
 }
 
+/// Seen by somebody who does not say which archive it was.
+fn saw<'a>((name, version): (&'a PackageName, &'a Version)) -> Seen<'a> {
+    Seen { name, version, sha256: None }
+}
+
 fn archive_of(version: &str, program: &str) -> Vec<u8> {
     let manifest = format!(
         "name = 'a-b'\nversion = '{version}'\ndescription = 'd'\nauthors = ['x']\nlicense = 'MIT'\n\
@@ -118,7 +123,8 @@ fn what_is_not_approved_is_seen_by_its_account_and_reviewers_alone() {
     assert_eq!(sees(&conn, stranger), (0, 0, false, false, false));
     assert!(given_out(&conn, "a-b-0.1.0.zip").unwrap().is_none());
     let key = SigningKey::generate().unwrap();
-    approve(&mut conn, &by(1), (&name(), &number("0.1.0")), &Signed::ByHub(&key), NOW).unwrap();
+    approve(&mut conn, &by(1), saw((&name(), &number("0.1.0"))), &Signed::ByHub(&key), NOW)
+        .unwrap();
     assert_eq!(sees(&conn, stranger), (1, 0, true, true, true));
     for file in ["a-b-0.1.0.zip", "a-b-0.1.zip"] {
         assert!(given_out(&conn, file).unwrap().is_some(), "{file}");
@@ -141,7 +147,7 @@ fn a_version_lives_through_its_states_and_no_other_way() {
     // A draft is replaced, and neither taken nor approved.
     upload(&mut conn, &by(1), &looked("0.1.0", "#!/bin/sh\necho\n"), NOW).unwrap();
     assert!(matches!(take(&mut conn, &by(1), which, NOW), Err(RegistryError::State { .. })));
-    let early = approve(&mut conn, &by(1), which, &hub_key, NOW);
+    let early = approve(&mut conn, &by(1), saw(which), &hub_key, NOW);
     assert!(matches!(early, Err(RegistryError::State { .. })), "{early:?}");
     submit(&mut conn, &by(1), which, NOW).unwrap();
     let twice = submit(&mut conn, &by(1), which, NOW);
@@ -149,12 +155,12 @@ fn a_version_lives_through_its_states_and_no_other_way() {
     let late = upload(&mut conn, &by(1), &looked("0.1.0", "#!/bin/sh\n"), NOW);
     assert!(late.unwrap_err().to_string().contains("another version"));
     take(&mut conn, &by(1), which, NOW).unwrap();
-    assert!(matches!(reject(&mut conn, &by(1), which, " ", NOW), Err(RegistryError::Reason)));
-    reject(&mut conn, &by(1), which, "no units", NOW).unwrap();
+    assert!(matches!(reject(&mut conn, &by(1), saw(which), " ", NOW), Err(RegistryError::Reason)));
+    reject(&mut conn, &by(1), saw(which), "no units", NOW).unwrap();
     assert_eq!(state(&conn, "0.1.0"), State::Rejected);
     // Mended under the same number.
     submitted(&mut conn, "0.1.0");
-    approve(&mut conn, &by(1), which, &hub_key, NOW).unwrap();
+    approve(&mut conn, &by(1), saw(which), &hub_key, NOW).unwrap();
     let again = upload(&mut conn, &by(1), &looked("0.1.0", "#!/bin/sh\n"), NOW);
     assert!(matches!(again, Err(RegistryError::State { .. })), "{again:?}");
     withdraw(&mut conn, (&by(1), false), which, Some(&hub_key), NOW).unwrap();
@@ -162,6 +168,32 @@ fn a_version_lives_through_its_states_and_no_other_way() {
     assert!(given_out(&conn, "a-b-0.1.0.zip").unwrap().is_none());
     let (index, trust) = served(&conn, Trust { key: key.public(), serial: 0 });
     assert_eq!((index.packages.len(), trust.serial), (0, 2));
+}
+
+#[test]
+fn nobody_decides_on_an_archive_that_they_did_not_see() {
+    let (_folder, mut conn) = hub();
+    let key = SigningKey::generate().unwrap();
+    let (package, one) = (name(), number("0.1.0"));
+    let old = looked("0.1.0", "#!/bin/sh\n").sha256;
+    submitted(&mut conn, "0.1.0");
+    let seen = Seen { sha256: Some(&old), ..saw((&package, &one)) };
+    trial(&mut conn, &by(1), seen, "{}", NOW).unwrap();
+    reject(&mut conn, &by(1), seen, "no units", NOW).unwrap();
+    let late = trial(&mut conn, &by(1), seen, "{}", NOW);
+    assert!(matches!(late, Err(RegistryError::State { .. })), "{late:?}");
+    let new = looked("0.1.0", "#!/bin/sh\nrm -r /\n");
+    upload(&mut conn, &by(1), &new, NOW).unwrap();
+    submit(&mut conn, &by(1), (&package, &one), NOW).unwrap();
+    for done in [
+        approve(&mut conn, &by(1), seen, &Signed::ByHub(&key), NOW),
+        reject(&mut conn, &by(1), seen, "no units", NOW),
+        trial(&mut conn, &by(1), seen, "{}", NOW),
+    ] {
+        assert!(matches!(done, Err(RegistryError::OtherArchive { .. })), "{done:?}");
+    }
+    let seen = Seen { sha256: Some(&new.sha256), ..seen };
+    approve(&mut conn, &by(1), seen, &Signed::ByHub(&key), NOW).unwrap();
 }
 
 #[test]
@@ -180,7 +212,7 @@ fn the_index_is_signed_and_its_serial_rises() {
     for (n, version) in (1..).zip(["0.1.0", "0.2.0", "0.10.0"]) {
         submitted(&mut conn, version);
         let which = (&name(), &number(version));
-        approve(&mut conn, &by(1), which, &Signed::ByHub(&key), NOW).unwrap();
+        approve(&mut conn, &by(1), saw(which), &Signed::ByHub(&key), NOW).unwrap();
         let (index, now) = served(&conn, trust);
         trust = now;
         assert_eq!(trust.serial, n);
@@ -193,7 +225,7 @@ fn the_index_is_signed_and_its_serial_rises() {
     submitted(&mut conn, "0.11.0");
     let other = SigningKey::generate().unwrap();
     let which = (&name(), &number("0.11.0"));
-    let refused = approve(&mut conn, &by(1), which, &Signed::ByHub(&other), NOW);
+    let refused = approve(&mut conn, &by(1), saw(which), &Signed::ByHub(&other), NOW);
     assert!(matches!(refused, Err(RegistryError::OtherKey(_))), "{refused:?}");
     assert_eq!(state(&conn, "0.11.0"), State::Submitted, "nothing of it stays");
     // A new key is introduced by the old one.
@@ -201,7 +233,7 @@ fn the_index_is_signed_and_its_serial_rises() {
     let (index, now) = served(&conn, trust);
     assert_eq!((now.key, now.serial), (other.public(), 4));
     index.find(&name(), Some(&number("0.1.0")), now.key).unwrap();
-    approve(&mut conn, &by(1), which, &Signed::ByHub(&other), NOW).unwrap();
+    approve(&mut conn, &by(1), saw(which), &Signed::ByHub(&other), NOW).unwrap();
 }
 
 #[test]
@@ -224,25 +256,25 @@ fn somebody_else_may_keep_the_key() {
     let Signed::Offline { statement, .. } = sign(&conn, &key) else { unreachable!() };
     let Signed::Offline { index: foreign, .. } = sign(&conn, &other) else { unreachable!() };
     let mixed = Signed::Offline { statement, index: foreign };
-    let refused = approve(&mut conn, &by(1), which, &mixed, NOW);
+    let refused = approve(&mut conn, &by(1), saw(which), &mixed, NOW);
     assert!(matches!(refused, Err(RegistryError::NotThat(_))), "{refused:?}");
     // An index that leaves it out.
     let bare = approval(&conn, which, NOW).unwrap();
     let statement = Envelope::seal(&bare.approval.unwrap(), &key).unwrap();
     let without =
         Signed::Offline { statement: Some(statement), index: bare.index.seal(&key).unwrap() };
-    let refused = approve(&mut conn, &by(1), which, &without, NOW);
+    let refused = approve(&mut conn, &by(1), saw(which), &without, NOW);
     assert!(matches!(refused, Err(RegistryError::NotThat(_))), "{refused:?}");
 
     let signed = sign(&conn, &key);
-    approve(&mut conn, &by(1), which, &signed, NOW).unwrap();
+    approve(&mut conn, &by(1), saw(which), &signed, NOW).unwrap();
     let (index, trust) = served(&conn, Trust { key: key.public(), serial: 0 });
     index.find(&package, None, trust.key).unwrap();
     assert!(registry(&conn).unwrap().offline);
     // From then on the hub signs nothing itself.
     submitted(&mut conn, "0.2.0");
     let two = number("0.2.0");
-    let by_hub = approve(&mut conn, &by(1), (&package, &two), &Signed::ByHub(&other), NOW);
+    let by_hub = approve(&mut conn, &by(1), saw((&package, &two)), &Signed::ByHub(&other), NOW);
     assert!(matches!(by_hub, Err(RegistryError::Offline(_))), "{by_hub:?}");
     // What was signed for an older index is stale.
     let stale = withdraw(&mut conn, (&by(1), true), which, Some(&signed), NOW);
@@ -261,7 +293,7 @@ fn a_diff_is_against_the_newest_approved_version_before() {
     for version in ["0.1.0", "0.2.0", "0.4.0"] {
         submitted(&mut conn, version);
         let which = (&name(), &number(version));
-        approve(&mut conn, &by(1), which, &Signed::ByHub(&key), NOW).unwrap();
+        approve(&mut conn, &by(1), saw(which), &Signed::ByHub(&key), NOW).unwrap();
     }
     submitted(&mut conn, "0.3.0");
     let who = Listing { account: 1, reviewer: false };

@@ -227,8 +227,28 @@ async fn what_cannot_be_done_is_told_why() {
     refused(&hub.ask(&key, "PUT", &at("0.1.0", "/trial"), json!([])).await, 422, "shape");
     let large = json!({"x": "y".repeat(300 << 10)});
     refused(&hub.ask(&key, "PUT", &at("0.1.0", "/trial"), large).await, 413, "too-large");
+    let sha256 = hub.get(&at("0.1.0", "")).await.json()["sha256"].clone();
+    let other = json!("0".repeat(64));
+    for (method, what, mut body) in [
+        ("PUT", "/trial", json!({"runs": 2})),
+        ("POST", "/reject", json!({"reason": "no units"})),
+        ("POST", "/approve", json!({})),
+    ] {
+        body["sha256"] = other.clone();
+        let told = hub.ask(&key, method, &at("0.1.0", what), body).await;
+        refused(&told, 409, "package");
+        assert!(told.body.contains(sha256.as_str().unwrap()), "{}", told.body);
+    }
+    refused(
+        &hub.ask(&key, "PUT", &at("0.1.0", "/trial"), json!({"sha256": 1})).await,
+        400,
+        "parameter",
+    );
+    let typeless = hub.request("POST", &at("0.1.0", "/approve")).bearer_auth(&key);
+    refused(&answer(typeless.body("{}")).await, 415, "media-type");
     hub.well("PUT", &at("0.1.0", "/trial"), json!({"runs": 3})).await;
-    hub.well("POST", &at("0.1.0", "/approve"), Value::Null).await;
+    hub.well("POST", &at("0.1.0", "/approve"), json!({"sha256": sha256})).await;
+    refused(&hub.ask(&key, "PUT", &at("0.1.0", "/trial"), json!({})).await, 409, "package");
     refused(&hub.put(&key, "0.1.0", good).await, 409, "package");
     let shown = hub.get(&at("0.1", "")).await.json();
     assert_eq!((&shown["trial"], &shown["state"]), (&json!({"runs": 3}), &json!("approved")));

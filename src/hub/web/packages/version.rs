@@ -185,10 +185,16 @@ fn next(found: &Found, session: &Session, path: &str, said: &Said) -> Markup {
     }
 }
 
-fn button(session: &Session, path: &str, word: &str, text: &str, main: bool) -> Markup {
+/// A form of one button. It says which archive the page showed.
+fn button(
+    (found, session): (&Found, &Session),
+    path: &str,
+    (word, text): (&str, &str),
+    main: bool,
+) -> Markup {
     html! {
         form method="post" action=(path) {
-            (token(session))
+            (token(session)) input type="hidden" name="sha256" value=(found.row.sha256);
             button.main[main] type="submit" name="do" value=(word) { (text) }
         }
     }
@@ -200,7 +206,7 @@ fn authors(found: &Found, session: &Session, path: &str) -> Markup {
             Stage::Draft if found.report.has_errors() => p { "It has errors. Mend them, and upload it again under the same number: " a href="/publish#upload" { "upload" } "." },
             Stage::Draft => {
                 p { "It is a draft that you alone see. Submitted it waits for a review, and is no longer changed." }
-                (button(session, path, "submit", "Submit for review", true))
+                (button((found, session), path, ("submit", "Submit for review"), true))
             },
             Stage::Submitted | Stage::InReview => p { "It waits for a reviewer. What is decided stands here and under Packages." },
             Stage::Rejected => p { "Mend it, and upload it again under the same number: " a href="/publish#upload" { "upload" } "." },
@@ -213,7 +219,7 @@ fn reviewers(found: &Found, session: &Session, path: &str, said: &Said) -> Marku
     let row = &found.row;
     html! {
         @if row.at.state == Stage::Submitted {
-            (button(session, path, "review", "Take it into review", false))
+            (button((found, session), path, ("review", "Take it into review"), false))
         }
         p.faint { "Its programs run with their users' rights on every host that installs it. Try it first: "
             code { "talaia plugin review " (row.name) " " (row.at.version) " --run" } }
@@ -221,10 +227,10 @@ fn reviewers(found: &Found, session: &Session, path: &str, said: &Said) -> Marku
             p { "The registry's key is kept offline. Who has it approves by:" }
             pre { code { "talaia plugin approve " (row.name) " " (row.at.version) " --sign-with FILE" } }
         } @else {
-            (button(session, path, "approve", "Approve and give out", true))
+            (button((found, session), path, ("approve", "Approve and give out"), true))
         }
         form.fields method="post" action=(path) {
-            (token(session)) input type="hidden" name="do" value="reject";
+            (token(session)) input type="hidden" name="do" value="reject"; input type="hidden" name="sha256" value=(row.sha256);
             label { span { "Or reject it " span.faint { "with the reason, for its author" } } textarea name="reason" rows="3" maxlength="4096" required { (said.reason) } }
             button.danger type="submit" { "Reject" }
         }
