@@ -354,7 +354,9 @@ impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
         let detail = error.to_string();
         match error {
-            RegistryError::NoPackage(_) | RegistryError::NoVersion { .. } => {
+            RegistryError::NoPackage(_)
+            | RegistryError::NoVersion { .. }
+            | RegistryError::Gone { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "no-package", "no such package", detail)
             }
             RegistryError::NotAReviewer => {
@@ -375,6 +377,15 @@ impl From<RegistryError> for Problem {
                     "registry-key",
                     "the registry's key cannot be used",
                     "see the hub's log",
+                )
+            }
+            RegistryError::Damaged { .. } => {
+                tracing::error!(why = detail, "a package cannot be opened");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "damaged",
+                    "the archive is damaged",
+                    "see the hub's log, and `talaia hub verify`",
                 )
             }
             RegistryError::Full => {

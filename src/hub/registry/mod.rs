@@ -25,7 +25,7 @@ use crate::package::{Category, IndexError, SignError};
 pub(crate) use change::{Upload, is_given_out, register, submit, upload, withdraw};
 pub(crate) use check::check;
 pub(crate) use read::{
-    Archive, Decided, Listing, PackageRow, VersionRow, archive, contents, decided, given_out, list,
+    Archive, Decided, Listing, PackageRow, VersionRow, archive, archives, decided, given_out, list,
     show, version, waiting,
 };
 pub(crate) use review::{Seen, approve, reject, take, trial};
@@ -95,6 +95,12 @@ pub(crate) enum RegistryError {
     NoPackage(PackageName),
     #[error("there is no {name} {version}")]
     NoVersion { name: PackageName, version: Version },
+    #[error(
+        "the archive of {name} {version} is gone: it was withdrawn and had never been approved"
+    )]
+    Gone { name: PackageName, version: Version },
+    #[error("the archive with the SHA-256 {sha256} is damaged: {first}")]
+    Damaged { sha256: String, first: String },
     #[error("{name} {version} is {}, so it cannot be {wanted}", .state.as_str())]
     State { name: PackageName, version: Version, state: State, wanted: &'static str },
     #[error(

@@ -109,7 +109,7 @@ fn what_is_not_approved_is_seen_by_its_account_and_reviewers_alone() {
             list(conn, who, None, None, 10).unwrap().len(),
             list(conn, who, Some(State::Submitted), None, 10).unwrap().len(),
             version(conn, who, &name(), &number("0.1.0")).is_ok(),
-            archive(conn, who, &name(), &number("0.1.0")).is_ok(),
+            archive(conn, who, (&name(), &number("0.1.0")), "").is_ok(),
             show(conn, who, &name()).is_ok(),
         )
     };
@@ -121,16 +121,16 @@ fn what_is_not_approved_is_seen_by_its_account_and_reviewers_alone() {
     assert_eq!(sees(&conn, own), (1, 1, true, true, true));
     assert_eq!(sees(&conn, reviewer), (1, 1, true, true, true));
     assert_eq!(sees(&conn, stranger), (0, 0, false, false, false));
-    assert!(given_out(&conn, "a-b-0.1.0.zip").unwrap().is_none());
+    assert!(given_out(&conn, "a-b-0.1.0.zip", "").unwrap().is_none());
     let key = SigningKey::generate().unwrap();
     approve(&mut conn, &by(1), saw((&name(), &number("0.1.0"))), &Signed::ByHub(&key), NOW)
         .unwrap();
     assert_eq!(sees(&conn, stranger), (1, 0, true, true, true));
     for file in ["a-b-0.1.0.zip", "a-b-0.1.zip"] {
-        assert!(given_out(&conn, file).unwrap().is_some(), "{file}");
+        assert!(given_out(&conn, file, "").unwrap().is_some(), "{file}");
     }
     for file in ["a-b-0.1.0", "a-b.zip", "a-0.1.0.zip", "a-b-0.zip", "%.zip"] {
-        assert!(given_out(&conn, file).unwrap().is_none(), "{file}");
+        assert!(given_out(&conn, file, "").unwrap().is_none(), "{file}");
     }
     let key = show(&conn, stranger, &name()).unwrap().key;
     assert!(key.is_none(), "another account's plugin key");
@@ -165,7 +165,7 @@ fn a_version_lives_through_its_states_and_no_other_way() {
     assert!(matches!(again, Err(RegistryError::State { .. })), "{again:?}");
     withdraw(&mut conn, (&by(1), false), which, Some(&hub_key), NOW).unwrap();
     assert_eq!(state(&conn, "0.1.0"), State::Withdrawn);
-    assert!(given_out(&conn, "a-b-0.1.0.zip").unwrap().is_none());
+    assert!(given_out(&conn, "a-b-0.1.0.zip", "").unwrap().is_none());
     let (index, trust) = served(&conn, Trust { key: key.public(), serial: 0 });
     assert_eq!((index.packages.len(), trust.serial), (0, 2));
 }
@@ -218,8 +218,8 @@ fn the_index_is_signed_and_its_serial_rises() {
         assert_eq!(trust.serial, n);
         let offer = index.find(&name(), None, trust.key).unwrap();
         assert_eq!(offer.approval.version, number(version));
-        let file = given_out(&conn, &format!("a-b-{version}.zip")).unwrap().unwrap();
-        offer.check(&file.body).unwrap();
+        let file = given_out(&conn, &format!("a-b-{version}.zip"), "").unwrap().unwrap();
+        offer.check(&file.body.unwrap()).unwrap();
     }
     // A key that is not the registry's signs nothing.
     submitted(&mut conn, "0.11.0");
@@ -298,7 +298,7 @@ fn a_diff_is_against_the_newest_approved_version_before() {
     submitted(&mut conn, "0.3.0");
     let who = Listing { account: 1, reviewer: false };
     let before = |wanted: &str, against: Option<&Version>| {
-        let (_, old) = contents(&conn, who, &name(), &number(wanted), against).unwrap();
+        let (_, old) = archives(&conn, who, (&name(), &number(wanted)), against).unwrap();
         old.map(|(version, _)| version.to_string())
     };
     assert_eq!(before("0.3.0", None).as_deref(), Some("0.2.0"));

@@ -6,10 +6,12 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use crate::hub::hall::Hall;
-use crate::hub::packages_api::read;
+use crate::hub::packages_api::{aside, read};
 use crate::hub::parameters::pairs;
 use crate::hub::problem::Problem;
-use crate::hub::registry::{self, PackageRow, Registry, State as Stage, VersionRow};
+use crate::hub::registry::{
+    self, Archive, PackageRow, Registry, RegistryError, State as Stage, VersionRow,
+};
 use crate::hub::session::Session;
 use crate::hub::store::StoreError;
 use crate::hub::web::format::{bytes, sentence, when};
@@ -31,6 +33,11 @@ struct Found {
     package: PackageRow,
     reviewer: bool,
     registry: Registry,
+    /// Nothing where the archive is gone.
+    files: Option<Files>,
+}
+
+struct Files {
     readme: Option<String>,
     changes: Option<(Version, Vec<FileDiff>)>,
 }
@@ -82,27 +89,35 @@ async fn load(
     against: Option<Version>,
 ) -> Result<Found, Problem> {
     let (name, version) = (name.clone(), version.clone());
-    let (row, package, reviewer, registry, contents) =
+    let (row, package, reviewer, registry, archives) =
         read(hall, caller(session), move |conn, who| {
-            Ok((
-                registry::version(conn, who, &name, &version)?,
-                registry::show(conn, who, &name)?,
-                who.reviewer,
-                registry::registry(conn)?,
-                registry::contents(conn, who, &name, &version, against.as_ref())?,
-            ))
+            let row = registry::version(conn, who, &name, &version)?;
+            let archives = match registry::archives(conn, who, (&name, &version), against.as_ref())
+            {
+                Err(RegistryError::Gone { version: gone, .. }) if gone == version => None,
+                archives => Some(archives?),
+            };
+            let package = registry::show(conn, who, &name)?;
+            Ok((row, package, who.reviewer, registry::registry(conn)?, archives))
         })
         .await?;
-    let compared = tokio::task::spawn_blocking(move || {
-        let (new, old) = contents;
-        let changes = old.map(|(version, old)| (version, diff(Some(&old), &new)));
-        let readme = new.get("README.md").and_then(|file| text_of(&file.bytes));
-        let readme = readme.map(|text| visible_lines(&text[..text.floor_char_boundary(README)]));
-        (readme, changes)
-    });
-    let (readme, changes) = compared.await.map_err(|_| StoreError::Defect)?;
+    let files = match archives {
+        Some((new, old)) => Some(aside(hall, move || files(&new, old)).await??),
+        None => None,
+    };
     let report = serde_json::from_str(row.report.get()).map_err(|_| StoreError::Defect)?;
-    Ok(Found { row, report, package, reviewer, registry, readme, changes })
+    Ok(Found { row, report, package, reviewer, registry, files })
+}
+
+fn files(new: &Archive, old: Option<(Version, Archive)>) -> Result<Files, RegistryError> {
+    let new = new.open()?;
+    let changes = match old {
+        Some((version, old)) => Some((version, diff(Some(&old.open()?), &new))),
+        None => None,
+    };
+    let readme = new.get("README.md").and_then(|file| text_of(&file.bytes));
+    let readme = readme.map(|text| visible_lines(&text[..text.floor_char_boundary(README)]));
+    Ok(Files { readme, changes })
 }
 
 fn body(found: &Found, session: &Session, said: &Said) -> Markup {
@@ -113,7 +128,7 @@ fn body(found: &Found, session: &Session, said: &Said) -> Markup {
         p.crumbs { a href="/packages" { "Packages" } " / " a href={ "/packages/" (row.name) } { (row.name) } }
         div.head {
             h1 { (row.name) " " (row.at.version) " " (badge(row.at.state)) }
-            a.button href=(format!("/api/v1/packages/{}/versions/{}/archive", row.name, row.at.version)) download=(file) { "Download" }
+            @if found.files.is_some() { a.button href=(format!("/api/v1/packages/{}/versions/{}/archive", row.name, row.at.version)) download=(file) { "Download" } }
         }
         @if let Some(summary) = &report.summary { p.lead { (report::visible(&summary.description)) } }
         @if let Some((_, wrong)) = &said.wrong { p.alarm role="alert" { (sentence(wrong)) } }
@@ -128,26 +143,29 @@ fn body(found: &Found, session: &Session, said: &Said) -> Markup {
             div { dt { "Archive" } dd { (bytes(row.size.unsigned_abs())) } }
             div { dt { "SHA-256" } dd { code { (row.sha256) } } }
         }
-        (report::findings(&report.findings, &report.files, &path))
+        @if found.files.is_some() { (report::findings(&report.findings, &report.files, &path)) }
+        @else { p.empty { "What was in it is gone: it was withdrawn, and had never been approved." } }
         @if let Some(summary) = &report.summary {
             (report::commands(&summary.commands))
             section.card aria-labelledby="about" { h2 #about { "About" } (report::about(summary)) }
         }
         @if let Some(trial) = &row.trial { (report::trial(trial.get(), &report.files, &path)) }
-        (report::files(&report.files, &path))
-        (changes(found, &path))
-        @if let Some(readme) = &found.readme {
-            section aria-labelledby="readme" { h2 #readme { "README" } pre { (readme) } }
+        @if let Some(files) = &found.files {
+            (report::files(&report.files, &path))
+            (changes(found, files, &path))
+            @if let Some(readme) = &files.readme {
+                section aria-labelledby="readme" { h2 #readme { "README" } pre { (readme) } }
+            }
         }
     }
 }
 
 /// The differences, and from which version.
-fn changes(found: &Found, path: &str) -> Markup {
+fn changes(found: &Found, files: &Files, path: &str) -> Markup {
     let own = &found.row.at.version;
-    let others: Vec<&Version> =
-        found.package.versions.iter().map(|one| &one.version).filter(|one| *one != own).collect();
-    let against = found.changes.as_ref().map(|(version, _)| version);
+    let others = found.package.versions.iter().filter(|one| one.state != Stage::Withdrawn);
+    let others: Vec<&Version> = others.map(|one| &one.version).filter(|one| *one != own).collect();
+    let against = files.changes.as_ref().map(|(version, _)| version);
     html! {
         section #changes-s aria-labelledby="changes" {
             div.bar {
@@ -160,8 +178,8 @@ fn changes(found: &Found, path: &str) -> Markup {
                     }
                 }
             }
-            @match &found.changes {
-                Some((version, files)) => (report::changes(version, files, path)),
+            @match &files.changes {
+                Some((version, changed)) => (report::changes(version, changed, path)),
                 None => p.empty { "No version was approved before it: all of it is new." },
             }
         }
