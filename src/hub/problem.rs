@@ -388,7 +388,7 @@ impl From<RegistryError> for Problem {
                     "see the hub's log, and `talaia hub verify`",
                 )
             }
-            RegistryError::Full => {
+            RegistryError::Full | RegistryError::OwnFull => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", "the hub has no room", detail)
             }
             RegistryError::PluginKey(error) => error.into(),

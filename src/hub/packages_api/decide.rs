@@ -11,7 +11,7 @@ use crate::hub::caller::{Caller, Scope};
 use crate::hub::hall::{self, Hall};
 use crate::hub::listing::answer;
 use crate::hub::problem::Problem;
-use crate::hub::registry::{self, RegistryError, Seen, Signed};
+use crate::hub::registry::{self, RegistryError, Rotating, Seen, Signed};
 use crate::model::{PackageName, Version};
 use crate::package::Envelope;
 
@@ -221,9 +221,17 @@ pub(super) async fn trial(
     shown(&hall, caller, (name, version)).await
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Rotate {
+    rotation: Option<Envelope>,
+    index: Option<Envelope>,
+}
+
 pub(super) async fn rotate(
     State(hall): State<Hall>,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
     let asked = caller.clone();
@@ -232,8 +240,15 @@ pub(super) async fn rotate(
         if local { Ok(()) } else { Err(RegistryError::NotAReviewer) }
     })
     .await?;
+    let given: Rotate = body::json_or_nothing(&headers, body, INDEX).await?;
+    let signed = match (given.rotation, given.index) {
+        (None, None) => None,
+        (Some(rotation), Some(index)) => Some(Rotating::Offline { rotation, index }),
+        (None, _) => return Err(Problem::parameter("rotation", "signed as well")),
+        (_, None) => return Err(Problem::parameter("index", "signed as well")),
+    };
     let (now, local) = (hall.clock.now(), hall.local.clone());
-    change(&hall, move |conn| local.rotate_registry(conn, &caller, now)).await?;
+    change(&hall, move |conn| local.rotate_registry(conn, &caller, signed, now)).await?;
     let about = hall.store.read(|conn| Ok(registry::registry(conn))).await??;
     Ok(answer(StatusCode::OK, &about))
 }

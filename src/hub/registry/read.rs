@@ -58,7 +58,8 @@ pub(crate) struct VersionRow {
     pub(crate) sha256: String,
     /// Bytes of the archive.
     pub(crate) size: i64,
-    /// Who uploaded it: `key NAME`, or `session`.
+    /// Who uploaded it: `key NAME`, or `session`. To other accounts this is empty, and what reviewers
+    /// said and tried is absent.
     pub(crate) author: String,
     pub(crate) reviewer: Option<String>,
     /// The reason of a rejection.
@@ -219,7 +220,7 @@ pub(crate) fn version(
     let found = conn
         .prepare_cached(
             "SELECT v.version, v.state, v.uploaded_ms, v.submitted_ms, v.decided_ms, v.sha256,
-                 v.size, v.author, v.reviewer, v.note, v.report, v.trial
+                 v.size, v.author, v.reviewer, v.note, v.report, v.trial, p.account_id = ?3 OR ?4
              FROM package_versions v JOIN packages p ON p.id = v.package_id
              WHERE p.name = ?1 AND v.version = ?2
                  AND (v.state = 'approved' OR p.account_id = ?3 OR ?4)",
@@ -227,16 +228,17 @@ pub(crate) fn version(
         .query_row(params![name.as_str(), version.to_string(), who.account, who.reviewer], |row| {
             let Some(at) = state_of(row, 0)? else { return Ok(None) };
             let Some(report) = raw(row.get(10)?) else { return Ok(None) };
+            let inside: bool = row.get(12)?;
             Ok(Some(VersionRow {
                 name: name.clone(),
                 at,
                 sha256: row.get(5)?,
                 size: row.get(6)?,
-                author: row.get(7)?,
-                reviewer: row.get(8)?,
-                note: row.get(9)?,
+                author: if inside { row.get(7)? } else { String::new() },
+                reviewer: row.get::<_, Option<String>>(8)?.filter(|_| inside),
+                note: row.get::<_, Option<String>>(9)?.filter(|_| inside),
                 report,
-                trial: raw(row.get(11)?),
+                trial: raw(row.get(11)?).filter(|_| inside),
             }))
         })
         .optional()?;

@@ -144,12 +144,6 @@ pub(crate) fn approve(
             statement.clone()
         }
     };
-    if let Some(summary) = found.summary() {
-        transaction.execute(
-            "UPDATE packages SET description = ?2, category = ?3 WHERE name = ?1",
-            params![name.as_str(), summary.description, summary.category],
-        )?;
-    }
     transaction.execute(
         "UPDATE package_versions SET state = 'approved', reviewer = ?2, decided_ms = ?3,
              statement = ?4, note = NULL

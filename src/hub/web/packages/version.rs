@@ -136,7 +136,7 @@ fn body(found: &Found, session: &Session, said: &Said) -> Markup {
         (next(found, session, &path, said))
         dl.tally {
             div { dt { "Uploaded" } dd { (when(row.at.uploaded_ms)) } }
-            div { dt { "By" } dd { (found.package.owner) ", " (row.author) } }
+            div { dt { "By" } dd { (found.package.owner) @if !row.author.is_empty() { ", " (row.author) } } }
             @if let Some(ms) = row.at.submitted_ms { div { dt { "Submitted" } dd { (when(ms)) } } }
             @if let Some(who) = &row.reviewer { div { dt { "Reviewer" } dd { (who) } } }
             @if let Some(ms) = row.at.decided_ms { div { dt { "Decided" } dd { (when(ms)) } } }
@@ -190,9 +190,9 @@ fn changes(found: &Found, files: &Files, path: &str) -> Markup {
 fn next(found: &Found, session: &Session, path: &str, said: &Said) -> Markup {
     let (own, reviewer, state) = (found.package.own, found.reviewer, found.row.at.state);
     let waits = matches!(state, Stage::Submitted | Stage::InReview);
-    let may_withdraw = (own || reviewer) && !matches!(state, Stage::Withdrawn | Stage::Rejected);
+    let may_withdraw = (own || reviewer) && state != Stage::Withdrawn;
     html! {
-        @if may_withdraw || (own && state == Stage::Rejected) {
+        @if may_withdraw {
             section.card #next-s aria-labelledby="next" {
                 h2 #next { "What now" }
                 @if own { (authors(found, session, path)) }
@@ -267,7 +267,7 @@ fn withdraw(found: &Found, session: &Session, path: &str) -> Markup {
                 summary { "Withdraw it" }
                 form.fields method="post" action=(path) {
                     (token(session)) input type="hidden" name="do" value="withdraw";
-                    p { @if approved { "It is then no longer given out; who has installed it keeps it." } @else { "It then comes to no decision." } " Its number is not used again." }
+                    p { @if approved { "It is then no longer given out; who has installed it keeps it." } @else { "It then comes to no decision, and what was in it is dropped." } " Its number is not used again." }
                     button.danger type="submit" { "Withdraw " (row.name) " " (row.at.version) }
                 }
             }
