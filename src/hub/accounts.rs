@@ -65,7 +65,8 @@ pub struct AccountRow {
 pub enum Admission {
     /// It is.
     Enabled,
-    /// All that it sends or asks is refused, and all that it has stays.
+    /// All that it sends or asks is refused, and all that it has stays but sessions, login links and
+    /// the old clients' tokens: those end.
     Disabled,
 }
 
@@ -96,7 +97,7 @@ pub(crate) fn create(
     )?;
     let account = transaction.last_insert_rowid();
     let key = ensure_key(&transaction, account, None, now)?;
-    audit::write(&transaction, &owner(account), now, "account.create", name, None)?;
+    note(&transaction, account, now, "account.create", name)?;
     transaction.commit()?;
     Ok(Credentials {
         url,
@@ -151,8 +152,14 @@ pub(crate) fn admit(
         "UPDATE accounts SET disabled_ms = ?2 WHERE id = ?1",
         params![account, wanted.then_some(now)],
     )?;
+    if wanted {
+        for passes in ["sessions", "login_links", "tokens"] {
+            transaction
+                .execute(&format!("DELETE FROM {passes} WHERE account_id = ?1"), [account])?;
+        }
+    }
     let action = if wanted { "account.disable" } else { "account.enable" };
-    audit::write(&transaction, &owner(account), now, action, name, None)?;
+    note(&transaction, account, now, action, name)?;
     transaction.commit()?;
     Ok(())
 }
@@ -176,9 +183,22 @@ pub(crate) fn find(conn: &Connection, name: &str) -> rusqlite::Result<Option<(i6
     .optional()
 }
 
-/// Whoever may write to the hub's folder.
-fn owner(account: i64) -> Caller {
-    Caller { account, scopes: Scopes::ALL, actor: "talaia hub account".to_owned() }
+/// Writes what was done with an account into its log and into that of the hub's own.
+fn note(
+    conn: &Connection,
+    account: i64,
+    now: i64,
+    action: &str,
+    name: &str,
+) -> Result<(), AccountError> {
+    let local = find(conn, LOCAL)?.map(|(id, _)| id);
+    for account in [Some(account), local].into_iter().flatten() {
+        // Whoever may write to the hub's folder.
+        let actor = "talaia hub account".to_owned();
+        let caller = Caller { account, scopes: Scopes::ALL, actor };
+        audit::write(conn, &caller, now, action, name, None)?;
+    }
+    Ok(())
 }
 
 /// Makes the local account where there is none, and gives what reaches it. The key that `kept`

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::caller::Caller;
 use super::times::time;
 
-/// Entries kept; beyond, the oldest go. They do not age: who took a key away last year is what one
+/// Entries kept of each account; beyond, the oldest go. They do not age: who took a key away last year is what one
 /// wants to know.
 const MOST: i64 = 100_000;
 /// Bytes kept of a subject and of a detail.
@@ -58,8 +58,11 @@ pub(crate) fn write(
         cut(subject),
         detail.map(cut)
     ])?;
-    conn.prepare_cached("DELETE FROM audit WHERE id <= ?1")?
-        .execute([conn.last_insert_rowid() - MOST])?;
+    conn.prepare_cached(
+        "DELETE FROM audit WHERE account_id = ?1 AND id <=
+         (SELECT id FROM audit WHERE account_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    )?
+    .execute([caller.account, MOST])?;
     tracing::info!(
         by = caller.actor,
         subject = cut(subject),
@@ -104,4 +107,34 @@ pub(crate) fn list(
 
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::store::{Access, open};
+
+    #[test]
+    fn what_one_account_does_pushes_no_other_out_of_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = open(&folder.path().join("hub.db"), Access::Write).unwrap();
+        write(&conn, &Caller::of_session(1), 0, "key.create", "first", None).unwrap();
+        conn.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+             INSERT INTO audit (at_ms, account_id, actor, action, subject)
+             SELECT i, 2, '', 'key.create', i FROM n",
+            [MOST],
+        )
+        .unwrap();
+        write(&conn, &Caller::of_session(2), 0, "key.create", "last", None).unwrap();
+        let count = |account: i64| -> i64 {
+            conn.query_row("SELECT count(*) FROM audit WHERE account_id = ?1", [account], |row| {
+                row.get(0)
+            })
+            .unwrap()
+        };
+        assert_eq!((count(1), count(2)), (1, MOST));
+        let filter = AuditFilter { limit: 1, ..AuditFilter::default() };
+        assert_eq!(list(&conn, 2, &filter).unwrap()[0].subject, "last");
+    }
 }

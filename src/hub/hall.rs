@@ -29,6 +29,11 @@ const UPLOADS: usize = 4;
 /// nothing is known before their body is read. Apart, so that none of them holds up agents.
 const POSTS: usize = 4;
 const FACES: usize = 8;
+/// Large bodies of signed requests held at a time, whatever they are for.
+const SIGNED: usize = 4;
+/// Packages' archives that come in at a time, and packages that are open at a time.
+const ARCHIVES: usize = 2;
+const UNPACKED: usize = 2;
 
 /// What every handler may use.
 pub(super) struct Shared {
@@ -37,6 +42,10 @@ pub(super) struct Shared {
     pub(super) uploads: Semaphore,
     pub(super) posts: Semaphore,
     pub(super) faces: Semaphore,
+    pub(super) signed: Semaphore,
+    pub(super) archives: Semaphore,
+    /// Its turns go with the jobs that hold them.
+    pub(super) unpacked: Arc<Semaphore>,
     /// The cookie's name. It has the port in it: browsers share cookies between ports.
     pub(super) cookie: String,
     /// Whether browsers are to send the cookie over TLS alone.
@@ -85,6 +94,9 @@ impl Shared {
             uploads: Semaphore::new(UPLOADS),
             posts: Semaphore::new(POSTS),
             faces: Semaphore::new(FACES),
+            signed: Semaphore::new(SIGNED),
+            archives: Semaphore::new(ARCHIVES),
+            unpacked: Arc::new(Semaphore::new(UNPACKED)),
             cookie: format!("talaia_{}", addr.port()),
             secure: settings.tls.is_some(),
             hosts: Hosts { addr, names: settings.hosts },

@@ -80,28 +80,29 @@ pub(crate) struct KeyRow {
 
 impl KeyRow {
     /// Where it stands in the list.
-    pub(crate) fn place(&self) -> AfterKey {
+    pub(crate) fn place(&self) -> AfterKey<i64> {
         let (gone, name) = (self.revoked_ms.is_some(), self.name.clone());
-        AfterKey { gone, name, id: self.id.to_string() }
+        AfterKey { gone, name, id: self.id }
     }
 }
 
-/// The last key of a page. Those that work come first, by name.
+/// The last key of a page, with what tells it from others of its name. Those that work come first, by
+/// name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AfterKey {
+pub(crate) struct AfterKey<Id> {
     pub(crate) gone: bool,
     pub(crate) name: String,
-    pub(crate) id: String,
+    pub(crate) id: Id,
 }
 
-impl fmt::Display for AfterKey {
+impl<Id: fmt::Display> fmt::Display for AfterKey<Id> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names may have dots.
         write!(f, "{}.{}.{}", u8::from(self.gone), self.id, self.name)
     }
 }
 
-impl FromStr for AfterKey {
+impl<Id: FromStr> FromStr for AfterKey<Id> {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -114,7 +115,7 @@ impl FromStr for AfterKey {
             "1" => true,
             _ => return Err(()),
         };
-        Ok(Self { gone, name: name.to_owned(), id: id.to_owned() })
+        Ok(Self { gone, name: name.to_owned(), id: id.parse().map_err(drop)? })
     }
 }
 
@@ -222,11 +223,11 @@ pub(crate) fn create(
 pub(crate) fn list(
     conn: &Connection,
     account: i64,
-    after: Option<&AfterKey>,
+    after: Option<&AfterKey<i64>>,
     limit: usize,
     now: i64,
 ) -> rusqlite::Result<Vec<KeyRow>> {
-    let id = after.map(|after| after.id.parse().unwrap_or(i64::MAX));
+    let id = after.map(|after| after.id);
     conn.prepare_cached(
         "SELECT name, scopes, hint, created_ms, expires_ms, last_used_ms, revoked_ms, id FROM keys
          WHERE account_id = ?1 AND (revoked_ms IS NULL OR revoked_ms > ?2)

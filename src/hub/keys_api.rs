@@ -3,6 +3,8 @@
 //!
 //! A key or secret is in the answer to the request that made it, and in no other.
 
+use std::str::FromStr;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -131,7 +133,7 @@ async fn list(
 }
 
 /// From where on, and how many.
-fn page(query: &str) -> Result<(Option<AfterKey>, usize), Problem> {
+fn page<Id: FromStr>(query: &str) -> Result<(Option<AfterKey<Id>>, usize), Problem> {
     let (mut after, mut limit) = (None, ITEMS);
     for (name, value) in pairs(query)? {
         match name.as_str() {

@@ -295,7 +295,9 @@ async fn tend(store: &Store, clock: &Clock) -> std::convert::Infallible {
     loop {
         every.tick().await;
         // Where it is busy or recovers from a defect the next time will do.
-        let _tended = store.tend(clock.now()).await;
+        let now = clock.now();
+        let _tended = store.tend(now).await;
+        let _forgot = store.change(move |conn| signed::forget(conn, now)).await;
     }
 }
 
@@ -318,7 +320,8 @@ pub fn create_account(data_dir: &Path, name: &str, clock: &Clock) -> Result<Cred
 
 /// The accounts of the hub in `data_dir`, by name.
 pub fn accounts(data_dir: &Path, clock: &Clock) -> Result<Vec<AccountRow>, HubError> {
-    let (conn, _) = open_folder(data_dir)?;
+    let (path, _) = find_folder(data_dir)?;
+    let conn = store::open_existing(&path)?;
     Ok(accounts::list(&conn, clock.now())?)
 }
 
@@ -342,15 +345,21 @@ pub fn end_sessions(data_dir: &Path, clock: &Clock) -> Result<u64, HubError> {
     Ok(ended)
 }
 
-/// The database of the hub in `data_dir`, and what reaches it.
+/// The database of the hub in `data_dir`, which that may be using, and what reaches it.
 fn open_folder(data_dir: &Path) -> Result<(rusqlite::Connection, Credentials), HubError> {
+    let (path, credentials) = find_folder(data_dir)?;
+    Ok((store::reopen(&path, store::Access::Write)?, credentials))
+}
+
+/// Where that database is.
+fn find_folder(data_dir: &Path) -> Result<(PathBuf, Credentials), HubError> {
     let none = || HubError::NoHub { path: data_dir.to_owned() };
     let credentials = Credentials::read(data_dir)?.ok_or_else(none)?;
     let path = store::file_in(data_dir);
     if !path.exists() {
         return Err(none());
     }
-    Ok((store::open(&path, store::Access::Write)?, credentials))
+    Ok((path, credentials))
 }
 
 /// The address as a browser on this machine can call it.

@@ -28,9 +28,9 @@ pub(crate) struct PluginKeyRow {
 
 impl PluginKeyRow {
     /// Where it stands in the list.
-    pub(crate) fn place(&self) -> AfterKey {
+    pub(crate) fn place(&self) -> AfterKey<PluginKey> {
         let (gone, name) = (self.revoked_ms.is_some(), self.plugin.clone());
-        AfterKey { gone, name, id: self.key.to_string() }
+        AfterKey { gone, name, id: self.key.clone() }
     }
 }
 
@@ -144,11 +144,11 @@ fn insert(
 pub(crate) fn list(
     conn: &Connection,
     account: i64,
-    after: Option<&AfterKey>,
+    after: Option<&AfterKey<PluginKey>>,
     limit: usize,
 ) -> rusqlite::Result<Vec<PluginKeyRow>> {
     let gone = after.map(|after| after.gone);
-    let (plugin, key) = (after.map(|after| &after.name), after.map(|after| &after.id));
+    let (plugin, key) = (after.map(|after| &after.name), after.map(|after| after.id.to_string()));
     conn.prepare_cached(
         "SELECT key, plugin, created_ms, revoked_ms FROM plugin_keys WHERE account_id = ?1
          AND (?2 IS NULL OR (revoked_ms IS NOT NULL, plugin, key) > (?2, ?3, ?4))

@@ -161,10 +161,12 @@ fn admit(hall: &Shared, request: &Request) -> Result<(), Problem> {
             ));
         }
     }
-    // A browser says where a form comes from. A Bearer token is in no browser; what is Basic may be.
+    // A browser says where a form comes from. A Bearer token and a secret key are in no browser;
+    // what is Basic may be.
     if request.method() != Method::GET
         && request.method() != Method::HEAD
         && hall::bearer(headers).is_none()
+        && !signed::is_signed(headers)
         && !own_page(headers, host)
     {
         return Err(Problem::new(

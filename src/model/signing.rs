@@ -124,7 +124,6 @@ mod tests {
         let written = signing().authorization(&secret, "GET", "/api/v1/plugins?limit=1");
         let (read, signature) = Signing::read(&written).unwrap();
         assert_eq!(read, signing());
-        // By `printf 'GET\n/api/v1/plugins?limit=1\nBODY\nTIME\nNONCE' | openssl dgst -sha256 -hmac s`.
         assert!(read.holds(&secret, "GET", "/api/v1/plugins?limit=1", &signature));
         assert!(!read.holds(&secret, "POST", "/api/v1/plugins?limit=1", &signature));
         assert!(!read.holds(&secret, "GET", "/api/v1/plugins?limit=2", &signature));
@@ -137,6 +136,22 @@ mod tests {
             assert!(!other.holds(&secret, "GET", "/api/v1/plugins?limit=1", &signature));
         }
         assert!(!read.holds(&secret, "GET", "/api/v1/plugins?limit=1", "é"));
+    }
+
+    /// Body and signature by `printf TEXT | openssl dgst -sha256`, the latter with `-hmac SECRET`.
+    #[test]
+    fn another_program_signs_alike() {
+        let body = br#"{"name": "gate"}"#;
+        let written = "HMAC-SHA256 key=ABCDEFGHIJKLMNOPQRSTUVWXYZ,time=1795380130,\
+            nonce=0123456789abcdef,\
+            body=3ac77ac3e2b1a8a84026d32cf43d48c568b94f7fa5d76b7146357bec4f27bc7c,\
+            signature=03c366088ac118c3c3c1a2e3bf231e18209df9d671b938c6311596c00d8463b4";
+        let secret = Secret::new("5f1d9c0b7a3e4d2c8f6b1a0e9d8c7b6a");
+        let target = "/api/v1/monitors?if_missing=true";
+        let (read, signature) = Signing::read(written).unwrap();
+        assert_eq!(read.body, Signing::digest(body));
+        assert!(read.holds(&secret, "POST", target, &signature));
+        assert_eq!(read.authorization(&secret, "POST", target), written);
     }
 
     #[test]

@@ -67,6 +67,12 @@ pub fn unpack(bytes: &[u8]) -> Result<(PackageName, Contents), Vec<Finding>> {
         return Err(one(error.to_string(), "leave out what is not needed to run it"));
     }
     let again = "make it with `talaia plugin pack`";
+    // Before anything is made of its list of entries.
+    let entries = entries(bytes).map_err(|why| one(why.to_owned(), again))?;
+    if entries > 2 * bounds::FILES {
+        let message = format!("{entries} entries; a package has at most {} files", bounds::FILES);
+        return Err(one(message, "leave out what is not needed to run it"));
+    }
     let mut zip = ZipArchive::new(Cursor::new(bytes))
         .map_err(|e| one(format!("this is not a zip archive: {e}"), again))?;
     if zip.has_duplicate_names() {
@@ -77,11 +83,8 @@ pub fn unpack(bytes: &[u8]) -> Result<(PackageName, Contents), Vec<Finding>> {
     if zip.offset() != 0 || !zip.comment().is_empty() || !ends {
         return Err(one("there is something before or after the archive".to_owned(), again));
     }
-    // Folders may have entries of their own.
-    if zip.len() > 2 * bounds::FILES {
-        let message =
-            format!("{} entries; a package has at most {} files", zip.len(), bounds::FILES);
-        return Err(one(message, "leave out what is not needed to run it"));
+    if zip.len() != entries {
+        return Err(one("its end does not say how many entries it has".to_owned(), again));
     }
     if zip.has_overlapping_files().unwrap_or(true) {
         return Err(one("entries lie over each other".to_owned(), again));
@@ -111,6 +114,29 @@ pub fn unpack(bytes: &[u8]) -> Result<(PackageName, Contents), Vec<Finding>> {
         None if findings.is_empty() => Err(one("there are no files in it".to_owned(), again)),
         _ => Err(findings),
     }
+}
+
+/// How many entries the record at the archive's end announces: folders may have some of their own.
+fn entries(bytes: &[u8]) -> Result<usize, &'static str> {
+    const END: usize = 22;
+    const LOCATOR: usize = 20;
+    let no_zip = "this is not a zip archive: it does not end as one, or something follows it";
+    let (rest, end) = bytes.split_at_checked(bytes.len().wrapping_sub(END)).ok_or(no_zip)?;
+    if !end.starts_with(b"PK\x05\x06") {
+        return Err(no_zip);
+    }
+    let long =
+        rest.len().checked_sub(LOCATOR).is_some_and(|at| rest[at..].starts_with(b"PK\x06\x07"));
+    let entries = u16::from_le_bytes([end[10], end[11]]);
+    if long || entries == u16::MAX {
+        return Err("it is in the form for large archives (zip64), which no package needs");
+    }
+    let list =
+        |at: usize| u64::from(u32::from_le_bytes([end[at], end[at + 1], end[at + 2], end[at + 3]]));
+    if list(12) + list(16) != rest.len() as u64 {
+        return Err("there is something before or after the archive, or in it that is no entry");
+    }
+    Ok(entries.into())
 }
 
 /// One entry; nothing where it is a folder. `left` is how many bytes may still be unpacked.
@@ -277,6 +303,30 @@ mod tests {
         let mut before = b"#!/bin/sh\n".to_vec();
         before.extend(zip(&[("a/b", 0o644, b"x")]));
         assert_ne!(refused(&before), "taken");
+    }
+
+    #[test]
+    fn what_an_archive_says_of_its_entries_is_looked_at_first() {
+        let good = zip(&[("a/b", 0o644, b"x")]);
+        let end = good.len() - 22;
+        let mut many = good.clone();
+        many[end + 10..end + 12].copy_from_slice(&2001_u16.to_le_bytes());
+        assert!(refused(&many).contains("2001 entries"), "{}", refused(&many));
+        let mut long = good.clone();
+        long[end + 10..end + 12].copy_from_slice(&u16::MAX.to_le_bytes());
+        assert!(refused(&long).contains("zip64"), "{}", refused(&long));
+        let mut long = good[..end].to_vec();
+        long.extend(b"PK\x06\x07");
+        long.extend([0; 16]);
+        long.extend(&good[end..]);
+        assert!(refused(&long).contains("zip64"), "{}", refused(&long));
+        let mut gap = good[..end].to_vec();
+        gap.push(0);
+        gap.extend(&good[end..]);
+        assert!(refused(&gap).contains("no entry"), "{}", refused(&gap));
+        let mut after = good.clone();
+        after.push(0);
+        assert!(refused(&after).contains("something follows"), "{}", refused(&after));
     }
 
     #[test]

@@ -12,6 +12,12 @@ use super::secrets;
 use super::sums::{self, sha256};
 use super::template::FileMode;
 
+/// Most bytes of a recorded case.
+const CASE: usize = 256 << 10;
+/// Most findings of the manifest that are told, and most in all.
+const TOLD: usize = 100;
+const MOST: usize = 500;
+
 /// Interpreters that every host has.
 const EVERYWHERE: [&str; 1] = ["sh"];
 
@@ -132,10 +138,13 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         ));
     }
     for file in contents.files() {
-        if is_case(&file.path)
-            && let Err(error) = Case::read(file)
-        {
-            findings.push(Finding::error(&file.path, error.to_string(), "mend the case"));
+        if is_case(&file.path) {
+            if file.bytes.len() > CASE {
+                let message = format!("it has more than {} KiB", CASE >> 10);
+                findings.push(Finding::error(&file.path, message, "make several of it"));
+            } else if let Err(error) = Case::read(file) {
+                findings.push(Finding::error(&file.path, error.to_string(), "mend the case"));
+            }
         }
         if file.path != SUMS {
             findings.extend(secrets::scan(file));
@@ -151,6 +160,11 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         }
     }
     findings.sort_by_key(|finding| finding.weight);
+    if findings.len() > MOST {
+        findings.truncate(MOST);
+        let message = format!("there is more than these {MOST} findings");
+        findings.push(Finding::warning("", message, "mend these, and look again"));
+    }
     let files = contents.files().iter().map(|file| FileSummary {
         path: file.path.clone(),
         size: file.bytes.len() as u64,
@@ -180,7 +194,7 @@ fn manifest(contents: &Contents, findings: &mut Vec<Finding>) -> Option<Manifest
     };
     let files = |path: &str| contents.get(path).map(|file| file.bytes.clone());
     let reading = Manifest::read(MANIFEST.into(), text, &files);
-    for diagnostic in reading.diagnostics {
+    for diagnostic in reading.diagnostics.into_iter().take(TOLD) {
         let help = diagnostic.help.clone().unwrap_or_default();
         let mut message = diagnostic.message.clone();
         if !diagnostic.label.is_empty() && !message.contains(&diagnostic.label) {

@@ -5,4 +5,4 @@ mod fuzz;
 mod monitis;
 mod sentinella;
 mod stories;
-mod support;
+pub(crate) mod support;

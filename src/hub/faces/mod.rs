@@ -20,43 +20,14 @@ mod sentinella;
 mod strangers;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use axum::{Extension, Router};
-use hyper::body::Body as _;
-use tokio::sync::SemaphorePermit;
 
-use super::body;
 use super::hall::Hall;
-use super::problem::Problem;
 use strangers::Strangers;
 
 /// Most bytes of a body.
 const BODY: usize = 4 << 20;
-/// A body that says to be no longer than this waits for no turn: one result has a few hundred bytes.
-const SMALL: usize = 64 << 10;
-/// How long a larger one may wait for its turn.
-const TURN: Duration = Duration::from_secs(10);
-
-/// A body, and the turn that it holds while anything of it is kept.
-struct Taken<'a> {
-    bytes: Bytes,
-    _turn: Option<SemaphorePermit<'a>>,
-}
-
-/// Reads a body of whoever sends it. Few large ones are held at a time, and a stranger who sends one
-/// slowly holds up other large ones of these interfaces at most.
-async fn take(hall: &Hall, sent: Body) -> Result<Taken<'_>, Problem> {
-    if sent.size_hint().exact().is_some_and(|length| length <= SMALL as u64) {
-        return Ok(Taken { bytes: body::read(sent, SMALL).await?, _turn: None });
-    }
-    let turn = tokio::time::timeout(TURN, hall.faces.acquire())
-        .await
-        .map_err(|_| Problem::busy())?
-        .map_err(|_| Problem::busy())?;
-    Ok(Taken { bytes: body::read(sent, BODY).await?, _turn: Some(turn) })
-}
 
 /// The paths of both, and of what is given to everybody. They need limits and headers, and no Host check.
 pub(super) fn routes() -> Router<Hall> {

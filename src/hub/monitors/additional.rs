@@ -9,7 +9,7 @@ use crate::hub::store::{Writer, json};
 use crate::model::{RejectionCode, Step, Timestamp, limits};
 
 use super::field::{Field, Role, fields};
-use super::judging::{Refused, judge_details};
+use super::judging::{DetailJudge, Refused};
 use super::list::{must_find, time};
 use super::{MonitorError, RefusedValue};
 
@@ -93,7 +93,7 @@ fn check_details(
 ) -> Result<(), MonitorError> {
     let Some(time) = Timestamp::from_millis(ms) else { return Ok(()) };
     let mut refused = Refused::default();
-    judge_details(declared, rows, time, &[Step::Key("rows".into())], &mut refused)?;
+    DetailJudge::of(declared)?.judge(rows, time, &[Step::Key("rows".into())], &mut refused);
     refused.none()
 }
 
@@ -165,7 +165,7 @@ pub(crate) fn additional(
 }
 
 /// The same, of about so many bytes.
-pub(super) fn additional_within(
+pub(crate) fn additional_within(
     conn: &Connection,
     monitor: i64,
     range: std::ops::RangeInclusive<i64>,

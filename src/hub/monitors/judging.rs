@@ -77,36 +77,43 @@ pub(super) fn limited(declared: &[Field]) -> Vec<&Field> {
     declared.iter().filter(is).collect()
 }
 
-/// Judges additional results, each row of them as a run, by what is declared of them. Where nothing
-/// is, they are as their sender likes.
-pub(super) fn judge_details(
-    declared: &[Field],
-    rows: &serde_json::Value,
-    time: Timestamp,
-    path: &[Step],
-    refused: &mut Refused,
-) -> Result<(), MonitorError> {
-    if declared.is_empty() {
-        return Ok(());
+/// Judges additional results by what is declared of them. Where nothing is, they are as their sender
+/// likes. Made once for a request: that costs more than judging some rows.
+pub(super) struct DetailJudge<'f>(Option<(Judge, Vec<&'f Field>)>);
+
+impl<'f> DetailJudge<'f> {
+    pub(super) fn of(declared: &'f [Field]) -> Result<Self, MonitorError> {
+        if declared.is_empty() {
+            return Ok(Self(None));
+        }
+        Ok(Self(Some((judge_of(declared)?, limited(declared)))))
     }
-    let mut judge = judge_of(declared)?;
-    let limited = limited(declared);
-    for (at, row) in rows.as_array().into_iter().flatten().enumerate() {
-        let place = |field: &Field| pointer(&member_path(path, at, &field.name));
-        refused.judge(&mut judge, time, &limited, place, |records| {
-            for (name, value) in row.as_object().into_iter().flatten() {
-                let written = json(value);
-                hand_over(
-                    records,
-                    member_path(path, at, name),
-                    name,
-                    (member(value), &written),
-                    &Tags::new(),
-                );
-            }
-        });
+
+    /// Judges those of one check time, each row of them as a run.
+    pub(super) fn judge(
+        &mut self,
+        rows: &serde_json::Value,
+        time: Timestamp,
+        path: &[Step],
+        refused: &mut Refused,
+    ) {
+        let Some((judge, limited)) = &mut self.0 else { return };
+        for (at, row) in rows.as_array().into_iter().flatten().enumerate() {
+            let place = |field: &Field| pointer(&member_path(path, at, &field.name));
+            refused.judge(judge, time, limited, place, |records| {
+                for (name, value) in row.as_object().into_iter().flatten() {
+                    let written = json(value);
+                    hand_over(
+                        records,
+                        member_path(path, at, name),
+                        name,
+                        (member(value), &written),
+                        &Tags::new(),
+                    );
+                }
+            });
+        }
     }
-    Ok(())
 }
 
 fn member_path<'n>(path: &[Step<'n>], row: usize, name: &'n str) -> Vec<Step<'n>> {

@@ -27,7 +27,9 @@ use crate::model::RejectionCode;
 
 use super::store::StoreError;
 
-pub(crate) use additional::{Checking, Details, add_additional, additional, put_additional};
+pub(crate) use additional::{
+    Checking, Details, add_additional, additional, additional_within, put_additional,
+};
 pub(crate) use change::{Distinct, Edit, NewMonitor, activate, create, edit, suspend};
 pub(crate) use csv::csv;
 pub(crate) use field::{Aggregation, Field, NewField, Role, fields, parse};

@@ -10,7 +10,7 @@ use crate::model::{Metric, RejectionCode, Step, Tags, Timestamp, Value, limits};
 
 use super::additional::{Checking, check_additional};
 use super::field::{Field, Role, fields};
-use super::judging::{Refused, hand_over, judge_details, judge_of, limited, raw};
+use super::judging::{DetailJudge, Refused, hand_over, judge_of, limited, raw};
 use super::list::{Monitor, must_find};
 use super::{MonitorError, RefusedValue};
 
@@ -101,6 +101,7 @@ fn judge(
     let mut metrics = Vec::with_capacity(rows.iter().map(|row| row.values.len()).sum());
     let mut judge = judge_of(declared)?;
     let limited = limited(declared);
+    let mut details = DetailJudge::of(details)?;
     let latest = now.saturating_add(limits::FUTURE_MS);
     for (at, row) in rows.iter().enumerate() {
         let Some(time) = Timestamp::from_millis(row.ms) else {
@@ -142,7 +143,7 @@ fn judge(
             let path = ["results".into(), "additional".into()].map(Step::Key);
             let [results, member] = path;
             let path = [results, Step::Index(at), member];
-            judge_details(details, additional, time, &path, &mut refused)?;
+            details.judge(additional, time, &path, &mut refused);
         }
         for run in runs(monitor, row) {
             let place = |field: &Field| format!("/results/{at}/values/{}", field.name);

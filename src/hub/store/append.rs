@@ -31,6 +31,8 @@ pub(crate) struct Writer {
     pub(super) done: Done,
     /// Whether space of dropped series is to be freed.
     pub(super) dropped: bool,
+    /// While the store is brought back to its size: how many rows went so far.
+    pub(super) shrinking: Option<usize>,
     /// Batches with rejections of each monitor since those were last trimmed.
     pub(super) untrimmed: HashMap<i64, u32>,
     /// Runs since the last sweep, and where it ended.
@@ -54,6 +56,7 @@ impl Writer {
             block: Block::default(),
             waiting,
             dropped,
+            shrinking: None,
             clock,
             done: Done::default(),
             untrimmed: HashMap::new(),

@@ -60,6 +60,8 @@ impl Writer {
         if self.waiting.is_much() {
             self.compact()?;
             self.shrink()?;
+        } else if self.shrinking.is_some() {
+            self.shrink()?;
         }
         self.free()
     }

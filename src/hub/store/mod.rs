@@ -53,8 +53,7 @@ pub(crate) use query::{
     runs_of, series, totals,
 };
 pub(crate) use rejections::{RejectionGroup, rejections};
-use schema::reopen;
-pub(crate) use schema::{Access, open, open_existing};
+pub(crate) use schema::{Access, open, open_existing, reopen};
 pub use verify::Verified;
 pub(crate) use verify::verify;
 

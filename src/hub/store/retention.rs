@@ -80,6 +80,7 @@ impl Writer {
         gone += transaction.execute("DELETE FROM rejections WHERE started_ms < ?1", [cutoff])?;
         gone +=
             transaction.execute("DELETE FROM additional_results WHERE check_ms < ?1", [cutoff])?;
+        gone += transaction.execute("DELETE FROM contracts WHERE received_ms < ?1", [cutoff])?;
         transaction.commit()?;
         if gone > 0 {
             self.forget_empty_series()?;

@@ -115,7 +115,7 @@ CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHO
 
 /// `contracts`: what a plugin declares, as its report told; `apart` is the longest time in seconds
 /// that should lie between two of its runs.
-/// `nonces`: those of signed requests, until their time is over.
+/// `nonces`: those of signed requests, until their time has been over for a while.
 /// `segments_of_time`: segments come nearly in this order, so that it costs little to keep.
 /// `packages`: registered names, over all accounts. `key` is the plugin key of the package.
 /// `package_versions`: `report` is the inspection and `trial` what a reviewer's trial run came to, as
@@ -127,6 +127,8 @@ macro_rules! since_5 {
         "CREATE TABLE contracts (
     monitor_id INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, apart REAL, body TEXT NOT NULL
 ) STRICT;
+CREATE INDEX contracts_of_time ON contracts (received_ms);
+CREATE INDEX audit_of_account ON audit (account_id, id);
 CREATE TABLE nonces (
     account_id INTEGER NOT NULL, nonce TEXT NOT NULL, expires_ms INTEGER NOT NULL,
     PRIMARY KEY (account_id, nonce)
@@ -279,9 +281,9 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     }
 }
 
-/// Opens the file again while the other connection may be using it: it is never moved aside, which
-/// would leave the two with different files.
-pub(super) fn reopen(path: &Path, access: Access) -> Result<Connection, StoreError> {
+/// Opens the file while another connection, here or of another process, may be using it: it is never
+/// moved aside, which would leave the two with different files.
+pub(crate) fn reopen(path: &Path, access: Access) -> Result<Connection, StoreError> {
     try_open(path, access)
 }
 

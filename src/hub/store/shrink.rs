@@ -1,7 +1,13 @@
-//! Keeping to the size that the store may have: the oldest goes first, whatever it is.
+//! Keeping to the size that the store may have: the oldest goes first, whatever it is and whosever.
 //!
-//! Runs and rejections are in the order in which they came, and those that come late are taken for as
-//! old as what came with them. Nothing is taken for younger than the hub's clock.
+//! What may go are points, runs, rejections, additional results and what plugins declare; of these the
+//! oldest of each kind are looked at together. Runs and rejections are looked at in the order in which
+//! they came: what came late goes by its own time among those, and not before what came before it.
+//! Nothing is taken for younger than the hub's clock. All else (accounts, keys, monitors, series, the
+//! audit log, the last run of each monitor) counts towards the size and stays, but for series of which
+//! no point is left; archives of packages do not count.
+
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
@@ -15,6 +21,8 @@ const STEP: u64 = 64 << 10;
 /// About how many bytes a run and a rejection have.
 const RUN: i64 = 256;
 const REJECTION: i64 = 512;
+/// How long dropping may keep the next job waiting. The rest goes after it.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What may go.
 struct Oldest {
@@ -31,12 +39,16 @@ enum Kind {
     Rejection,
     /// The additional results of this monitor at that time.
     Additional,
+    /// What the plugin of this monitor declares. One that runs tells it every hour.
+    Contract,
 }
 
 impl Writer {
-    /// Drops the oldest points, runs and what belongs to them while the database is over its size.
+    /// Drops the oldest of all while the database is over its size, for as long as a job may be kept
+    /// waiting.
     pub(super) fn shrink(&mut self) -> rusqlite::Result<()> {
-        let mut dropped = 0;
+        let begun = Instant::now();
+        let mut dropped = self.shrinking.take().unwrap_or(0);
         let now = self.clock.seen().unwrap_or(i64::MAX);
         loop {
             let over = live_bytes(&self.conn)?.saturating_sub(self.limits.max_size);
@@ -49,6 +61,10 @@ impl Writer {
             dropped += gone;
             if gone == 0 {
                 break;
+            }
+            if begun.elapsed() > PATIENCE {
+                self.shrinking = Some(dropped);
+                return self.conn.execute_batch("PRAGMA incremental_vacuum(4096)");
             }
         }
         if dropped == 0 {
@@ -81,6 +97,9 @@ fn drop_oldest(conn: &Connection, now: i64, bytes: u64) -> rusqlite::Result<usiz
                     "DELETE FROM additional_results WHERE monitor_id = ?1 AND check_ms = ?2",
                 )?
                 .execute([id, ms])?,
+            Kind::Contract => {
+                conn.prepare_cached("DELETE FROM contracts WHERE monitor_id = ?1")?.execute([id])?
+            }
         };
         left -= oldest.bytes;
     }
@@ -103,11 +122,14 @@ fn oldest(conn: &Connection, now: i64) -> rusqlite::Result<Vec<Oldest>> {
     let rejections = "SELECT id, started_ms, ?1 FROM rejections ORDER BY id LIMIT ?2";
     let additional = "SELECT monitor_id, check_ms, length(body) + ?1 FROM additional_results
         ORDER BY check_ms LIMIT ?2";
+    let contracts = "SELECT monitor_id, received_ms, length(body) + ?1 FROM contracts
+        ORDER BY received_ms LIMIT ?2";
     let kinds = [
         pieces.collect(),
         rows(conn, runs, Kind::Run, RUN)?,
         rows(conn, rejections, Kind::Rejection, REJECTION)?,
         rows(conn, additional, Kind::Additional, 0)?,
+        rows(conn, contracts, Kind::Contract, 0)?,
     ];
     let age = |one: &Oldest| one.ms.min(now);
     let reach = kinds.iter().filter(|kind| kind.len() == LOOKED_AT);

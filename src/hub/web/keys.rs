@@ -76,8 +76,8 @@ async fn show(State(hall): State<Hall>, headers: HeaderMap, RawQuery(query): Raw
 /// From where on the lists are shown.
 #[derive(Debug, Default)]
 struct At {
-    keys: Option<AfterKey>,
-    plugins: Option<AfterKey>,
+    keys: Option<AfterKey<i64>>,
+    plugins: Option<AfterKey<PluginKey>>,
 }
 
 /// What a new key is mostly for.

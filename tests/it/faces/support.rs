@@ -186,7 +186,7 @@ pub(super) async fn send(addr: &str, bytes: impl AsRef<[u8]>) -> Reply {
 }
 
 /// `name=value&…`, encoded as `urlencode` of Python does.
-pub(super) fn form(params: &[(&str, &str)]) -> String {
+pub(crate) fn form(params: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = params.iter().map(|(n, v)| format!("{n}={}", quote_plus(v))).collect();
     pairs.join("&")
 }
@@ -209,7 +209,7 @@ pub(super) fn quote_plus(text: &str) -> String {
 }
 
 /// The checksum over these parameters.
-pub(super) fn checksum(secret: &str, params: &[(&str, &str)]) -> String {
+pub(crate) fn checksum(secret: &str, params: &[(&str, &str)]) -> String {
     let mut sorted = params.to_vec();
     sorted.sort_unstable();
     let text: String = sorted.iter().flat_map(|(name, value)| [*name, *value]).collect();

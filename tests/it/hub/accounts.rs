@@ -6,9 +6,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 use talaia::hub::{Admission, Clock, Credentials, HubError};
 use talaia::hub::{accounts, admit_account, create_account, make_login_link};
+use talaia::model::{RunId, Secret, Signing};
 
 use super::packages::{GOOD, packed};
 use super::support::*;
+use crate::faces::support::{checksum, form};
 
 /// Is in every name that the first account uses.
 const MARK: &str = "zebra";
@@ -26,6 +28,39 @@ async fn ask(hub: &Running, key: &str, method: &str, path: &str, body: &Value) -
     let request = hub.request(method, path).bearer_auth(key);
     let request = request.header("content-type", "application/json");
     answer(if method == "GET" { request } else { request.body(body.to_string()) }).await
+}
+
+/// A signed request of this account.
+fn signed(hub: &Running, credentials: &Credentials) -> reqwest::RequestBuilder {
+    let path = "/api/v1/plugins";
+    let signing = Signing {
+        api_key: credentials.api_key.clone(),
+        time: NOW / 1000,
+        nonce: RunId::new().to_string(),
+        body: Signing::digest(b""),
+    };
+    let secret = Secret::new(credentials.secret_key.as_str());
+    hub.request("GET", path).header("authorization", signing.authorization(&secret, "GET", path))
+}
+
+/// A change as an old client of this account sends it, with these parameters; by its `authToken`, where
+/// there is one.
+fn monitis(
+    hub: &Running,
+    credentials: &Credentials,
+    token: Option<&str>,
+    parameters: &[(&str, &str)],
+) -> reqwest::RequestBuilder {
+    let mut all = parameters.to_vec();
+    all.extend([("apikey", credentials.api_key.as_str()), ("timestamp", "2026-11-22 20:42:10")]);
+    let checksum = checksum(&credentials.secret_key, &all);
+    match token {
+        Some(token) => all.extend([("validation", "token"), ("authToken", token)]),
+        None => all.push(("checksum", &checksum)),
+    }
+    hub.request("POST", "/customMonitorApi")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form(&all))
 }
 
 /// Gives the first account one of everything, and says the monitor's id.
@@ -195,6 +230,39 @@ async fn what_one_account_has_no_other_sees_or_changes() {
     }
     let own = answer(by(&hub.credentials, "action=getMonitors")).await.body;
     assert!(own.contains(MARK), "{own}");
+
+    // Neither do its forms and its old clients' changes reach a foreign id.
+    let page = hub.page(&foreign, "/keys").await.body;
+    let token = page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    for (path, body) in [
+        ("", "do=suspend"),
+        ("", "do=add&v_zebra_open=2"),
+        ("", "do=detail&v_zebra_who=x"),
+        ("/edit", "name=taken"),
+        ("/delete", "name=zebra_door"),
+    ] {
+        let sent = hub
+            .request("POST", &format!("/monitor/{id}{path}"))
+            .header("cookie", &foreign)
+            .header("origin", hub.url.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("form={token}&{body}"));
+        let told = answer(sent).await;
+        assert_eq!(told.status, 404, "{path} {body}: {}", told.body);
+    }
+    let time = NOW.to_string();
+    for parameters in [
+        vec![("action", "addResult"), ("checktime", &*time), ("results", "zebra_open:2;")],
+        vec![("action", "editMonitor"), ("name", "taken")],
+        vec![("action", "deleteMonitor")],
+        vec![("action", "addAdditionalResults"), ("checktime", &*time), ("results", "[{}]")],
+    ] {
+        let parameters = [parameters, vec![("monitorId", &*id)]].concat();
+        let told = answer(monitis(&hub, &other, None, &parameters)).await;
+        assert!(told.body.to_lowercase().contains("monitor"), "{parameters:?}: {}", told.body);
+        assert!(!told.body.contains("\"ok\"") && !told.body.contains(MARK), "{}", told.body);
+    }
+    assert_eq!(hub.get(&format!("/api/v1/monitors/{id}?counts=true")).await.body, before);
     hub.stop().await;
 }
 
@@ -214,6 +282,17 @@ async fn a_disabled_account_is_refused_everywhere_and_told_why() {
             .body(batch)
     };
     assert_eq!(answer(upload()).await.status, 200);
+    let unused = make_login_link(folder.path(), "other", &clock()).unwrap();
+    let unused = unused.strip_prefix(&hub.url).unwrap();
+    let (api_key, secret_key) = (&other.api_key, &other.secret_key);
+    let asked = format!("/api?action=authToken&apikey={api_key}&secretkey={secret_key}");
+    let issued = answer(hub.request("GET", &asked)).await.json();
+    let issued = issued["authToken"].as_str().unwrap();
+    let change = |token| {
+        let add =
+            [("action", "addMonitor"), ("name", "m"), ("resultParams", "a:a:a:2;"), ("tag", "t")];
+        monitis(&hub, &other, token, &add)
+    };
 
     let admit = |name, admission| admit_account(folder.path(), name, admission, &clock());
     admit("other", Admission::Disabled).unwrap();
@@ -222,17 +301,30 @@ async fn a_disabled_account_is_refused_everywhere_and_told_why() {
         upload(),
         read().bearer_auth(&other.key),
         read().basic_auth(&other.api_key, Some(&other.secret_key)),
-        read().header("cookie", &cookie),
+        signed(&hub, &other),
     ] {
         let refused = answer(request).await;
         assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("account-disabled")));
     }
-    let page = hub.page(&cookie, "/").await;
-    assert_eq!(page.status, 403);
-    assert!(page.body.contains("disabled the account"), "{}", page.body);
-    let api_key = &other.api_key;
-    let monitis = format!("/customMonitorApi?action=getMonitors&apikey={api_key}");
-    assert_ne!(answer(hub.request("GET", &monitis)).await.status, 200);
+    // Who has shown to be of the account is told, a stranger is not.
+    for request in [change(None), hub.request("GET", &asked)] {
+        let told = answer(request).await;
+        assert!(told.status == 403 && told.body.contains("disabled the account"), "{}", told.body);
+    }
+    let bare = format!("/customMonitorApi?action=getMonitors&apikey={api_key}");
+    let wrong = format!("/api?action=authToken&apikey={api_key}&secretkey=x");
+    for path in [bare, wrong] {
+        let told = answer(hub.request("GET", &path)).await;
+        assert!(told.status == 403 && !told.body.contains("disabled"), "{}", told.body);
+    }
+    // What stood for the account has ended.
+    let ended = async || {
+        assert_eq!(hub.page(&cookie, "/").await.status, 401);
+        assert_eq!(answer(hub.request("POST", unused)).await.status, 410);
+        let told = answer(change(Some(issued))).await;
+        assert!(told.status == 403 && told.body.contains("errorCode"), "{}", told.body);
+    };
+    ended().await;
     let body = json!({"account_key": other.key, "server_name": "s", "plugins": {}}).to_string();
     let sentinella = hub.request("POST", "/metrics").header("content-type", "application/json");
     assert_eq!(answer(sentinella.body(body)).await.status, 401);
@@ -251,6 +343,27 @@ async fn a_disabled_account_is_refused_everywhere_and_told_why() {
 
     admit("other", Admission::Enabled).unwrap();
     assert_eq!(answer(upload()).await.status, 200);
-    assert_eq!(hub.page(&cookie, "/").await.status, 200);
+    assert_eq!(answer(signed(&hub, &other)).await.status, 200);
+    let made = answer(change(None)).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    ended().await;
+    let log = hub.get("/api/v1/audit?action=account").await.json();
+    let noted: Vec<_> = log["items"].as_array().unwrap().iter().map(|one| &one["action"]).collect();
+    assert_eq!(noted, ["account.enable", "account.disable", "account.create"], "{log}");
     hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_beside_a_hub_leaves_a_damaged_database_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = start(folder.path()).await;
+    hub.stop().await;
+    let path = folder.path().join("hub.db");
+    fs::write(&path, "no database".repeat(1000)).unwrap();
+    assert!(make_login_link(folder.path(), "local", &clock()).is_err());
+    assert!(accounts(folder.path(), &clock()).is_err());
+    assert!(fs::read(&path).unwrap().starts_with(b"no database"));
+    let names = fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().file_name());
+    let moved: Vec<_> = names.filter(|name| name.to_string_lossy().contains("damaged")).collect();
+    assert!(moved.is_empty(), "{moved:?}");
 }

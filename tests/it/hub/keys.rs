@@ -437,8 +437,11 @@ async fn lists_of_keys_are_paged() {
     };
     assert_eq!(walk("/api/v1/keys", "name").await, ["a.1", "a.2", "a.4", "local", "a.0", "a.3"]);
     assert_eq!(walk("/api/v1/plugin-keys", "plugin").await, ["p0", "p1", "p2", "p3", "p4"]);
-    for wrong in ["?after=x", "?after=2.1.a", "?limit=0", "?limti=1"] {
-        assert_eq!(hub.get(&format!("/api/v1/keys{wrong}")).await.status, 400, "{wrong}");
+    for wrong in ["?after=x", "?after=2.1.a", "?after=0.x.a", "?limit=0", "?limti=1"] {
+        for list in ["keys", "plugin-keys"] {
+            let path = format!("/api/v1/{list}{wrong}");
+            assert_eq!(hub.get(&path).await.status, 400, "{path}");
+        }
     }
     hub.stop().await;
 }

@@ -58,6 +58,18 @@ impl<'h> Person<'h> {
         let request = self.sending("/publish/archive").header("content-type", kind);
         answer(request.body(form(&self.token, archive))).await
     }
+
+    /// The archive that a page shows.
+    async fn sha256(&self, page: &str) -> String {
+        let page = self.sees(page).await.body;
+        let (_, rest) = page.split_once("name=\"sha256\" value=\"").unwrap();
+        rest[..64].to_owned()
+    }
+
+    /// Sends a form about what its page shows.
+    async fn decides(&self, page: &str, fields: &str) -> Answer {
+        self.sends(page, &format!("{fields}&sha256={}", self.sha256(page).await)).await
+    }
 }
 
 /// The text of a page holds all of these, and none of those.
@@ -119,10 +131,11 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
         &["in review", "Approve and give out", "--run"],
         &["Take it into review"],
     );
-    let none = me.sends(page, "do=reject&reason=+").await;
+    let none = me.decides(page, "do=reject&reason=+").await;
     assert_eq!(none.status, 422);
     holds(&none, &["role=\"alert\"", "say what the author is to do"], &[]);
-    assert_eq!(me.sends(page, "do=reject&reason=web_time+has%0Ano+%3Cunit%3E").await.status, 303);
+    let approval = format!("do=approve&sha256={}", me.sha256(page).await);
+    assert_eq!(me.decides(page, "do=reject&reason=web_time+has%0Ano+%3Cunit%3E").await.status, 303);
     for path in ["/packages", page] {
         holds(&me.sees(path).await, &["web_time has\nno &lt;unit&gt;", "rejected"], &["<unit>"]);
     }
@@ -131,7 +144,9 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
     // Mended, it goes through.
     me.uploads(&archive("0.1.0", "#!/bin/sh\necho '[1]'\n")).await;
     me.sends(page, "do=submit").await;
-    assert_eq!(me.sends(page, "do=approve").await.status, 303);
+    assert_eq!(me.sends(page, &approval).await.status, 409, "of what it was before");
+    assert_eq!(me.sends(page, "do=approve").await.status, 409, "of nothing that was seen");
+    assert_eq!(me.decides(page, "do=approve").await.status, 303);
     holds(&me.sees(page).await, &["badge ok\">approved", "Withdraw it"], &["Submit for review"]);
     let file = answer(hub.request("GET", "/plugins/download/web-check-0.1.0.zip")).await;
     assert_eq!(file.status, 200);

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use axum::http::Method;
 use subtle::ConstantTimeEq;
 
-use crate::hub::accounts;
+use crate::hub::accounts::{self, Account};
 use crate::hub::hall::{Caller, Hall};
 use crate::hub::keys::Scopes;
+use crate::hub::problem::Problem;
 use crate::hub::settings::MonitisReads;
 use crate::hub::store::StoreError;
 use crate::model::Secret;
@@ -19,6 +20,8 @@ use crate::model::Secret;
 use super::answer::{Answer, Node, Refusal};
 use super::form::Form;
 use super::{sign, tokens};
+
+const DISABLED: &str = "the account is disabled";
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +39,13 @@ pub(super) async fn admit(
     form: &Form,
     wish: Wish,
 ) -> Result<Caller, Refusal> {
-    let (account, secret) = account(hall, form).await?;
+    let Account { id: account, secret, disabled } = account(hall, form).await?;
     let caller = Caller { account, scopes: Scopes::ALL, actor: "monitis".to_owned() };
     // Reads of the old clients carry the public key alone.
     let bare = wish == Wish::Read && method == Method::GET;
     if bare && hall.monitis_reads == MonitisReads::ByApiKey {
-        return Ok(caller);
+        // Nothing was shown that would entitle to more words.
+        return if disabled { Err(Refusal::stranger(DISABLED)) } else { Ok(caller) };
     }
     let by_token = form.get("validation").is_some_and(|way| way.eq_ignore_ascii_case("token"))
         || (!form.has("checksum") && form.has("authToken"));
@@ -55,7 +59,7 @@ pub(super) async fn admit(
             .ask(move |conn| tokens::holds(conn, account, &token, now))
             .await
             .map_err(failed)?;
-        return if good { Ok(caller) } else { Err(Refusal::expired()) };
+        return if good { enabled(caller, disabled) } else { Err(Refusal::expired()) };
     }
     if !form.has("checksum") {
         return Err(Refusal::stranger("neither checksum nor authToken"));
@@ -65,16 +69,26 @@ pub(super) async fn admit(
             "the checksum is not that of this request by the secret key",
         ));
     }
-    Ok(caller)
+    enabled(caller, disabled)
+}
+
+/// Tells who has shown to be of the account that it is refused.
+fn enabled<T>(admitted: T, disabled: bool) -> Result<T, Refusal> {
+    if disabled {
+        let problem = Problem::disabled_account();
+        return Err(Refusal::failed(problem.status(), problem.detail()));
+    }
+    Ok(admitted)
 }
 
 /// `action=authToken`: a token for the secret key.
 pub(super) async fn token(hall: &Hall, form: &Form) -> Result<Answer, Refusal> {
-    let (account, secret) = account(hall, form).await?;
+    let Account { id: account, secret, disabled } = account(hall, form).await?;
     let given = form.get("secretkey").unwrap_or_default();
     if !bool::from(secret.expose().as_bytes().ct_eq(given.as_bytes())) {
         return Err(Refusal::stranger("secretkey is not that of apikey"));
     }
+    enabled((), disabled)?;
     let now = hall.clock.now();
     let token: Secret =
         hall.store.change(move |conn| tokens::issue(conn, account, now)).await.map_err(failed)?;
@@ -83,7 +97,7 @@ pub(super) async fn token(hall: &Hall, form: &Form) -> Result<Answer, Refusal> {
 }
 
 /// The account that `apikey` names.
-async fn account(hall: &Hall, form: &Form) -> Result<(i64, Secret), Refusal> {
+async fn account(hall: &Hall, form: &Form) -> Result<Account, Refusal> {
     let Some(api_key) = form.get("apikey").map(str::to_owned) else {
         return Err(Refusal::stranger("apikey is missing"));
     };
@@ -93,15 +107,11 @@ async fn account(hall: &Hall, form: &Form) -> Result<(i64, Secret), Refusal> {
         .ask(move |conn| accounts::by_api_key(conn, local.master(), &api_key))
         .await
         .map_err(failed)?;
-    let account = found.ok_or_else(|| Refusal::stranger("no account has this apikey"))?;
-    if account.disabled {
-        return Err(Refusal::stranger("the account is disabled"));
-    }
-    Ok((account.id, account.secret))
+    found.ok_or_else(|| Refusal::stranger("no account has this apikey"))
 }
 
 /// The store's failures, in the words of the API.
 pub(super) fn failed(error: StoreError) -> Refusal {
-    let problem = crate::hub::problem::Problem::from(error);
+    let problem = Problem::from(error);
     Refusal::failed(problem.status(), problem.detail())
 }

@@ -26,6 +26,7 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 
+use crate::hub::body;
 use crate::hub::hall::{Caller, Hall};
 use crate::hub::monitors::MonitorError;
 
@@ -61,7 +62,7 @@ async fn handle(
     let query = uri.query().unwrap_or_default();
     // A read has no body, and no body is read.
     let sent = if method == Method::POST { sent } else { Body::empty() };
-    let body = match super::take(&hall, sent).await {
+    let body = match body::take(&hall.faces, sent, super::BODY).await {
         Ok(body) => body,
         Err(problem) => {
             let refusal = Refusal::failed(problem.status(), problem.detail());

@@ -24,6 +24,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::contract::Judged;
+use crate::hub::body;
 use crate::hub::hall::Hall;
 use crate::hub::keys::{self, Known, Scope, Token};
 use crate::hub::plugin_keys::{self, Lookup};
@@ -116,7 +117,7 @@ async fn metrics(
     sent: Body,
 ) -> Result<Response, Refusal> {
     let packing = packing(&headers)?;
-    let body = super::take(&hall, sent).await?;
+    let body = body::take(&hall.faces, sent, BODY).await?;
     let packed = body.bytes.clone();
     let now = hall.clock.now();
     // Whose it is comes before anything that takes the writing thread's time.

@@ -54,6 +54,7 @@ fn by_size_the_oldest_goes_whatever_it_is() {
     let before = all(&writer);
     writer.limits.max_size = most;
     writer.shrink().unwrap();
+    go_on_shrinking(&mut writer);
     let after = all(&writer);
     let first = after.iter().map(|days| days[0].0).min().unwrap();
     assert!((5..28).contains(&first), "{after:?}");
@@ -63,6 +64,32 @@ fn by_size_the_oldest_goes_whatever_it_is() {
         };
         assert_eq!(younger(before), younger(after), "nothing that is younger than what is kept");
     }
+}
+
+#[test]
+fn what_plugins_declared_goes_by_size_and_by_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(limits(folder.path()));
+    writer.clock.look(NOW + 300 * DAY, 0);
+    let body = "x".repeat(10_000);
+    let declared = |writer: &Writer, day: i64| {
+        let sql = "INSERT INTO contracts (monitor_id, received_ms, body) VALUES (?1, ?2, ?3)";
+        writer.conn.execute(sql, rusqlite::params![day, NOW + day * DAY, body]).unwrap();
+    };
+    (0..300).for_each(|day| declared(&writer, day));
+    writer.limits.max_size = 2 << 20;
+    writer.shrink().unwrap();
+    go_on_shrinking(&mut writer);
+    let kept = count(&writer.conn, "SELECT count(*) FROM contracts");
+    assert!((50..250).contains(&kept), "{kept}");
+    let oldest = "SELECT min(monitor_id) FROM contracts";
+    assert_eq!(count(&writer.conn, oldest), 300 - kept, "the oldest went");
+
+    writer.limits.retention = Some(Duration::from_hours(48));
+    for hour in 0..24 {
+        writer.tend(NOW + 300 * DAY + hour * DAY / 24, 1 + hour * DAY / 24);
+    }
+    assert_eq!(count(&writer.conn, oldest), 299);
 }
 
 #[test]

@@ -13,6 +13,8 @@ use super::{Found, Said};
 
 /// Check times with additional results that are shown.
 const TIMES: usize = 100;
+/// About how many bytes of them: the page is drawn where all requests are answered.
+const BYTES: usize = 256 << 10;
 
 /// Those of a day, and what is declared of them.
 pub(super) struct Detailed {
@@ -27,7 +29,7 @@ pub(super) fn load(
 ) -> rusqlite::Result<Detailed> {
     Ok(Detailed {
         fields: monitors::fields(conn, id, Role::Additional)?,
-        day: monitors::additional(conn, id, from..=to, TIMES)?,
+        day: monitors::additional_within(conn, id, from..=to, TIMES, BYTES)?,
     })
 }
 

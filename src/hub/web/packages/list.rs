@@ -233,7 +233,7 @@ pub(super) async fn act(State(hall): State<Hall>, headers: HeaderMap, body: Byte
             if !accounts::is_local(conn, by.account)? {
                 return Err(RegistryError::NotAReviewer);
             }
-            local.rotate_registry(conn, &by, now)
+            local.rotate_registry(conn, &by, None, now)
         });
         match rotated.await {
             Ok(()) => Ok(see("/packages#registry")),
