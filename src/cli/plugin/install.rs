@@ -259,13 +259,6 @@ fn ready(host: &Host, name: &PackageName, (path, text): (&Path, &str)) -> Result
 
 /// What of settings and commands is other in a new version.
 fn differences(old: &Manifest, new: &Manifest) -> Vec<String> {
-    fn keys(manifest: &Manifest) -> Vec<&str> {
-        let map = manifest.defaults.as_object();
-        map.into_iter().flatten().map(|(key, _)| key.as_str()).collect()
-    }
-    fn commands(manifest: &Manifest) -> Vec<&str> {
-        manifest.commands.keys().map(String::as_str).collect()
-    }
     let mut lines = Vec::new();
     let mut compare = |what: &str, before: Vec<&str>, now: Vec<&str>| {
         for name in now.iter().filter(|name| !before.contains(name)) {
