@@ -24,7 +24,7 @@ use super::resolve_plugin::{Around, Definition, metrics, timeout, timing};
 use super::secrets;
 use super::values::{EnvText, RawCommand, SecretSource};
 use crate::contract::{Declared, Rules, Strictness};
-use crate::model::{PackageName, PluginName, Version};
+use crate::model::{PackageName, PluginName, Version, is_unseen};
 
 /// The manifest's name in a package.
 pub const MANIFEST: &str = "talaia-plugin.toml";
@@ -313,11 +313,15 @@ where
     }
 }
 
+fn hides(c: char) -> bool {
+    c.is_control() || is_unseen(c)
+}
+
 /// A text of one line, not empty.
 fn one_line(written: Option<&At<String>>, most: usize, cx: &mut Cx<'_>) -> Option<String> {
     let at = written?;
     let text = at.value.trim();
-    if text.is_empty() || text.contains(char::is_control) || text.chars().count() > most {
+    if text.is_empty() || text.contains(hides) || text.chars().count() > most {
         cx.error(format!("this is one line of 1 to {most} characters"), &at.place);
     }
     Some(text.to_owned())
