@@ -22,6 +22,9 @@ const RATIO: u64 = 200;
 /// Entries smaller than this may be compressed as far as they like.
 const SMALL: u64 = 1 << 20;
 
+/// Bytes of an archive's last record, where there is no comment in it.
+const END: usize = 22;
+
 /// Why an archive could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -75,7 +78,9 @@ pub fn unpack(bytes: &[u8]) -> Result<(PackageName, Contents), Vec<Finding>> {
     if zip.has_duplicate_names() {
         return Err(one("two entries have the same name".to_owned(), again));
     }
-    if zip.offset() != 0 || !zip.comment().is_empty() {
+    let ends =
+        bytes.len().checked_sub(END).is_some_and(|at| bytes[at..].starts_with(b"PK\x05\x06"));
+    if zip.offset() != 0 || !zip.comment().is_empty() || !ends {
         return Err(one("there is something before or after the archive".to_owned(), again));
     }
     if zip.len() != entries {
@@ -162,9 +167,6 @@ fn entry(
         0o120_000 => return Err(wrong("it is a link")),
         _ => return Err(wrong("it is neither a file nor a folder")),
     }
-    if mode & 0o7000 != 0 {
-        return Err(wrong("it would be run as another user"));
-    }
     let (size, packed) = (head.size(), head.compressed_size());
     drop(head);
     let Some((folder, path)) = name.split_once('/') else {
@@ -202,6 +204,7 @@ fn entry(
         return Err(wrong("it is not as large as it says"));
     }
     *left -= bytes.len() as u64;
+    // Of a mode nothing else is taken over; the library has dropped setuid and the like.
     let mode = if mode & 0o111 == 0 { FileMode::Plain } else { FileMode::Executable };
     Ok(Some(PackageFile { path: path.to_owned(), mode, bytes }))
 }

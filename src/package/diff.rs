@@ -17,10 +17,12 @@ const LARGEST: usize = 1 << 20;
 /// and files that were not come to are left out.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What all differences together may still take.
+/// What all differences together may still take, and what one file's may.
 struct Left {
     until: Instant,
     bytes: usize,
+    longest: usize,
+    largest: usize,
 }
 
 /// What happened to a file.
@@ -50,12 +52,24 @@ pub struct FileDiff {
 }
 
 /// The differences from `old` to `new`, by path. Against nothing all of `new` is added.
+/// Long ones are cut, and say so.
 pub fn diff(old: Option<&Contents>, new: &Contents) -> Vec<FileDiff> {
+    let until = Instant::now() + PATIENCE;
+    compare(old, new, Left { until, bytes: ALL, longest: LONGEST, largest: LARGEST })
+}
+
+/// The same, nothing cut: for whoever has the time.
+pub fn diff_whole(old: Option<&Contents>, new: &Contents) -> Vec<FileDiff> {
+    let until = Instant::now() + Duration::from_mins(1);
+    let most = usize::MAX;
+    compare(old, new, Left { until, bytes: most, longest: most, largest: most })
+}
+
+fn compare(old: Option<&Contents>, new: &Contents, mut left: Left) -> Vec<FileDiff> {
     let empty = Contents::default();
     let old = old.unwrap_or(&empty);
     let paths: std::collections::BTreeSet<&str> =
         old.files().iter().chain(new.files()).map(|file| file.path.as_str()).collect();
-    let mut left = Left { until: Instant::now() + PATIENCE, bytes: ALL };
     paths
         .into_iter()
         .filter(|path| *path != SUMS)
@@ -95,7 +109,7 @@ fn text_of(file: Option<&PackageFile>) -> Option<&str> {
 /// The differences of two texts, as far as there is room and time for them.
 fn lines(old: &str, new: &str, left: &mut Left) -> String {
     let larger = old.len().max(new.len());
-    if larger > LARGEST {
+    if larger > left.largest {
         return format!("… left out: with {} KiB it is too large to compare\n", larger >> 10);
     }
     if left.bytes == 0 || Instant::now() >= left.until {
@@ -103,7 +117,7 @@ fn lines(old: &str, new: &str, left: &mut Left) -> String {
     }
     let diff = TextDiff::configure().deadline(left.until).diff_lines(old, new);
     let mut text = diff.unified_diff().context_radius(3).to_string();
-    let most = LONGEST.min(left.bytes);
+    let most = left.longest.min(left.bytes);
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most));
         text.push_str("\n… and more\n");

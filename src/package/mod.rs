@@ -31,7 +31,7 @@ mod template;
 pub use archive::{ArchiveError, pack, unpack};
 pub use case::{Case, CaseError, Expected, case_files, name_of};
 pub use contents::{Contents, PackageFile, bounds};
-pub use diff::{Change, FileDiff, diff};
+pub use diff::{Change, FileDiff, diff, diff_whole};
 pub use disk::{make_folder, replace, sweep};
 pub use dropin::{DropInError, drop_in, versioned};
 pub use finding::{Finding, Weight};

@@ -109,7 +109,7 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
     holds(
         &shown,
         &[
-            "1 error, which keep",
+            "What has errors is not submitted",
             "file?path=bin%2Flook#L1",
             "It has errors",
             "Site answers",
@@ -135,7 +135,8 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
     assert_eq!(none.status, 422);
     holds(&none, &["role=\"alert\"", "say what the author is to do"], &[]);
     let approval = format!("do=approve&sha256={}", me.sha256(page).await);
-    assert_eq!(me.decides(page, "do=reject&reason=web_time+has%0Ano+<unit>").await.status, 303);
+    let rejection = "do=reject&reason=web_time+has%0Ano+%3Cunit%3E";
+    assert_eq!(me.decides(page, rejection).await.status, 303);
     for path in ["/packages", page] {
         holds(&me.sees(path).await, &["web_time has\nno &lt;unit&gt;", "rejected"], &["<unit>"]);
     }
@@ -229,7 +230,7 @@ async fn forms_of_packages_are_taken_from_our_own_pages_only() {
     for (sent, status, why) in [
         (b"".to_vec(), 422, "choose an archive"),
         (b"no zip".to_vec(), 422, "the archive is not taken"),
-        (packed("name = 'web-check'", &[]), 422, "its manifest cannot be read"),
+        (packed(NAME, "name = 'web-check'", &[]), 422, "its manifest cannot be read"),
         (vec![0; 17 << 20], 413, "16 MiB"),
     ] {
         let told = me.uploads(&sent).await;
@@ -254,7 +255,11 @@ async fn what_a_package_says_is_text() {
     let program = format!("#!/bin/sh\n# {mark} \u{202e}txet\u{202c}\necho '[]'\n");
     let odd = "a&b <i>.txt";
     let sent = me
-        .uploads(&packed(&manifest, &[("bin/look", &program), (odd, mark), ("README.md", mark)]))
+        .uploads(&packed(
+            NAME,
+            &manifest,
+            &[("bin/look", &program), (odd, mark), ("README.md", mark)],
+        ))
         .await;
     assert_eq!(sent.status, 303, "{}", sent.body);
     let page = "/packages/web-check/0.1.0";

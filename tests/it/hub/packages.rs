@@ -22,10 +22,14 @@ pub(super) fn archive(version: &str, program: &str) -> Vec<u8> {
          interval = '30s'\n[commands.look.metrics.web_ok]\ntype = 'boolean'\nlabel = 'Site answers'\n\
          [commands.look.metrics.web_time]\ntype = 'float'\nunit = 's'\n"
     );
-    packed(&manifest, &[("bin/look", program), ("README.md", "# web-check\n\nLooks at sites.\n")])
+    packed(
+        NAME,
+        &manifest,
+        &[("bin/look", program), ("README.md", "# web-check\n\nLooks at sites.\n")],
+    )
 }
 
-pub(super) fn packed(manifest: &str, files: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn packed(name: &str, manifest: &str, files: &[(&str, &str)]) -> Vec<u8> {
     let file = |path: &str, text: &str| PackageFile {
         path: path.to_owned(),
         mode: if path.starts_with("bin/") { FileMode::Executable } else { FileMode::Plain },
@@ -33,7 +37,7 @@ pub(super) fn packed(manifest: &str, files: &[(&str, &str)]) -> Vec<u8> {
     };
     let mut all = vec![file("talaia-plugin.toml", manifest)];
     all.extend(files.iter().map(|(path, text)| file(path, text)));
-    pack(&NAME.parse().unwrap(), &Contents::new(all).unwrap()).unwrap()
+    pack(&name.parse().unwrap(), &Contents::new(all).unwrap()).unwrap()
 }
 
 pub(super) const GOOD: &str = "#!/bin/sh\necho '[]'\n";
@@ -452,7 +456,7 @@ async fn what_an_approved_package_says_of_itself_was_approved() {
     hub.well("POST", &at("0.1.0", "/approve"), Value::Null).await;
     let manifest = "name = 'web-check'\nversion = '0.2.0'\ndescription = 'Buy now'\nauthors = ['x']\n\
         license = 'MIT'\ncategory = 'other'\n[commands.look]\ncommand = ['bin/look']\nmetrics.n.type = 'integer'\n";
-    let next = packed(manifest, &[("bin/look", GOOD)]);
+    let next = packed(NAME, manifest, &[("bin/look", GOOD)]);
     assert_eq!(hub.put(&hub.credentials.key, "0.2.0", next).await.status, 201);
     let said = async || hub.get(&format!("{PACKAGES}/{NAME}")).await.json()["description"].clone();
     assert_eq!(said().await, "Looks at web sites");
@@ -599,7 +603,7 @@ async fn packages_are_in_a_backup_and_verify_looks_through_them() {
         std::fs::remove_file(&broken).unwrap();
     };
     finds(
-        "UPDATE package_archives SET body = body || x'00' WHERE version_id = 1",
+        "UPDATE package_archives SET body = CAST(body || x'00' AS BLOB) WHERE version_id = 1",
         "the archive of web-check 0.1.0 is not the one that was uploaded",
     );
     finds("DELETE FROM package_archives WHERE version_id = 2", "web-check 0.2.0 is missing");

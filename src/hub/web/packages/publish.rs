@@ -131,7 +131,7 @@ fn registered(title: &str, name: &PackageName, key: PluginKey) -> Markup {
             p { "Write it, try it, and hand it in:" }
             pre { code { "talaia new " (name) "\ntalaia plugin check ./" (name) "\ntalaia plugin publish ./" (name) } }
             p.faint { "From another machine: with " code { "--hub" } " and a key that has the scope " code { "publish" } "." }
-            p { a href="/publish#upload" { "Upload an archive" } }
+            p { a href="/publish/archive#upload" { "Upload an archive" } }
         }
     }
 }

@@ -226,6 +226,7 @@ fn authors(found: &Found, session: &Session, path: &str) -> Markup {
                 p { "It is a draft that you alone see. Submitted it waits for a review, and is no longer changed." }
                 (button((found, session), path, ("submit", "Submit for review"), true))
             },
+            Stage::Submitted | Stage::InReview if found.reviewer => {},
             Stage::Submitted | Stage::InReview => p { "It waits for a reviewer. What is decided stands here and under Packages." },
             Stage::Rejected => p { "Mend it, and upload it again under the same number: " a href="/publish#upload" { "upload" } "." },
             Stage::Approved | Stage::Withdrawn => {},
@@ -236,16 +237,15 @@ fn authors(found: &Found, session: &Session, path: &str) -> Markup {
 fn reviewers(found: &Found, session: &Session, path: &str, said: &Said) -> Markup {
     let row = &found.row;
     html! {
-        @if row.at.state == Stage::Submitted {
-            (button((found, session), path, ("review", "Take it into review"), false))
-        }
-        p.faint { "Its programs run with their users' rights on every host that installs it. Try it first: "
+        p.faint { "What is approved every agent can install, and run. Try it first: "
             code { "talaia plugin review " (row.name) " " (row.at.version) " --run" } }
         @if found.registry.offline {
             p { "The registry's key is kept offline. Who has it approves by:" }
             pre { code { "talaia plugin approve " (row.name) " " (row.at.version) " --sign-with FILE" } }
-        } @else {
-            (button((found, session), path, ("approve", "Approve and give out"), true))
+        }
+        div.buttons {
+            @if !found.registry.offline { (button((found, session), path, ("approve", "Approve and give out"), true)) }
+            @if row.at.state == Stage::Submitted { (button((found, session), path, ("review", "Take it into review"), false)) }
         }
         form.fields method="post" action=(path) {
             (token(session)) input type="hidden" name="do" value="reject"; input type="hidden" name="sha256" value=(row.sha256);
