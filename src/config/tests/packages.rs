@@ -261,14 +261,17 @@ fn a_package_cannot_make_its_readers_work_without_end() {
     };
     let long = format!("{MANIFEST_TEXT}#{}", "a".repeat(256 << 10));
     assert!(read(&long).contains("has more than 256 KiB"));
-    let commands: String = (0..101).map(|n| format!("[commands.c{n}]\ncommand=['a']\n")).collect();
+    let commands: Vec<String> =
+        (0..101).map(|n| format!("[commands.c{n}]\ncommand=['a']\n")).collect();
+    let commands = commands.concat();
     assert!(read(&commands).contains("101 commands; a package has at most 100"));
     // As deep as there is room for.
     let deep = format!("{}a = 1", "a.".repeat(100_000));
     assert!(!read(&deep).is_empty());
     let deep = format!("a = {}1", "[".repeat(200_000));
     assert!(!read(&deep).is_empty());
-    let keys: String = (0..20_000).map(|n| format!("\"k{n}\": 1, ")).collect();
+    let keys: Vec<String> = (0..20_000).map(|n| format!("\"k{n}\": 1, ")).collect();
+    let keys = keys.concat();
     let twice = format!("{{{keys}\"k0\": 2}}");
     let files = |path: &str| match path {
         "conf.json" => Some(twice.clone().into_bytes()),
