@@ -216,7 +216,7 @@ fn clean(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sums::SUMS;
+    use super::super::contents::SUMS;
     use super::*;
 
     fn contents() -> Contents {

@@ -10,6 +10,9 @@ use crate::model::is_unseen;
 use super::finding::Finding;
 use super::template::FileMode;
 
+/// The list of hashes of a package's files, which packing adds.
+pub const SUMS: &str = "SHA256SUMS";
+
 /// How large a package may be.
 pub mod bounds {
     /// Most files.
@@ -50,7 +53,7 @@ impl Contents {
         let mut findings = Vec::new();
         let total: usize = files.iter().map(|file| file.bytes.len()).sum();
         // The list of hashes, which packing adds, is not counted.
-        let count = files.iter().filter(|file| file.path != super::sums::SUMS).count();
+        let count = files.iter().filter(|file| file.path != SUMS).count();
         if count > bounds::FILES {
             let message = format!("{count} files; a package has at most {}", bounds::FILES);
             findings.push(Finding::error("", message, "leave out what is not needed to run it"));

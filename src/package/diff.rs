@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
-use super::contents::{Contents, PackageFile};
-use super::sums::SUMS;
+use super::contents::{Contents, PackageFile, SUMS};
 
 /// Longest text of one file's differences, and of all together, in bytes.
 const LONGEST: usize = 256 << 10;

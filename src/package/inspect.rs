@@ -6,10 +6,10 @@ use crate::config::{MANIFEST, Manifest, Severity};
 use crate::model::{PackageName, PluginName, Runner, SHEBANG, Version, is_unseen, shebang};
 
 use super::case::{Case, is_case};
-use super::contents::{Contents, PackageFile};
+use super::contents::{Contents, PackageFile, SUMS};
 use super::finding::{Finding, Weight};
 use super::secrets;
-use super::sums::{self, SUMS, sha256};
+use super::sums::{self, sha256};
 use super::template::FileMode;
 
 /// Most bytes of a recorded case.
