@@ -1,7 +1,7 @@
 //! How a run is shown to a person: in one line while the agent runs, and at length by `test`.
 
 use crate::agent::trial::Trial;
-use crate::model::{Metric, Outcome, Report, Status};
+use crate::model::{Metric, Outcome, Report, Status, is_unseen};
 
 use super::print::{self, BAD, FAINT, GOOD, ODD, STRONG, paint};
 
@@ -208,7 +208,28 @@ fn describe(metric: &Metric) -> String {
     text
 }
 
-/// What a plugin prints must not steer the terminal.
+/// What a plugin prints, or somebody else has written, must not steer the terminal, nor seem to be
+/// something else than it is.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '·' } else { c }).collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => shown.push(c),
+            c if c.is_control() => shown.push('·'),
+            c if is_unseen(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_hide_or_steer_is_shown() {
+        assert_eq!(clean("a\tb \u{e9}\u{1b}[2K"), "a\tb \u{e9}·[2K");
+        assert_eq!(clean("x\u{202e}y\u{200b}"), "x\\u{202e}y\\u{200b}");
+    }
 }

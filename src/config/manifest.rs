@@ -23,21 +23,19 @@ use super::resolve_mode::mode;
 use super::resolve_plugin::{Around, Definition, metrics, timeout, timing};
 use super::secrets;
 use super::values::{EnvText, RawCommand, SecretSource};
-use crate::contract::{Declared, Rules, Strictness};
-use crate::model::{PackageName, PluginName, Version};
+use crate::contract::{Declared, Rules, Strictness, measure};
+use crate::model::{PackageName, PluginName, Version, is_unseen};
 
 /// The manifest's name in a package.
 pub const MANIFEST: &str = "talaia-plugin.toml";
 
 /// Longest description, in characters.
 const DESCRIPTION: usize = 200;
-/// Most bytes of a manifest, of a schema of settings, and of a file of defaults. They come from
-/// strangers, and are read again with every load of a config.
-const FILE: usize = 256 << 10;
 /// Most commands of a package.
 const COMMANDS: usize = 100;
-/// Most references in a schema of settings.
-const REFERENCES: usize = 64;
+
+/// Most bytes of a manifest, and of each file that it is read with.
+const LARGEST: usize = 256 << 10;
 
 /// The other files of a package, by their path in it; `None` where there is none.
 pub type Files<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
@@ -180,12 +178,11 @@ pub(super) fn read(
     cx: &mut Cx<'_>,
 ) -> Option<Packaged> {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let too_large = text.len() > FILE;
-    let file = cx.sources.add(path, if too_large { "" } else { text });
-    if too_large {
-        cx.error(over(text.len()), &Place { file, span: 0..0 });
+    if text.len() > LARGEST {
+        cx.found.push(Diagnostic::error(too_large(&path.to_string_lossy())));
         return None;
     }
+    let file = cx.sources.add(path, text);
     let (node, errors) = parse_toml(text, file);
     let broken = !errors.is_empty();
     for (message, span) in errors {
@@ -216,6 +213,9 @@ pub(super) fn read(
     }
     if raw.authors.as_ref().is_none_or(|at| at.value.is_empty()) {
         missing("authors", "[\"Your name\"]", cx);
+    }
+    for author in raw.authors.iter().flat_map(|at| &at.value) {
+        one_line(Some(author), DESCRIPTION, cx);
     }
     let license = one_line(raw.license.as_ref(), DESCRIPTION, cx);
     if raw.license.is_none() {
@@ -313,11 +313,15 @@ where
     }
 }
 
+fn hides(c: char) -> bool {
+    c.is_control() || is_unseen(c)
+}
+
 /// A text of one line, not empty.
 fn one_line(written: Option<&At<String>>, most: usize, cx: &mut Cx<'_>) -> Option<String> {
     let at = written?;
     let text = at.value.trim();
-    if text.is_empty() || text.contains(char::is_control) || text.chars().count() > most {
+    if text.is_empty() || text.contains(hides) || text.chars().count() > most {
         cx.error(format!("this is one line of 1 to {most} characters"), &at.place);
     }
     Some(text.to_owned())
@@ -363,18 +367,18 @@ fn content(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>
     found
 }
 
-/// The same of a file that is read here.
+/// The same, of a file that is read here.
 fn small(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>> {
     let bytes = content(at, files, cx)?;
-    if bytes.len() > FILE {
-        cx.error(format!("`{}`: {}", at.value, over(bytes.len())), &at.place);
+    if bytes.len() > LARGEST {
+        cx.error(too_large(&at.value), &at.place);
         return None;
     }
     Some(bytes)
 }
 
-fn over(bytes: usize) -> String {
-    format!("it has {} KiB; at most {} KiB are read", bytes >> 10, FILE >> 10)
+fn too_large(path: &str) -> String {
+    format!("`{path}` has more than {} KiB", LARGEST >> 10)
 }
 
 /// A JSON Schema among the package's files.
@@ -387,43 +391,12 @@ fn rules(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Value> {
             return None;
         }
     };
-    let mut left = REFERENCES;
-    if let Err(why) = references(&schema, false, &mut left) {
+    let usable = measure(&schema).and_then(|()| Rules::new(&schema).map_err(|e| e.to_string()));
+    if let Err(why) = usable {
         cx.error(format!("`{}`: {why}", at.value), &at.place);
         return None;
     }
-    if let Err(error) = Rules::new(&schema) {
-        cx.error(format!("`{}`: {error}", at.value), &at.place);
-        return None;
-    }
     Some(schema)
-}
-
-/// Looks through the references of a schema: few, to `#/$defs/NAME`, and none from there on. With
-/// references to references a small schema can take longer than the world to check.
-fn references(schema: &Value, in_defs: bool, left: &mut usize) -> Result<(), String> {
-    match schema {
-        Value::Array(items) => items.iter().try_for_each(|item| references(item, in_defs, left)),
-        Value::Object(members) => members.iter().try_for_each(|(key, value)| {
-            match (key.as_str(), value) {
-                ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(to)) => {
-                    let name = to.strip_prefix("#/$defs/");
-                    if name.is_none_or(|name| name.is_empty() || name.contains('/')) {
-                        return Err(format!("the reference `{to}` is not to `#/$defs/NAME`"));
-                    }
-                    if in_defs {
-                        return Err(format!("the reference to `{to}` stands in `$defs` itself; write out what it means"));
-                    }
-                    *left = left.checked_sub(1).ok_or_else(|| {
-                        format!("it has more than {REFERENCES} references; write some out")
-                    })?;
-                }
-                _ => {}
-            }
-            references(value, in_defs || key == "$defs", left)
-        }),
-        _ => Ok(()),
-    }
 }
 
 /// The tree of the defaults.

@@ -21,6 +21,7 @@ mod shebang;
 mod signing;
 mod tags;
 mod time;
+mod unseen;
 mod value;
 
 pub use chain::chain;
@@ -46,6 +47,7 @@ pub use shebang::{Runner, SHEBANG, Unstartable, shebang};
 pub use signing::Signing;
 pub use tags::Tags;
 pub use time::{Timestamp, TimestampError};
+pub use unseen::is_unseen;
 pub use value::{JsonKind, Value};
 
 /// The limits of the native protocol. A record beyond one of them is refused with the code of the

@@ -5,6 +5,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use crate::model::is_unseen;
+
 use super::finding::Finding;
 use super::template::FileMode;
 
@@ -218,11 +220,6 @@ fn unsafe_path(path: &str) -> Option<&'static str> {
         }
     }
     None
-}
-
-/// Characters that show nothing, or turn round how others are shown.
-fn is_unseen(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A path that can be printed, whatever is in it.

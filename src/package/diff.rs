@@ -16,12 +16,10 @@ const LARGEST: usize = 1 << 20;
 /// and files that were not come to are left out.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much a comparison may still take.
+/// What all differences together may still take, and what one file's may.
 struct Left {
     until: Instant,
-    /// Of all texts.
     bytes: usize,
-    /// Of the text of one file, and of the file itself.
     longest: usize,
     largest: usize,
 }
@@ -52,16 +50,16 @@ pub struct FileDiff {
     pub text: Option<String>,
 }
 
-/// The differences from `old` to `new`, by path. Against nothing all of `new` is added. What is long
-/// is cut, and says so.
+/// The differences from `old` to `new`, by path. Against nothing all of `new` is added.
+/// Long ones are cut, and say so.
 pub fn diff(old: Option<&Contents>, new: &Contents) -> Vec<FileDiff> {
     let until = Instant::now() + PATIENCE;
     compare(old, new, Left { until, bytes: ALL, longest: LONGEST, largest: LARGEST })
 }
 
-/// The same whole, for whoever has the time.
+/// The same, nothing cut: for whoever has the time.
 pub fn diff_whole(old: Option<&Contents>, new: &Contents) -> Vec<FileDiff> {
-    let until = Instant::now() + Duration::from_mins(2);
+    let until = Instant::now() + Duration::from_mins(1);
     let most = usize::MAX;
     compare(old, new, Left { until, bytes: most, longest: most, largest: most })
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{MANIFEST, Manifest, Severity};
-use crate::model::{PackageName, PluginName, Runner, SHEBANG, Version, shebang};
+use crate::model::{PackageName, PluginName, Runner, SHEBANG, Version, is_unseen, shebang};
 
 use super::case::{Case, is_case};
 use super::contents::{Contents, PackageFile, SUMS};
@@ -149,15 +149,12 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         if file.path != SUMS {
             findings.extend(secrets::scan(file));
         }
-        if let Some(line) = turned_round(&file.bytes) {
-            let message = "characters here show text in another order than it is run in";
-            let help = "write them as escapes, so that a reviewer reads what is there";
-            findings.push(Finding::warning(&file.path, message, help).at(line));
-        }
-        if file.bytes.starts_with(b"\x7fELF") {
-            let message = "it is a compiled program: a reviewer cannot read what it does";
-            findings.push(Finding::warning(&file.path, message, "ship its source, if you can"));
-        }
+        let named =
+            manifest.iter().flat_map(|manifest| manifest.commands.values()).any(|command| {
+                command.argv.iter().any(|word| word.trim_start_matches("./") == file.path)
+            });
+        let program = named || file.mode == FileMode::Executable || file.bytes.starts_with(b"#!");
+        findings.extend(unreadable(file, program));
     }
     findings.sort_by_key(|finding| finding.weight);
     if findings.len() > MOST {
@@ -174,11 +171,31 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
     Inspection { summary: manifest.as_ref().map(summary), findings, files: files.collect() }
 }
 
-/// The first line with characters that turn round how what follows is shown.
-fn turned_round(bytes: &[u8]) -> Option<usize> {
-    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let text = std::str::from_utf8(bytes).ok()?;
-    text.lines().position(|line| line.contains(turns)).map(|line| line + 1)
+/// What keeps a reviewer from reading a file, or from reading what is really there.
+fn unreadable(file: &PackageFile, program: bool) -> Option<Finding> {
+    let text = std::str::from_utf8(&file.bytes).ok().filter(|text| !text.contains('\0'));
+    let Some(text) = text else {
+        let path = &file.path;
+        return if file.bytes.starts_with(b"\x7fELF") {
+            let message = "it is a compiled program: a reviewer cannot read what it does";
+            Some(Finding::warning(path, message, "ship its source, if you can"))
+        } else if program {
+            let message = "it is a program, and no UTF-8 text: a reviewer cannot read what it does";
+            Some(Finding::error(path, message, "save it as UTF-8, without anything behind it"))
+        } else {
+            None
+        };
+    };
+    let (line, found) = text
+        .lines()
+        .enumerate()
+        .find_map(|(n, line)| line.chars().find(|c| is_unseen(*c)).map(|c| (n + 1, c)))?;
+    let message = format!(
+        "`{}` stands here: it shows nothing, or turns round what is beside it",
+        found.escape_unicode()
+    );
+    let weigh = if program { Finding::error } else { Finding::warning };
+    Some(weigh(&file.path, message, "take out all such characters, or write escapes").at(line))
 }
 
 /// The manifest of a package, and what is wrong with it.
@@ -343,10 +360,13 @@ metrics.n.type = "integer"
         assert_eq!(look(GOOD, good, FileMode::Plain), "run: it is not executable");
         let dos = look(GOOD, "#!/bin/sh\r\n", FileMode::Executable);
         assert!(dos.starts_with("run:1: ") && dos.contains("Windows"), "{dos}");
-        let turned = look(GOOD, "#!/bin/sh\n# \u{202e}x\n", FileMode::Executable);
-        assert!(turned.starts_with("run:2: ") && turned.contains("another order"), "{turned}");
         let python = look(GOOD, "#!/usr/bin/env python3\n", FileMode::Executable);
         assert!(python.contains("run: it is run by `python3`"), "{python}");
+        let hidden = look(GOOD, "#!/bin/sh\n# \u{202e}x\n", FileMode::Executable);
+        assert_eq!(
+            hidden,
+            "run:2: `\\u{202e}` stands here: it shows nothing, or turns round what is beside it"
+        );
         let undeclared = GOOD.replace("metrics.n.type = \"integer\"\n", "");
         let undeclared = look(&undeclared, good, FileMode::Executable);
         assert!(
@@ -357,5 +377,39 @@ metrics.n.type = "integer"
         assert!(unknown.contains("talaia-plugin.toml:6: unknown key `licence`"), "{unknown}");
         let none = Contents::new(Vec::new()).unwrap();
         assert!(inspect(&none, None).has_errors());
+    }
+
+    #[test]
+    fn what_a_reviewer_cannot_read_is_said() {
+        let look = |path: &str, mode, bytes: &[u8]| {
+            let file = PackageFile { path: path.to_owned(), mode, bytes: bytes.to_vec() };
+            let manifest = GOOD.replace("\"run\"", "\"sh\", \"lib/run\"");
+            let manifest = PackageFile {
+                path: MANIFEST.to_owned(),
+                mode: FileMode::Plain,
+                bytes: manifest.into_bytes(),
+            };
+            let found = inspect(&Contents::new(vec![manifest, file]).unwrap(), None).findings;
+            let mut own = found.into_iter().filter(|finding| finding.path == path);
+            own.next().map(|finding| (finding.weight, finding.line, finding.message))
+        };
+        let (plain, runs) = (FileMode::Plain, FileMode::Executable);
+        for (path, mode, bytes) in [
+            ("lib/a", runs, &b"\xff\xfe"[..]),
+            ("lib/a", plain, b"#!/bin/sh\nexit\n\xff"),
+            ("lib/a", plain, b"#!/usr/bin/env python3\nPK\0"),
+            ("lib/run", plain, b"\xe9"),
+        ] {
+            let (weight, _, message) = look(path, mode, bytes).unwrap();
+            assert!(weight == Weight::Error && message.contains("no UTF-8"), "{message}");
+        }
+        assert_eq!(look("lib/a", plain, b"\xff"), None);
+        let (weight, _, _) = look("lib/a", runs, b"\x7fELF\xff").unwrap();
+        assert_eq!(weight, Weight::Warning);
+        let text = "one\ntwo \u{200b}\n".as_bytes();
+        let (weight, line, message) = look("lib/a", plain, text).unwrap();
+        assert_eq!((weight, line), (Weight::Warning, Some(2)), "{message}");
+        let (weight, line, message) = look("lib/run", plain, text).unwrap();
+        assert_eq!((weight, line), (Weight::Error, Some(2)), "{message}");
     }
 }

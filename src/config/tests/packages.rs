@@ -244,20 +244,11 @@ fn said_of_schema(schema: &str) -> String {
 fn a_package_cannot_make_its_readers_work_without_end() {
     let one = r##"{"properties": {"root": {"$ref": "#/$defs/text"}}, "$defs": {"text": {"type": "string"}}}"##;
     assert_eq!(said_of_schema(one), "");
-    let many = vec![r##"{"$ref": "#/$defs/a"}"##; 65].join(",");
-    let many = format!(r#"{{"allOf": [{many}], "$defs": {{"a": true}}}}"#);
     let large = format!(r#"{{"description": "{}"}}"#, "a".repeat(256 << 10));
     for (schema, why) in [
-        (r#"{"$ref": "https://example.org/a.json"}"#, "is not to `#/$defs/NAME`"),
-        (r##"{"properties": {"a": {"$ref": "#"}}}"##, "is not to `#/$defs/NAME`"),
-        (r##"{"items": [{"$dynamicRef": "#a"}]}"##, "is not to `#/$defs/NAME`"),
-        (r##"{"$recursiveRef": "#/$defs/a/b"}"##, "is not to `#/$defs/NAME`"),
-        (
-            r##"{"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}}"##,
-            "stands in `$defs` itself",
-        ),
-        (&many, "more than 64 references"),
-        (&large, "at most 256 KiB are read"),
+        (r#"{"$ref": "https://example.org/a.json"}"#, "a place in the same file"),
+        (r##"{"properties": {"a": {"$ref": "#"}}}"##, "refers to itself"),
+        (&large, "has more than 256 KiB"),
     ] {
         let said = said_of_schema(schema);
         assert!(said.contains(why), "{}: {said}", &schema[..schema.len().min(100)]);
@@ -269,15 +260,18 @@ fn a_package_cannot_make_its_readers_work_without_end() {
         reading.sources.render(&reading.diagnostics, Color::Never)
     };
     let long = format!("{MANIFEST_TEXT}#{}", "a".repeat(256 << 10));
-    assert!(read(&long).contains("at most 256 KiB are read"));
-    let commands: String = (0..101).map(|n| format!("[commands.c{n}]\ncommand=['a']\n")).collect();
+    assert!(read(&long).contains("has more than 256 KiB"));
+    let commands: Vec<String> =
+        (0..101).map(|n| format!("[commands.c{n}]\ncommand=['a']\n")).collect();
+    let commands = commands.concat();
     assert!(read(&commands).contains("101 commands; a package has at most 100"));
     // As deep as there is room for.
     let deep = format!("{}a = 1", "a.".repeat(100_000));
     assert!(!read(&deep).is_empty());
     let deep = format!("a = {}1", "[".repeat(200_000));
     assert!(!read(&deep).is_empty());
-    let keys: String = (0..20_000).map(|n| format!("\"k{n}\": 1, ")).collect();
+    let keys: Vec<String> = (0..20_000).map(|n| format!("\"k{n}\": 1, ")).collect();
+    let keys = keys.concat();
     let twice = format!("{{{keys}\"k0\": 2}}");
     let files = |path: &str| match path {
         "conf.json" => Some(twice.clone().into_bytes()),

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use crate::hub::audit;
 use crate::hub::caller::Caller;
 use crate::hub::plugin_keys::{self, Lookup};
-use crate::model::{PackageName, PluginKey, PluginName, Version, nearest_name};
+use crate::model::{PackageName, PluginKey, PluginName, Version, is_unseen, nearest_name};
 use crate::package::{Category, Inspection, Weight};
 
 use super::found::{Found, find, note};
@@ -40,7 +40,9 @@ pub(crate) fn register(
     now: i64,
 ) -> Result<(PluginKey, bool), RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if description.chars().count() > DESCRIPTION || description.contains(char::is_control) {
+    if description.chars().count() > DESCRIPTION
+        || description.contains(|c: char| c.is_control() || is_unseen(c))
+    {
         return Err(RegistryError::Description);
     }
     if !Category::ALL.iter().any(|known| known.as_str() == category) {

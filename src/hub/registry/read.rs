@@ -325,16 +325,13 @@ pub(crate) fn archives(
 ) -> Result<(Archive, Option<(Version, Archive)>), RegistryError> {
     let get = |version: &Version| archive(conn, who, (name, version), "");
     let new = get(wanted)?;
-    let before = match against {
-        Some(version) => Some(version.clone()),
-        None => {
-            let versions = show(conn, who, name)?.versions;
-            let mut approved = versions
-                .into_iter()
-                .filter(|known| known.state == State::Approved && known.version < *wanted)
-                .map(|known| known.version);
-            approved.next()
-        }
+    let before = if let Some(version) = against {
+        Some(version.clone())
+    } else {
+        let versions = show(conn, who, name)?.versions;
+        let before =
+            |known: &VersionState| known.state == State::Approved && known.version < *wanted;
+        versions.into_iter().find(before).map(|known| known.version)
     };
     let old = before.map(|version| get(&version).map(|archive| (version, archive))).transpose()?;
     Ok((new, old))

@@ -135,7 +135,8 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
     assert_eq!(none.status, 422);
     holds(&none, &["role=\"alert\"", "say what the author is to do"], &[]);
     let approval = format!("do=approve&sha256={}", me.sha256(page).await);
-    assert_eq!(me.decides(page, "do=reject&reason=web_time+has%0Ano+%3Cunit%3E").await.status, 303);
+    let rejection = "do=reject&reason=web_time+has%0Ano+%3Cunit%3E";
+    assert_eq!(me.decides(page, rejection).await.status, 303);
     for path in ["/packages", page] {
         holds(&me.sees(path).await, &["web_time has\nno &lt;unit&gt;", "rejected"], &["<unit>"]);
     }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::hub::web::format::{bytes, counted, query, sentence};
-use crate::model::Version;
+use crate::model::{Version, is_unseen};
 use crate::package::{Change, CommandSummary, FileDiff, FileSummary, Finding, Summary, Weight};
 
 /// Most bytes of differences on a page.
@@ -18,10 +18,7 @@ pub(super) fn text_of(bytes: &[u8]) -> Option<&str> {
 /// A text as it is, but for characters that would hide or turn others: those are written out, so that
 /// nobody approves what cannot be seen.
 pub(super) fn visible(text: &str) -> String {
-    let hides = |c: char| {
-        (c.is_control() && c != '\t')
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
+    let hides = |c: char| (c.is_control() && c != '\t') || is_unseen(c);
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if hides(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
