@@ -147,10 +147,9 @@ async fn remove(State(hall): State<Hall>, headers: HeaderMap, body: Bytes) -> Re
             let held = Held::default();
             let job =
                 move |writer: &mut Writer| writer.remove_unused(&caller, id, held, since, now);
-            match hall.store.write(job).await? {
-                Err(MonitorError::Store(error)) => return Err(error.into()),
-                // Somebody else removed it, or something came for it.
-                Ok(_) | Err(_) => {}
+            // Else it is removed, by somebody else perhaps, or something came for it.
+            if let Err(MonitorError::Store(error)) = hall.store.write(job).await? {
+                return Err(error.into());
             }
         }
         Ok(see(&format!("/monitors/unused?days={days}")))

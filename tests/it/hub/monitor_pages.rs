@@ -151,8 +151,10 @@ async fn the_form_declares_additional_results() {
     let edit = format!("{}/edit", made.header("location"));
     let page = hub.page(&cookie, &edit).await.body;
     assert!(page.contains("name=\"a_name\" value=\"who\""), "{page}");
-    let body = "name=door&m_name=n&m_kind=integer&a_name=whose&a_kind=string&a_aggregation=";
-    assert_eq!(sent(&hub, &cookie, &edit, body).await.status, 303);
+    let body =
+        "name=door&kind=custom&m_name=n&m_kind=integer&a_name=whose&a_kind=string&a_aggregation=";
+    let edited = sent(&hub, &cookie, &edit, body).await;
+    assert_eq!(edited.status, 303, "{}", edited.body);
     assert_eq!(declared().await[0]["name"], "whose");
     assert_eq!(hub.get("/api/v1/monitors/door").await.json()["metrics"][0]["name"], "n");
     hub.stop().await;
