@@ -185,13 +185,9 @@ async fn remove(
     let found = hall.store.ask(move |conn| Ok(monitors::find(conn, account, &asked))).await??;
     let (id, name) = (found.id, found.name);
     let held = monitors::count(&hall.store, id).await?;
-    let remove = move |writer: &mut Writer| {
-        // Looked at where nothing can come in between.
-        let found = monitors::must_find(writer.conn(), account, id)?;
-        if unused_since.is_some_and(|since| found.received_ms >= since) {
-            return Err(MonitorError::Used { id });
-        }
-        writer.remove_monitor(&caller, id, held, now)
+    let remove = move |writer: &mut Writer| match unused_since {
+        Some(since) => writer.remove_unused(&caller, id, held, since, now),
+        None => writer.remove_monitor(&caller, id, held, now),
     };
     let removed = hall.store.write(remove).await??;
     Ok(answer(StatusCode::OK, &Gone { id, name, removed }))

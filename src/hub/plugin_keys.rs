@@ -30,7 +30,7 @@ impl PluginKeyRow {
     /// Where it stands in the list.
     pub(crate) fn place(&self) -> AfterKey<PluginKey> {
         let (gone, name) = (self.revoked_ms.is_some(), self.plugin.clone());
-        AfterKey { gone, name, id: self.key.clone() }
+        AfterKey { gone, name, id: self.key }
     }
 }
 

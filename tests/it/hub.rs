@@ -7,6 +7,7 @@ mod browser;
 mod durability;
 mod fuzz;
 mod keys;
+mod monitor_pages;
 mod monitors;
 mod openapi;
 mod package_pages;

@@ -344,6 +344,8 @@ fn a_monitor_is_changed_suspended_and_pruned() {
         "job",
         "--metric",
         "n:N:s:float",
+        "--additional",
+        "who:Who::string:ann,ben",
         "--json",
     ]);
     let after = edited.code(0).json();
@@ -352,6 +354,24 @@ fn a_monitor_is_changed_suspended_and_pruned() {
         (&json!("renamed"), &json!(["y"]), &json!("job"))
     );
     assert_eq!(after["metrics"][0]["type"], "float");
+    assert_eq!(after["additional"][0]["values"], json!(["ann", "ben"]));
+    let time = |second: usize| format!("2026-11-22T20:42:{second:02}Z");
+    let result = |second| json!({"time": time(second), "values": {"n": 1}});
+    let mut all: Vec<Value> = (0..20).map(result).collect();
+    all[17]["values"]["n"] = json!("one");
+    let write = |file: &str, results: &[Value], additional: Value| {
+        let all = json!({"results": results, "additional": additional}).to_string();
+        hub.site.write(file, &all, 0o600);
+    };
+    write("wrong.json", &all, json!([]));
+    hub.monitor(&["add-result", "renamed", "--file", "wrong.json"])
+        .code(2)
+        .says(&["result 18 of the file, at 2026-11-22T20:42:17Z", "the 0 before them"]);
+    let who = |second, who| json!({"time": time(second), "rows": [{"who": who}]});
+    write("wrong.json", &[], json!([who(0, "ann"), who(1, "cid")]));
+    hub.monitor(&["add-result", "renamed", "--file", "wrong.json"])
+        .code(2)
+        .says(&["additional result 2 of the file, at 2026-11-22T20:42:01Z"]);
     hub.monitor(&["edit", "renamed", "--type", "custom", "--name", "other"])
         .code(1)
         .says(&["other"]);

@@ -165,6 +165,9 @@ pub(crate) struct EditArgs {
     /// What its results have from now on, all of it, written as for `create`
     #[arg(long = "metric", value_name = "METRIC", value_parser = parse_spec)]
     pub(crate) metrics: Vec<Spec>,
+    /// What its additional results have from now on, all of it, written as for `create`
+    #[arg(long = "additional", value_name = "METRIC", value_parser = parse_spec)]
+    pub(crate) additional: Vec<Spec>,
     /// Whether a metric may have several values at one time
     #[arg(long, value_name = "BOOLEAN")]
     pub(crate) multi_value: Option<bool>,

@@ -300,9 +300,11 @@ fn edit(args: &EditArgs) -> Result<Exit, Failure> {
     if !args.metrics.is_empty() {
         body.insert("metrics".to_owned(), declared(&args.metrics)?);
     }
+    if !args.additional.is_empty() {
+        body.insert("additional".to_owned(), declared(&args.additional)?);
+    }
     if body.is_empty() {
-        let text =
-            "what is to change? say --name, --tag, --no-tags, --type, --metric or --multi-value";
+        let text = "what is to change? say --name, --tag, --no-tags, --type, --metric, --additional or --multi-value";
         return Err(Failure::new(Exit::Usage, text));
     }
     let remote = Remote::find(&args.remote)?;

@@ -79,20 +79,44 @@ fn send_file(remote: &Remote, monitor: &str, file: &Path) -> Result<Exit, Failur
     for part in results.chunks(SENT) {
         let body = json!({ "results": part });
         if let Err(mut failure) = remote.send(Method::POST, &format!("{of}/results"), Some(&body)) {
+            let (first, last) = (sent + 1, sent + part.len());
+            let which = wrong_in(&failure.text).filter(|at| *at < part.len()).map_or_else(
+                String::new,
+                |at| {
+                    let time = text(&part[at]["time"]);
+                    format!(
+                        "the first that is wrong is result {} of the file, at {time}; ",
+                        first + at
+                    )
+                },
+            );
             failure.text.push_str(&format!(
-                "\n\nhint: this is about results {} to {} of the file; the {sent} before them were taken",
-                sent + 1,
-                sent + part.len()
+                "\n\nhint: {which}results {first} to {last} were not taken, nor what comes after them; the {sent} before them were"
             ));
             return Err(failure);
         }
         sent += part.len();
     }
-    for detail in content["additional"].as_array().into_iter().flatten() {
-        remote.send(Method::POST, &format!("{of}/additional"), Some(detail))?;
+    for (at, detail) in content["additional"].as_array().into_iter().flatten().enumerate() {
+        let done = remote.send(Method::POST, &format!("{of}/additional"), Some(detail));
+        done.map_err(|mut failure| {
+            failure.text.push_str(&format!(
+                "\n\nhint: this is about additional result {} of the file, at {}; what comes after it was not taken, all before it was",
+                at + 1,
+                text(&detail["time"])
+            ));
+            failure
+        })?;
     }
     print::talk(format!("{} sent", print::count(sent as u64, "result")));
     Ok(Exit::Ok)
+}
+
+/// Which result of a post the hub's words are about, counted from 0.
+fn wrong_in(words: &str) -> Option<usize> {
+    let (_, rest) = words.split_once("/results/")?;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    rest[..digits].parse().ok()
 }
 
 /// The parameters that say which rows.

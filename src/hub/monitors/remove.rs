@@ -63,6 +63,22 @@ fn beside(conn: &Connection, monitor: i64) -> rusqlite::Result<Held> {
 }
 
 impl Writer {
+    /// The same as [`Writer::remove_monitor`], unless something came for it at `since` or later.
+    pub(crate) fn remove_unused(
+        &mut self,
+        caller: &Caller,
+        id: i64,
+        counted: Held,
+        since: i64,
+        now: i64,
+    ) -> Result<Held, MonitorError> {
+        // Looked at where nothing can come in between.
+        if must_find(self.conn(), caller.account, id)?.received_ms >= since {
+            return Err(MonitorError::Used { id });
+        }
+        self.remove_monitor(caller, id, counted, now)
+    }
+
     /// Removes a monitor and all that it has, and says how much that was, by what was `counted` of
     /// its results: going through them here would keep uploads waiting. Its id is never used again;
     /// if an agent goes on to send for it, that is a new monitor.

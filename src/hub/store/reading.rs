@@ -4,6 +4,10 @@
 //!
 //! Promises: a read that takes longer than its thread's bound, or whose caller went away, ends and
 //! costs no other; what a read sees is of one moment.
+//!
+//! What is bounded are SQLite's steps: between them it is looked at the time. What a job does by itself
+//! with what it read (points decoded, a page drawn, CSV written) is not ended; jobs keep that small by
+//! reading no more than they show.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};

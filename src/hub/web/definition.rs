@@ -32,9 +32,42 @@ pub(super) struct Draft {
     kind: String,
     multi_value: bool,
     metrics: Vec<Row>,
+    additional: Vec<Row>,
 }
 
-/// One metric.
+/// A part of the form in which fields are declared.
+struct Grid {
+    /// What the names of its inputs begin with.
+    prefix: &'static str,
+    legend: &'static str,
+    /// What one of its fields is called.
+    noun: &'static str,
+    about: &'static str,
+    /// An example of name, shown name and unit.
+    like: [&'static str; 3],
+    /// Whether they are in reports.
+    reported: bool,
+}
+
+const METRICS: Grid = Grid {
+    prefix: "m",
+    legend: "Metrics",
+    noun: "metric",
+    about: "What results have. Without any, whatever comes is taken.",
+    like: ["packets_in", "Packets in", "pps"],
+    reported: true,
+};
+
+const ADDITIONAL: Grid = Grid {
+    prefix: "a",
+    legend: "Additional results",
+    noun: "additional result",
+    about: "What the detail under a check time has. Without any, whatever comes is taken.",
+    like: ["reason", "What went wrong", ""],
+    reported: false,
+};
+
+/// One field.
 #[derive(Debug, Clone, Default)]
 struct Row {
     name: String,
@@ -80,38 +113,25 @@ impl Row {
 }
 
 impl Draft {
-    pub(super) fn of(monitor: &Monitor, fields: &[Field]) -> Self {
+    pub(super) fn of(monitor: &Monitor, metrics: &[Field], additional: &[Field]) -> Self {
         Self {
             name: monitor.name.clone(),
             tags: monitor.tags.join(", "),
             kind: monitor.kind.clone(),
             multi_value: monitor.multi_value,
-            metrics: fields.iter().map(Row::of).collect(),
+            metrics: metrics.iter().map(Row::of).collect(),
+            additional: additional.iter().map(Row::of).collect(),
         }
     }
 
     pub(super) fn read(sent: &Sent) -> Self {
-        let columns: Vec<Vec<&str>> =
-            ["m_name", "m_label", "m_unit", "m_kind", "m_values", "m_aggregation"]
-                .map(|column| sent.all(column).take(MOST_ROWS).collect())
-                .to_vec();
-        let cell = |row: usize, column: usize| {
-            columns[column].get(row).copied().unwrap_or_default().to_owned()
-        };
-        let rows = (0..columns[0].len()).map(|row| Row {
-            name: cell(row, 0),
-            label: cell(row, 1),
-            unit: cell(row, 2),
-            kind: cell(row, 3),
-            values: cell(row, 4),
-            aggregation: cell(row, 5),
-        });
         Self {
             name: sent.text("name").to_owned(),
             tags: sent.text("tags").to_owned(),
             kind: sent.text("kind").to_owned(),
             multi_value: sent.ticked("multi_value"),
-            metrics: rows.filter(|row| !row.is_empty()).collect(),
+            metrics: METRICS.read(sent),
+            additional: ADDITIONAL.read(sent),
         }
     }
 
@@ -120,18 +140,14 @@ impl Draft {
         tags.map(str::to_owned).collect()
     }
 
-    fn fields(&self) -> Result<Vec<NewField>, String> {
-        self.metrics.iter().map(Row::field).collect()
-    }
-
     pub(super) fn new_monitor(&self) -> Result<NewMonitor, String> {
         Ok(NewMonitor {
             name: self.name.clone(),
             kind: Some(self.kind.clone()).filter(|kind| !kind.is_empty()),
             tags: self.tags(),
             multi_value: self.multi_value,
-            metrics: self.fields()?,
-            additional: Vec::new(),
+            metrics: fields(&self.metrics)?,
+            additional: fields(&self.additional)?,
             parameters: Vec::new(),
             distinct: Distinct::default(),
         })
@@ -139,14 +155,17 @@ impl Draft {
 
     /// What is different from how it is; what the form does not show stays as it is.
     pub(super) fn edit(&self, before: &Self) -> Result<Edit, String> {
-        let fields = self.fields()?;
+        let changed = |now: &[Row], before: &[Row]| -> Result<_, String> {
+            let now = fields(now)?;
+            Ok((now != fields(before)?).then_some(now))
+        };
         Ok(Edit {
             name: (self.name != before.name).then(|| self.name.clone()),
             kind: (self.kind != before.kind).then(|| self.kind.clone()),
             tags: (self.tags() != before.tags()).then(|| self.tags()),
             multi_value: (self.multi_value != before.multi_value).then_some(self.multi_value),
-            metrics: (fields != before.fields()?).then_some(fields),
-            additional: None,
+            metrics: changed(&self.metrics, &before.metrics)?,
+            additional: changed(&self.additional, &before.additional)?,
             parameters: None,
             distinct: Distinct::default(),
         })
@@ -154,9 +173,6 @@ impl Draft {
 
     /// The form, for the page at `path`.
     pub(super) fn form(&self, session: &Session, path: &str, button: &str, more: usize) -> Markup {
-        let blank = Row { kind: MetricType::Float.as_str().to_owned(), ..Row::default() };
-        let rows = self.metrics.len() + if self.metrics.is_empty() { ROWS } else { 1 } + more;
-        let rows = rows.min(MOST_ROWS);
         html! {
             form.fields.wide method="post" action=(path) {
                 (token(session))
@@ -166,47 +182,89 @@ impl Draft {
                     label { span { "Type " span.faint { "a word of your own" } } input type="text" name="kind" value=(self.kind) placeholder="custom" autocomplete="off" spellcheck="false"; }
                 }
                 label.box { input type="checkbox" name="multi_value" value="yes" checked[self.multi_value]; "A metric may have several values at one check time" }
-                fieldset.metrics {
-                    legend { "Metrics" }
-                    p.faint { "What results have. Without any, whatever comes is taken." }
-                    div.scroll tabindex="0" role="group" aria-label="Metrics" {
-                        table.grid {
-                            thead { tr {
-                                th scope="col" { "Name" } th scope="col" { "Shown as" } th scope="col" { "Unit" }
-                                th scope="col" { "Type" } th scope="col" { "Only these values" } th scope="col" { "In reports" }
-                            } }
-                            tbody {
-                                @for nth in 0..rows { (line(self.metrics.get(nth).unwrap_or(&blank), nth + 1)) }
-                            }
-                        }
-                    }
-                    input type="hidden" name="more" value=(more);
+                (METRICS.part(&self.metrics, more))
+                (ADDITIONAL.part(&self.additional, more))
+                input type="hidden" name="more" value=(more);
+                div.buttons {
+                    button.main type="submit" { (button) }
                     button type="submit" name="add" value="yes" formnovalidate { "More rows" }
                 }
-                div.buttons { button.main type="submit" { (button) } }
             }
         }
     }
 }
 
-fn line(row: &Row, nth: usize) -> Markup {
-    let says = |what: &str| format!("{what} of metric {nth}");
-    html! {
-        tr {
-            td { input type="text" name="m_name" value=(row.name) aria-label=(says("Name")) maxlength="128" pattern="[A-Za-z_][A-Za-z0-9_]*" title="letters, digits and `_`, not beginning with a digit" placeholder=(if nth == 1 { "packets_in" } else { "" }) autocomplete="off" spellcheck="false"; }
-            td { input type="text" name="m_label" value=(row.label) aria-label=(says("Shown name")) maxlength="256" placeholder=(if nth == 1 { "Packets in" } else { "" }) autocomplete="off"; }
-            td { input.short type="text" name="m_unit" value=(row.unit) aria-label=(says("Unit")) maxlength="256" placeholder=(if nth == 1 { "pps" } else { "" }) autocomplete="off" spellcheck="false"; }
-            td {
-                select name="m_kind" aria-label=(says("Type")) {
-                    @for (kind, text) in TYPES { option value=(kind.as_str()) selected[row.kind == kind.as_str()] { (text) } }
+fn fields(rows: &[Row]) -> Result<Vec<NewField>, String> {
+    rows.iter().map(Row::field).collect()
+}
+
+impl Grid {
+    fn read(&self, sent: &Sent) -> Vec<Row> {
+        let columns = ["name", "label", "unit", "kind", "values", "aggregation"].map(|column| {
+            let name = format!("{}_{column}", self.prefix);
+            sent.all(&name).take(MOST_ROWS).map(str::to_owned).collect::<Vec<_>>()
+        });
+        let cell =
+            |row: usize, column: usize| columns[column].get(row).cloned().unwrap_or_default();
+        let rows = (0..columns[0].len()).map(|row| Row {
+            name: cell(row, 0),
+            label: cell(row, 1),
+            unit: cell(row, 2),
+            kind: cell(row, 3),
+            values: cell(row, 4),
+            aggregation: cell(row, 5),
+        });
+        rows.filter(|row| !row.is_empty()).collect()
+    }
+
+    fn part(&self, declared: &[Row], more: usize) -> Markup {
+        let blank = Row { kind: MetricType::Float.as_str().to_owned(), ..Row::default() };
+        let rows = declared.len() + if declared.is_empty() { ROWS } else { 1 } + more;
+        let rows = rows.min(MOST_ROWS);
+        html! {
+            fieldset.metrics {
+                legend { (self.legend) }
+                p.faint { (self.about) }
+                div.scroll tabindex="0" role="group" aria-label=(self.legend) {
+                    table.grid {
+                        thead { tr {
+                            th scope="col" { "Name" } th scope="col" { "Shown as" } th scope="col" { "Unit" }
+                            th scope="col" { "Type" } th scope="col" { "Only these values" }
+                            @if self.reported { th scope="col" { "In reports" } }
+                        } }
+                        tbody {
+                            @for nth in 0..rows { (self.line(declared.get(nth).unwrap_or(&blank), nth + 1)) }
+                        }
+                    }
                 }
             }
-            td { input type="text" name="m_values" value=(row.values) aria-label=(says("Only values")) autocomplete="off" spellcheck="false"; }
-            td {
-                select name="m_aggregation" aria-label=(says("How reports sum up values")) {
-                    option value="" { "as usual" }
-                    @for how in Aggregation::ALL { option value=(how.as_str()) selected[row.aggregation == how.as_str()] { (how.as_str()) } }
+        }
+    }
+
+    fn line(&self, row: &Row, nth: usize) -> Markup {
+        let says = |what: &str| format!("{what} of {} {nth}", self.noun);
+        let named = |column: &str| format!("{}_{column}", self.prefix);
+        let [name, label, unit] = if nth == 1 { self.like } else { [""; 3] };
+        html! {
+            tr {
+                td { input type="text" name=(named("name")) value=(row.name) aria-label=(says("Name")) maxlength="128" pattern="[A-Za-z_][A-Za-z0-9_]*" title="letters, digits and `_`, not beginning with a digit" placeholder=(name) autocomplete="off" spellcheck="false"; }
+                td { input type="text" name=(named("label")) value=(row.label) aria-label=(says("Shown name")) maxlength="256" placeholder=(label) autocomplete="off"; }
+                td { input.short type="text" name=(named("unit")) value=(row.unit) aria-label=(says("Unit")) maxlength="256" placeholder=(unit) autocomplete="off" spellcheck="false"; }
+                td {
+                    select name=(named("kind")) aria-label=(says("Type")) {
+                        @for (kind, text) in TYPES { option value=(kind.as_str()) selected[row.kind == kind.as_str()] { (text) } }
+                    }
                 }
+                td {
+                    input type="text" name=(named("values")) value=(row.values) aria-label=(says("Only values")) autocomplete="off" spellcheck="false";
+                    @if !self.reported { input type="hidden" name=(named("aggregation")) value=(row.aggregation); }
+                }
+                @if self.reported { td {
+                    select name=(named("aggregation")) aria-label=(says("How reports sum up values")) {
+                        option value="" { "as usual" }
+                        @for how in Aggregation::ALL { option value=(how.as_str()) selected[row.aggregation == how.as_str()] { (how.as_str()) } }
+                    }
+                } }
             }
         }
     }

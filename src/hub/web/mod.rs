@@ -23,6 +23,7 @@ mod plugin;
 mod range;
 mod rejections;
 mod standing;
+mod unused;
 mod zone;
 mod zones;
 
@@ -65,7 +66,7 @@ pub(super) fn routes() -> Router<Hall> {
 }
 
 fn long_forms() -> Router<Hall> {
-    let routes = monitors::routes().merge(monitor::routes());
+    let routes = monitors::routes().merge(monitor::routes()).merge(unused::routes());
     routes.layer(DefaultBodyLimit::max(LONG_FORM))
 }
 

@@ -71,7 +71,10 @@ fn body(found: &[Monitor], asked: &MonitorFilter, more: bool, now: i64) -> Marku
     html! {
         div.head {
             h1 { "Monitors" }
-            a.button.main href="/monitors/new" { "New monitor" }
+            div.buttons {
+                a.button href="/monitors/unused" { "Unused ones" }
+                a.button.main href="/monitors/new" { "New monitor" }
+            }
         }
         p.facts.faint { "What results are kept under. Plugins of agents are monitors by themselves; for results that you send, make one." }
         form.filter role="search" method="get" action="/monitors" {

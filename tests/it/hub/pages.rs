@@ -29,6 +29,8 @@ async fn strangers_are_told_how_to_log_in() {
         "/packages/a/0.1.0",
         "/packages/a/0.1.0/file?path=b",
         "/publish",
+        "/monitor/1/report",
+        "/monitors/unused",
         "/keys",
         "/health",
         "/audit",
@@ -113,6 +115,7 @@ async fn every_page_has_the_headers_that_protect_it() {
         "/monitors",
         "/monitors/new",
         "/publish",
+        "/monitors/unused",
         "/health",
         "/audit",
         "/nowhere",
@@ -330,6 +333,7 @@ async fn no_form_is_taken_without_the_token_of_its_session() {
     let path = made.header("location").to_owned();
     let forms = [
         ("/monitors/new".to_owned(), "name=theirs"),
+        ("/monitors/unused".to_owned(), "since=99999999999999&id=1&count=1"),
         (path.clone(), "do=suspend"),
         (path.clone(), "do=add&values=a%3D1"),
         (format!("{path}/edit"), "name=theirs"),

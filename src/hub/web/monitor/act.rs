@@ -148,8 +148,12 @@ pub(super) async fn edit_form(
 
 async fn drafted(hall: &Hall, monitor: &Monitor) -> Result<Draft, Problem> {
     let id = monitor.id;
-    let fields = hall.store.read(move |conn| monitors::fields(conn, id, Role::Result)).await?;
-    Ok(Draft::of(monitor, &fields))
+    let both = move |conn: &rusqlite::Connection| {
+        let fields = |role| monitors::fields(conn, id, role);
+        Ok((fields(Role::Result)?, fields(Role::Additional)?))
+    };
+    let (metrics, additional) = hall.store.read(both).await?;
+    Ok(Draft::of(monitor, &metrics, &additional))
 }
 
 fn editing(

@@ -4,6 +4,7 @@ mod act;
 mod details;
 mod download;
 mod inputs;
+mod report;
 mod results;
 
 use axum::Router;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> Router<Hall> {
         .route("/monitor/{id}/edit", get(act::edit_form).post(act::edit))
         .route("/monitor/{id}/delete", get(act::delete_form).post(act::delete))
         .route("/monitor/{id}/results", get(download::results))
+        .route("/monitor/{id}/report", get(report::show))
 }
 
 /// What the page shows.

@@ -68,6 +68,7 @@ pub(super) fn table(found: &Found, path: &str) -> Markup {
                     button type="submit" { "Show" }
                     span.faint title="days begin at midnight in UTC" { "UTC" }
                 }
+                a href={ (path) "/report" } { "Averaged over time" }
                 @if !page.rows.is_empty() {
                     span.downloads { "Download " a href=(download("csv")) download title="texts that a spreadsheet would take for formulas begin with an apostrophe" { "CSV" } " " a href=(download("exact")) download title="CSV with all texts as they were sent, for programs" { "exact CSV" } " " a href=(download("json")) download { "JSON" } }
                 }
@@ -96,7 +97,7 @@ pub(super) fn table(found: &Found, path: &str) -> Markup {
     }
 }
 
-fn heading(name: &str, series: &[SeriesRow]) -> Markup {
+pub(super) fn heading(name: &str, series: &[SeriesRow]) -> Markup {
     let of = series.iter().find(|one| one.name == name);
     html! {
         (of.and_then(|one| one.label.as_deref()).unwrap_or(name))
@@ -117,7 +118,7 @@ fn line(row: &Row, names: &[String], series: &[SeriesRow], tagged: bool) -> Mark
 }
 
 /// A value as it was posted: the unit stands above, and nothing is rounded.
-fn cell(is: &Value, name: &str, series: &[SeriesRow]) -> Markup {
+pub(super) fn cell(is: &Value, name: &str, series: &[SeriesRow]) -> Markup {
     let exact = match is {
         Value::Signed(n) => n.to_string(),
         Value::Unsigned(n) => n.to_string(),
