@@ -12,8 +12,6 @@ use super::secrets;
 use super::sums::{self, sha256};
 use super::template::FileMode;
 
-/// Most bytes of a recorded case.
-const CASE: usize = 256 << 10;
 /// Most findings of the manifest that are told, and most in all.
 const TOLD: usize = 100;
 const MOST: usize = 500;
@@ -138,13 +136,10 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         ));
     }
     for file in contents.files() {
-        if is_case(&file.path) {
-            if file.bytes.len() > CASE {
-                let message = format!("it has more than {} KiB", CASE >> 10);
-                findings.push(Finding::error(&file.path, message, "make several of it"));
-            } else if let Err(error) = Case::read(file) {
-                findings.push(Finding::error(&file.path, error.to_string(), "mend the case"));
-            }
+        if is_case(&file.path)
+            && let Err(error) = Case::read(file)
+        {
+            findings.push(Finding::error(&file.path, error.to_string(), "mend the case"));
         }
         if file.path != SUMS {
             findings.extend(secrets::scan(file));
