@@ -18,6 +18,7 @@ use crate::model::PluginName;
 use crate::spool::Pick;
 
 use super::reload::Changes;
+use super::reloading::NotReloaded;
 use super::replay::Replayed;
 use super::status::Status;
 
@@ -31,7 +32,7 @@ const WAITING: usize = 16;
 pub(super) enum Request {
     Status(oneshot::Sender<Result<Status, String>>),
     Trigger(PluginName, oneshot::Sender<Result<(), TriggerError>>),
-    Reload(oneshot::Sender<Result<Changes, String>>),
+    Reload(oneshot::Sender<Result<Changes, NotReloaded>>),
     Replay(Pick, oneshot::Sender<Result<Replayed, String>>),
     Discard(Pick, oneshot::Sender<Result<u64, String>>),
 }
@@ -110,7 +111,8 @@ async fn status(State(requests): Requests) -> Response {
 async fn reload(State(requests): Requests) -> Response {
     match ask(&requests, Request::Reload).await {
         Ok(Ok(changes)) => Json(changes).into_response(),
-        Ok(Err(error)) => refuse(StatusCode::UNPROCESSABLE_ENTITY, error),
+        Ok(Err(NotReloaded::Refused(why))) => refuse(StatusCode::UNPROCESSABLE_ENTITY, why),
+        Ok(Err(NotReloaded::Hangs(why))) => refuse(StatusCode::GATEWAY_TIMEOUT, why),
         Err(response) => response,
     }
 }

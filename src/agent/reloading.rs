@@ -27,12 +27,23 @@ pub(super) type Load = Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 /// What a reload came to.
 pub(super) type Outcome = Result<Changes, String>;
 
+/// Why the old configuration goes on, for whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotReloaded {
+    /// The new one is not taken.
+    #[error("{0}")]
+    Refused(String),
+    /// It is still being read, and may be taken up later.
+    #[error("{0}")]
+    Hangs(String),
+}
+
 /// Who asked for a reload.
 pub(super) enum Asker {
     /// A signal: the log is told.
     Signal,
     /// Somebody at the admin socket.
-    Person(oneshot::Sender<Outcome>),
+    Person(oneshot::Sender<Result<Changes, NotReloaded>>),
 }
 
 /// Those who asked before a reading began.
@@ -46,7 +57,9 @@ impl Askers {
             match asker {
                 Asker::Signal => log = true,
                 // Who asked may have gone away meanwhile.
-                Asker::Person(reply) => drop(reply.send(outcome.clone())),
+                Asker::Person(reply) => {
+                    drop(reply.send(outcome.clone().map_err(NotReloaded::Refused)));
+                }
             }
         }
         log
@@ -79,7 +92,7 @@ impl Reloads {
         match asker {
             Asker::Person(reply) if hangs || self.waiting.len() >= WAITING => {
                 // Who asked may have gone away meanwhile.
-                drop(reply.send(Err(self.why_not())));
+                drop(reply.send(Err(NotReloaded::Hangs(self.why_not()))));
             }
             // One signal waits for all.
             Asker::Signal if self.waiting.iter().any(|a| matches!(a, Asker::Signal)) => {}
@@ -126,11 +139,14 @@ impl Reloads {
     fn say_slow(&mut self) {
         let why = self.why_not();
         tracing::warn!("{why}");
-        let outcome = Err(why);
         let asked = self.under_way.as_mut().map(|reading| &mut reading.askers);
         for askers in asked.into_iter().chain([&mut self.waiting]) {
             let signals = askers.extract_if(.., |asker| matches!(asker, Asker::Signal)).collect();
-            Askers(std::mem::replace(askers, signals)).answer(&outcome);
+            for asker in std::mem::replace(askers, signals) {
+                if let Asker::Person(reply) = asker {
+                    drop(reply.send(Err(NotReloaded::Hangs(why.clone()))));
+                }
+            }
         }
         // What comes of it after all is for the log.
         if let Some(reading) = &mut self.under_way
@@ -165,7 +181,7 @@ mod tests {
         (Reloads::new(Arc::new(load)), say)
     }
 
-    fn person() -> (Asker, oneshot::Receiver<Outcome>) {
+    fn person() -> (Asker, oneshot::Receiver<Result<Changes, NotReloaded>>) {
         let (reply, answer) = oneshot::channel();
         (Asker::Person(reply), answer)
     }
@@ -191,9 +207,9 @@ mod tests {
         say.send("old".to_owned()).unwrap();
         say.send("new".to_owned()).unwrap();
         assert_eq!(turn(&mut reloads).await, "old");
-        assert_eq!(one.await.unwrap(), Err("old".to_owned()));
+        assert_eq!(one.await.unwrap(), Err(NotReloaded::Refused("old".to_owned())));
         assert_eq!(turn(&mut reloads).await, "new");
-        assert_eq!(two.await.unwrap(), Err("new".to_owned()));
+        assert_eq!(two.await.unwrap(), Err(NotReloaded::Refused("new".to_owned())));
         assert!(reloads.under_way.is_none(), "a third reading for nobody");
     }
 
@@ -211,7 +227,8 @@ mod tests {
             answers = async { (one.await, two.await) } => {
                 for answer in [answers.0, answers.1] {
                     let why = answer.unwrap().unwrap_err();
-                    assert!(why.contains("does a mount hang"), "{why}");
+                    assert!(matches!(&why, NotReloaded::Hangs(_)), "{why:?}");
+                    assert!(why.to_string().contains("does a mount hang"), "{why}");
                 }
             }
         }

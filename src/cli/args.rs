@@ -22,7 +22,8 @@ pub(crate) use monitor::{
     RangeArgs, Sender, Shape, Spec,
 };
 pub(crate) use plugin::{
-    CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand, RegisterArgs, ReviewArgs,
+    ApproveArgs, CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand, RegisterArgs,
+    ReviewArgs,
 };
 
 /// Runs any program as a metrics plugin, checks what it prints and loses none of it.

@@ -21,6 +21,23 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Resu
         .block_on(work)
 }
 
+/// Whether an agent listens there. What cannot be told is a failure: it may be one of another user's.
+pub(crate) fn is_running(data_dir: &Path) -> Result<bool, Failure> {
+    use std::io::ErrorKind;
+    let socket = socket_path(data_dir);
+    match std::os::unix::net::UnixStream::connect(&socket) {
+        Ok(_) => Ok(true),
+        // The second is a socket that an agent left which was killed.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Ok(false)
+        }
+        Err(e) => {
+            let text = format!("cannot tell whether an agent runs at {}: {e}", socket.display());
+            Err(Failure::new(Exit::Unreachable, text))
+        }
+    }
+}
+
 /// `GET` or `POST` on the running agent's socket; the reply's body.
 pub(crate) fn ask(
     data_dir: &Path,
@@ -76,6 +93,8 @@ pub(crate) fn send(
         422 => Exit::Config,
         400 | 404 => Exit::Usage,
         409 => Exit::Finding,
+        // It is at it, and does not come to an end.
+        504 => Exit::Unreachable,
         _ => Exit::Internal,
     };
     Err(Failure::new(exit, text))

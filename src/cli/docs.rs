@@ -10,8 +10,11 @@ use super::args::{Cli, SchemaCommand};
 use super::exit::{Exit, Failure};
 use super::print;
 
+/// A schema's name, what it is about, and the schema.
+type Made = (&'static str, &'static str, fn() -> serde_json::Value);
+
 /// Schemas that are made from the types which read what they describe.
-const MADE: [(&str, &str, fn() -> serde_json::Value); 2] = [
+const MADE: [Made; 2] = [
     ("config", "the configuration file", config::schema),
     ("manifest", "what a package says of itself: `talaia-plugin.toml`", config::manifest_schema),
 ];

@@ -159,12 +159,13 @@ impl Walk<'_> {
     fn table(&mut self) -> Option<Kind> {
         self.at += 1;
         let mut entries: Vec<Entry> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
         while self.peek()? != b'}' {
             let start = self.at;
             let key = self.string()?;
             let place = self.place(start);
             let value = self.value()?;
-            if entries.iter().any(|e| e.key == key) {
+            if !seen.insert(key.clone()) {
                 self.errors.push((format!("duplicate key `{key}`"), place.span));
                 continue;
             }

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use serde_json::Value;
+
 use super::agent;
 use super::command::find;
 use super::diagnostic::{Diagnostic, Severity, Sources};
@@ -29,6 +31,13 @@ pub const MANIFEST: &str = "talaia-plugin.toml";
 
 /// Longest description, in characters.
 const DESCRIPTION: usize = 200;
+/// Most bytes of a manifest, of a schema of settings, and of a file of defaults. They come from
+/// strangers, and are read again with every load of a config.
+const FILE: usize = 256 << 10;
+/// Most commands of a package.
+const COMMANDS: usize = 100;
+/// Most references in a schema of settings.
+const REFERENCES: usize = 64;
 
 /// The other files of a package, by their path in it; `None` where there is none.
 pub type Files<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
@@ -55,9 +64,9 @@ pub struct Manifest {
     /// What has to be there.
     pub requires: Requires,
     /// The schema of its settings: its path in the package, and what is in it.
-    pub settings_schema: Option<(String, serde_json::Value)>,
+    pub settings_schema: Option<(String, Value)>,
     /// The settings that hold where the operator says nothing: an object.
-    pub defaults: serde_json::Value,
+    pub defaults: Value,
     /// What it runs, by the commands' names.
     pub commands: BTreeMap<String, PackagedCommand>,
 }
@@ -171,7 +180,12 @@ pub(super) fn read(
     cx: &mut Cx<'_>,
 ) -> Option<Packaged> {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let file = cx.sources.add(path, text);
+    let too_large = text.len() > FILE;
+    let file = cx.sources.add(path, if too_large { "" } else { text });
+    if too_large {
+        cx.error(over(text.len()), &Place { file, span: 0..0 });
+        return None;
+    }
     let (node, errors) = parse_toml(text, file);
     let broken = !errors.is_empty();
     for (message, span) in errors {
@@ -210,7 +224,11 @@ pub(super) fn read(
     if raw.category.is_none() {
         missing("category", "\"application\"", cx);
     }
-    if raw.commands.as_ref().is_none_or(|at| at.value.0.is_empty()) {
+    let count = raw.commands.as_ref().map_or(0, |at| at.value.0.len());
+    if count > COMMANDS {
+        cx.error(format!("{count} commands; a package has at most {COMMANDS}"), &place);
+    }
+    if count == 0 {
         missing("commands", "{ my-plugin = { command = [\"./my-plugin\"] } }", cx);
     }
     let homepage = one_line(raw.homepage.as_ref(), DESCRIPTION, cx);
@@ -230,7 +248,7 @@ pub(super) fn read(
     let values = match &defaults {
         // Without secrets, of which none was left, nothing has to be fetched.
         Some(node) => secrets::settings(node, cx).unwrap_or_default(),
-        None => serde_json::Value::Object(serde_json::Map::new()),
+        None => Value::Object(serde_json::Map::new()),
     };
     if let (Some((path, schema)), Some(node)) = (&settings_schema, &defaults)
         && let Ok(rules) = Rules::new(schema)
@@ -243,7 +261,7 @@ pub(super) fn read(
     }
     let mut commands = BTreeMap::new();
     let mut nodes = Vec::new();
-    for named in raw.commands.iter().flat_map(|at| &at.value.0) {
+    for named in raw.commands.iter().flat_map(|at| &at.value.0).take(COMMANDS) {
         let Some(name) = &name else { break };
         if let Some(command) = packaged_command(name, named, files, cx) {
             if let Some((other, _)) = commands
@@ -345,9 +363,23 @@ fn content(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>
     found
 }
 
-/// A JSON Schema among the package's files.
-fn rules(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<serde_json::Value> {
+/// The same of a file that is read here.
+fn small(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>> {
     let bytes = content(at, files, cx)?;
+    if bytes.len() > FILE {
+        cx.error(format!("`{}`: {}", at.value, over(bytes.len())), &at.place);
+        return None;
+    }
+    Some(bytes)
+}
+
+fn over(bytes: usize) -> String {
+    format!("it has {} KiB; at most {} KiB are read", bytes >> 10, FILE >> 10)
+}
+
+/// A JSON Schema among the package's files.
+fn rules(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Value> {
+    let bytes = small(at, files, cx)?;
     let schema = match serde_json::from_slice(&bytes) {
         Ok(schema) => schema,
         Err(error) => {
@@ -355,11 +387,43 @@ fn rules(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<serde_jso
             return None;
         }
     };
+    let mut left = REFERENCES;
+    if let Err(why) = references(&schema, false, &mut left) {
+        cx.error(format!("`{}`: {why}", at.value), &at.place);
+        return None;
+    }
     if let Err(error) = Rules::new(&schema) {
         cx.error(format!("`{}`: {error}", at.value), &at.place);
         return None;
     }
     Some(schema)
+}
+
+/// Looks through the references of a schema: few, to `#/$defs/NAME`, and none from there on. With
+/// references to references a small schema can take longer than the world to check.
+fn references(schema: &Value, in_defs: bool, left: &mut usize) -> Result<(), String> {
+    match schema {
+        Value::Array(items) => items.iter().try_for_each(|item| references(item, in_defs, left)),
+        Value::Object(members) => members.iter().try_for_each(|(key, value)| {
+            match (key.as_str(), value) {
+                ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(to)) => {
+                    let name = to.strip_prefix("#/$defs/");
+                    if name.is_none_or(|name| name.is_empty() || name.contains('/')) {
+                        return Err(format!("the reference `{to}` is not to `#/$defs/NAME`"));
+                    }
+                    if in_defs {
+                        return Err(format!("the reference to `{to}` stands in `$defs` itself; write out what it means"));
+                    }
+                    *left = left.checked_sub(1).ok_or_else(|| {
+                        format!("it has more than {REFERENCES} references; write some out")
+                    })?;
+                }
+                _ => {}
+            }
+            references(value, in_defs || key == "$defs", left)
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The tree of the defaults.
@@ -373,7 +437,7 @@ fn default_tree(
         RawDefaults::Table(node) => node.clone(),
         RawDefaults::File(path) => {
             let written = At { value: path.clone(), place: at.place.clone() };
-            let bytes = content(&written, files, cx)?;
+            let bytes = small(&written, files, cx)?;
             let Ok(text) = String::from_utf8(bytes) else {
                 cx.error(format!("`{path}` is not UTF-8"), &at.place);
                 return None;

@@ -6,8 +6,8 @@ use super::raw::RawTable;
 use super::read::{At, Found, Read, Table, section, words};
 
 /// What of a plugin the operator decides, never the package.
-pub(super) const NOT_A_PACKAGES: [&str; 7] =
-    ["key", "config", "enabled", "user", "group", "pass_env", "shell"];
+pub(super) const NOT_A_PACKAGES: [&str; 8] =
+    ["key", "config", "enabled", "user", "group", "pass_env", "shell", "no_new_privs"];
 
 words! {
     /// What a package is about.

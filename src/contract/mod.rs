@@ -13,6 +13,7 @@ mod declared;
 mod excerpt;
 pub mod explain;
 mod judge;
+mod measure;
 mod own;
 mod refusal;
 pub mod schemas;
@@ -23,4 +24,5 @@ pub use declared::{Contract, ContractError, Strictness};
 
 pub use crate::model::Declared;
 pub use judge::{Judge, Judged, Moment};
+pub use measure::measure;
 pub use own::{RuleBreach, Rules};

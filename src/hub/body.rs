@@ -48,6 +48,20 @@ pub(super) async fn json<T: DeserializeOwned>(
     parse(&read(body, most).await?)
 }
 
+/// The same, of a body that may be left out. One of another type is refused, not ignored.
+pub(super) async fn json_or_nothing<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+) -> Result<T, Problem> {
+    let body = read(body, most).await?;
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    check_type(headers)?;
+    parse(&body)
+}
+
 /// Refuses a body that does not say that it is JSON.
 pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();

@@ -31,6 +31,9 @@ const POSTS: usize = 4;
 const FACES: usize = 8;
 /// Large bodies of signed requests held at a time, whatever they are for.
 const SIGNED: usize = 4;
+/// Packages' archives that come in at a time, and packages that are open at a time.
+const ARCHIVES: usize = 2;
+const UNPACKED: usize = 2;
 
 /// What every handler may use.
 pub(super) struct Shared {
@@ -40,6 +43,9 @@ pub(super) struct Shared {
     pub(super) posts: Semaphore,
     pub(super) faces: Semaphore,
     pub(super) signed: Semaphore,
+    pub(super) archives: Semaphore,
+    /// Its turns go with the jobs that hold them.
+    pub(super) unpacked: Arc<Semaphore>,
     /// The cookie's name. It has the port in it: browsers share cookies between ports.
     pub(super) cookie: String,
     /// Whether browsers are to send the cookie over TLS alone.
@@ -89,6 +95,8 @@ impl Shared {
             posts: Semaphore::new(POSTS),
             faces: Semaphore::new(FACES),
             signed: Semaphore::new(SIGNED),
+            archives: Semaphore::new(ARCHIVES),
+            unpacked: Arc::new(Semaphore::new(UNPACKED)),
             cookie: format!("talaia_{}", addr.port()),
             secure: settings.tls.is_some(),
             hosts: Hosts { addr, names: settings.hosts },

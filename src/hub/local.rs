@@ -13,7 +13,7 @@ use super::accounts;
 use super::caller::Caller;
 use super::credentials::{Credentials, Master, hash, same_hash, write_secret};
 use super::keys::{self, KeyError, Rotated};
-use super::registry::{self, RegistryError, Signed};
+use super::registry::{self, RegistryError, Rotating, Signed};
 
 /// The registry's signing key, and one that is to follow it, in the hub's folder.
 const REGISTRY_KEY: &str = "registry.key";
@@ -141,14 +141,19 @@ impl Local {
         })
     }
 
-    /// Gives the registry a new key. It is on disk, aside, before the database knows of it, and is put
-    /// in its place by whoever finds it there.
+    /// Gives the registry a new key: what was signed elsewhere is taken as it is. One of the hub's own
+    /// is on disk, aside, before the database knows of it, and is put in its place by whoever finds it
+    /// there.
     pub(crate) fn rotate_registry(
         &self,
         conn: &mut Connection,
         caller: &Caller,
+        offline: Option<Rotating<'_>>,
         now: i64,
     ) -> Result<(), RegistryError> {
+        if let Some(signed) = offline {
+            return registry::rotate(conn, caller, signed, now);
+        }
         let known = registry::registry(conn)?;
         if known.offline {
             return Err(RegistryError::Offline(known.fingerprint.unwrap_or_default()));
@@ -156,7 +161,7 @@ impl Local {
         let old = self.registry_key(Some(known.key.ok_or(RegistryError::NoKey)?))?;
         let new = SigningKey::generate()?;
         self.write_key(NEXT_KEY, &new)?;
-        registry::rotate(conn, caller, (&old, &new), now)?;
+        registry::rotate(conn, caller, Rotating::ByHub { old: &old, new: &new }, now)?;
         self.registry_key(Some(new.public())).map(drop)
     }
 

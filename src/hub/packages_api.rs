@@ -4,19 +4,19 @@
 //! anywhere but into the database.
 
 mod decide;
+mod files;
 mod upload;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::routing::{get, post, put};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{PackageName, PluginKey, Version};
-use crate::package::diff;
 
 use super::accounts;
 use super::body;
@@ -26,26 +26,24 @@ use super::listing::{Listing, answer};
 use super::parameters::{count, pairs, unknown};
 use super::problem::Problem;
 use super::registry::{self, Listing as Who, PackageRow, RegistryError, State as Stage};
-use super::store::StoreError;
 
-pub(super) use upload::look;
+pub(super) use files::{aside, held, zip};
+pub(super) use upload::{look, turn};
 
 /// Most bytes of a small body.
 const BODY: usize = 16 << 10;
 /// Packages in one answer: usually, and at most.
 const PAGE: usize = 100;
 const MOST: usize = 1000;
-/// Most bytes of a file that is shown as text.
-const SHOWN: usize = 1 << 20;
 
 pub(super) fn routes() -> Router<Hall> {
     Router::new()
         .route("/api/v1/packages", get(list).post(register))
         .route("/api/v1/packages/{name}", get(show))
         .route("/api/v1/packages/{name}/versions/{version}", get(version).put(upload::upload))
-        .route("/api/v1/packages/{name}/versions/{version}/archive", get(archive))
-        .route("/api/v1/packages/{name}/versions/{version}/diff", get(differences))
-        .route("/api/v1/packages/{name}/versions/{version}/file", get(file))
+        .route("/api/v1/packages/{name}/versions/{version}/archive", get(files::archive))
+        .route("/api/v1/packages/{name}/versions/{version}/diff", get(files::differences))
+        .route("/api/v1/packages/{name}/versions/{version}/file", get(files::file))
         .route("/api/v1/packages/{name}/versions/{version}/submit", post(decide::submit))
         .route("/api/v1/packages/{name}/versions/{version}/withdraw", post(decide::withdraw))
         .route("/api/v1/packages/{name}/versions/{version}/review", post(decide::review))
@@ -177,88 +175,6 @@ async fn version(
     let row =
         read(&hall, caller, move |conn, who| registry::version(conn, who, &name, &wanted)).await?;
     Ok(answer(StatusCode::OK, &row))
-}
-
-async fn archive(
-    State(hall): State<Hall>,
-    Path(path): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let caller = hall::caller(&hall, &headers, Scope::Read).await?;
-    let (name, wanted) = which(&path)?;
-    let archive =
-        read(&hall, caller, move |conn, who| registry::archive(conn, who, &name, &wanted)).await?;
-    Ok(zip(archive))
-}
-
-/// An archive as an answer.
-pub(super) fn zip(archive: registry::Archive) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "application/zip".to_owned()),
-        (header::ETAG, format!("\"{}\"", archive.sha256)),
-    ];
-    (headers, archive.body).into_response()
-}
-
-async fn differences(
-    State(hall): State<Hall>,
-    Path(path): Path<(String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Differences {
-        against: Option<Version>,
-        files: Vec<crate::package::FileDiff>,
-    }
-    let caller = hall::caller(&hall, &headers, Scope::Read).await?;
-    let (name, wanted) = which(&path)?;
-    let mut against = None;
-    for (name, value) in pairs(query.as_deref().unwrap_or_default())? {
-        match name.as_str() {
-            "against" => {
-                let version = value.parse::<Version>();
-                against = Some(version.map_err(|_| Problem::parameter("against", "a version"))?);
-            }
-            _ => return Err(unknown(&name)),
-        }
-    }
-    let (new, old) = read(&hall, caller, move |conn, who| {
-        registry::contents(conn, who, &name, &wanted, against.as_ref())
-    })
-    .await?;
-    let compared = tokio::task::spawn_blocking(move || {
-        let (against, old) = old.unzip();
-        Differences { against, files: diff(old.as_ref(), &new) }
-    });
-    let compared = compared.await.map_err(|_| StoreError::Defect)?;
-    Ok(answer(StatusCode::OK, &compared))
-}
-
-async fn file(
-    State(hall): State<Hall>,
-    Path(path): Path<(String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    let caller = hall::caller(&hall, &headers, Scope::Read).await?;
-    let (name, wanted) = which(&path)?;
-    let mut file = None;
-    for (name, value) in pairs(query.as_deref().unwrap_or_default())? {
-        match name.as_str() {
-            "path" => file = Some(value),
-            _ => return Err(unknown(&name)),
-        }
-    }
-    let file = file.ok_or_else(|| Problem::parameter("path", "given: a file of the package"))?;
-    let (contents, _) =
-        read(&hall, caller, move |conn, who| registry::contents(conn, who, &name, &wanted, None))
-            .await?;
-    let found = contents.get(&file).ok_or_else(Problem::not_found)?;
-    let mut text = String::from_utf8_lossy(&found.bytes).into_owned();
-    text.truncate(text.floor_char_boundary(SHOWN));
-    // Never as what it may say that it is: it is somebody's upload.
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 
 async fn about(State(hall): State<Hall>, headers: HeaderMap) -> Result<Response, Problem> {

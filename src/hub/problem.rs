@@ -354,7 +354,9 @@ impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
         let detail = error.to_string();
         match error {
-            RegistryError::NoPackage(_) | RegistryError::NoVersion { .. } => {
+            RegistryError::NoPackage(_)
+            | RegistryError::NoVersion { .. }
+            | RegistryError::Gone { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "no-package", "no such package", detail)
             }
             RegistryError::NotAReviewer => {
@@ -377,7 +379,16 @@ impl From<RegistryError> for Problem {
                     "see the hub's log",
                 )
             }
-            RegistryError::Full => {
+            RegistryError::Damaged { .. } => {
+                tracing::error!(why = detail, "a package cannot be opened");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "damaged",
+                    "the archive is damaged",
+                    "see the hub's log, and `talaia hub verify`",
+                )
+            }
+            RegistryError::Full | RegistryError::OwnFull => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", "the hub has no room", detail)
             }
             RegistryError::PluginKey(error) => error.into(),

@@ -22,6 +22,9 @@ const RATIO: u64 = 200;
 /// Entries smaller than this may be compressed as far as they like.
 const SMALL: u64 = 1 << 20;
 
+/// Bytes of an archive's last record, where there is no comment in it.
+const END: usize = 22;
+
 /// Why an archive could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -64,19 +67,24 @@ pub fn unpack(bytes: &[u8]) -> Result<(PackageName, Contents), Vec<Finding>> {
         return Err(one(error.to_string(), "leave out what is not needed to run it"));
     }
     let again = "make it with `talaia plugin pack`";
+    // Before anything is made of its list of entries.
+    let entries = entries(bytes).map_err(|why| one(why.to_owned(), again))?;
+    if entries > 2 * bounds::FILES {
+        let message = format!("{entries} entries; a package has at most {} files", bounds::FILES);
+        return Err(one(message, "leave out what is not needed to run it"));
+    }
     let mut zip = ZipArchive::new(Cursor::new(bytes))
         .map_err(|e| one(format!("this is not a zip archive: {e}"), again))?;
     if zip.has_duplicate_names() {
         return Err(one("two entries have the same name".to_owned(), again));
     }
-    if zip.offset() != 0 || !zip.comment().is_empty() {
+    let ends =
+        bytes.len().checked_sub(END).is_some_and(|at| bytes[at..].starts_with(b"PK\x05\x06"));
+    if zip.offset() != 0 || !zip.comment().is_empty() || !ends {
         return Err(one("there is something before or after the archive".to_owned(), again));
     }
-    // Folders may have entries of their own.
-    if zip.len() > 2 * bounds::FILES {
-        let message =
-            format!("{} entries; a package has at most {} files", zip.len(), bounds::FILES);
-        return Err(one(message, "leave out what is not needed to run it"));
+    if zip.len() != entries {
+        return Err(one("its end does not say how many entries it has".to_owned(), again));
     }
     if zip.has_overlapping_files().unwrap_or(true) {
         return Err(one("entries lie over each other".to_owned(), again));
@@ -108,6 +116,29 @@ pub fn unpack(bytes: &[u8]) -> Result<(PackageName, Contents), Vec<Finding>> {
     }
 }
 
+/// How many entries the record at the archive's end announces: folders may have some of their own.
+fn entries(bytes: &[u8]) -> Result<usize, &'static str> {
+    const END: usize = 22;
+    const LOCATOR: usize = 20;
+    let no_zip = "this is not a zip archive: it does not end as one, or something follows it";
+    let (rest, end) = bytes.split_at_checked(bytes.len().wrapping_sub(END)).ok_or(no_zip)?;
+    if !end.starts_with(b"PK\x05\x06") {
+        return Err(no_zip);
+    }
+    let long =
+        rest.len().checked_sub(LOCATOR).is_some_and(|at| rest[at..].starts_with(b"PK\x06\x07"));
+    let entries = u16::from_le_bytes([end[10], end[11]]);
+    if long || entries == u16::MAX {
+        return Err("it is in the form for large archives (zip64), which no package needs");
+    }
+    let list =
+        |at: usize| u64::from(u32::from_le_bytes([end[at], end[at + 1], end[at + 2], end[at + 3]]));
+    if list(12) + list(16) != rest.len() as u64 {
+        return Err("there is something before or after the archive, or in it that is no entry");
+    }
+    Ok(entries.into())
+}
+
 /// One entry; nothing where it is a folder. `left` is how many bytes may still be unpacked.
 fn entry(
     zip: &mut ZipArchive<Cursor<&[u8]>>,
@@ -135,9 +166,6 @@ fn entry(
         0 | 0o040_000 if is_folder => {}
         0o120_000 => return Err(wrong("it is a link")),
         _ => return Err(wrong("it is neither a file nor a folder")),
-    }
-    if mode & 0o7000 != 0 {
-        return Err(wrong("it would be run as another user"));
     }
     let (size, packed) = (head.size(), head.compressed_size());
     drop(head);
@@ -176,6 +204,7 @@ fn entry(
         return Err(wrong("it is not as large as it says"));
     }
     *left -= bytes.len() as u64;
+    // Of a mode nothing else is taken over; the library has dropped setuid and the like.
     let mode = if mode & 0o111 == 0 { FileMode::Plain } else { FileMode::Executable };
     Ok(Some(PackageFile { path: path.to_owned(), mode, bytes }))
 }
@@ -187,7 +216,7 @@ fn clean(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sums::SUMS;
+    use super::super::contents::SUMS;
     use super::*;
 
     fn contents() -> Contents {
@@ -274,6 +303,30 @@ mod tests {
         let mut before = b"#!/bin/sh\n".to_vec();
         before.extend(zip(&[("a/b", 0o644, b"x")]));
         assert_ne!(refused(&before), "taken");
+    }
+
+    #[test]
+    fn what_an_archive_says_of_its_entries_is_looked_at_first() {
+        let good = zip(&[("a/b", 0o644, b"x")]);
+        let end = good.len() - 22;
+        let mut many = good.clone();
+        many[end + 10..end + 12].copy_from_slice(&2001_u16.to_le_bytes());
+        assert!(refused(&many).contains("2001 entries"), "{}", refused(&many));
+        let mut long = good.clone();
+        long[end + 10..end + 12].copy_from_slice(&u16::MAX.to_le_bytes());
+        assert!(refused(&long).contains("zip64"), "{}", refused(&long));
+        let mut long = good[..end].to_vec();
+        long.extend(b"PK\x06\x07");
+        long.extend([0; 16]);
+        long.extend(&good[end..]);
+        assert!(refused(&long).contains("zip64"), "{}", refused(&long));
+        let mut gap = good[..end].to_vec();
+        gap.push(0);
+        gap.extend(&good[end..]);
+        assert!(refused(&gap).contains("no entry"), "{}", refused(&gap));
+        let mut after = good.clone();
+        after.push(0);
+        assert!(refused(&after).contains("something follows"), "{}", refused(&after));
     }
 
     #[test]

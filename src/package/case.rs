@@ -10,6 +10,9 @@ use crate::model::{Metric, PackageName};
 
 use super::contents::{Contents, PackageFile};
 
+/// Most bytes of a case.
+const LARGEST: usize = 256 << 10;
+
 /// Whether this is a recorded case.
 pub(super) fn is_case(path: &str) -> bool {
     path.strip_prefix("tests/")
@@ -85,6 +88,9 @@ pub struct Expected {
 impl Case {
     /// Reads a case.
     pub fn read(file: &PackageFile) -> Result<Self, CaseError> {
+        if file.bytes.len() > LARGEST {
+            return Err(CaseError::Form(format!("it has more than {} KiB", LARGEST >> 10)));
+        }
         let text = std::str::from_utf8(&file.bytes).map_err(|e| CaseError::Form(e.to_string()))?;
         let case: Self = toml::from_str(text)
             .map_err(|e| CaseError::Form(e.to_string().trim().replace('\n', " ")))?;

@@ -6,11 +6,17 @@ use crate::config::{MANIFEST, Manifest, Severity};
 use crate::model::{PackageName, PluginName, Runner, SHEBANG, Version, shebang};
 
 use super::case::{Case, is_case};
-use super::contents::{Contents, PackageFile};
+use super::contents::{Contents, PackageFile, SUMS};
 use super::finding::{Finding, Weight};
 use super::secrets;
-use super::sums::{self, SUMS, sha256};
+use super::sums::{self, sha256};
 use super::template::FileMode;
+
+/// Most bytes of a recorded case.
+const CASE: usize = 256 << 10;
+/// Most findings of the manifest that are told, and most in all.
+const TOLD: usize = 100;
+const MOST: usize = 500;
 
 /// Interpreters that every host has.
 const EVERYWHERE: [&str; 1] = ["sh"];
@@ -132,13 +138,21 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         ));
     }
     for file in contents.files() {
-        if is_case(&file.path)
-            && let Err(error) = Case::read(file)
-        {
-            findings.push(Finding::error(&file.path, error.to_string(), "mend the case"));
+        if is_case(&file.path) {
+            if file.bytes.len() > CASE {
+                let message = format!("it has more than {} KiB", CASE >> 10);
+                findings.push(Finding::error(&file.path, message, "make several of it"));
+            } else if let Err(error) = Case::read(file) {
+                findings.push(Finding::error(&file.path, error.to_string(), "mend the case"));
+            }
         }
         if file.path != SUMS {
             findings.extend(secrets::scan(file));
+        }
+        if let Some(line) = turned_round(&file.bytes) {
+            let message = "characters here show text in another order than it is run in";
+            let help = "write them as escapes, so that a reviewer reads what is there";
+            findings.push(Finding::warning(&file.path, message, help).at(line));
         }
         if file.bytes.starts_with(b"\x7fELF") {
             let message = "it is a compiled program: a reviewer cannot read what it does";
@@ -146,6 +160,11 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         }
     }
     findings.sort_by_key(|finding| finding.weight);
+    if findings.len() > MOST {
+        findings.truncate(MOST);
+        let message = format!("there is more than these {MOST} findings");
+        findings.push(Finding::warning("", message, "mend these, and look again"));
+    }
     let files = contents.files().iter().map(|file| FileSummary {
         path: file.path.clone(),
         size: file.bytes.len() as u64,
@@ -153,6 +172,13 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         sha256: sha256(&file.bytes),
     });
     Inspection { summary: manifest.as_ref().map(summary), findings, files: files.collect() }
+}
+
+/// The first line with characters that turn round how what follows is shown.
+fn turned_round(bytes: &[u8]) -> Option<usize> {
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let text = std::str::from_utf8(bytes).ok()?;
+    text.lines().position(|line| line.contains(turns)).map(|line| line + 1)
 }
 
 /// The manifest of a package, and what is wrong with it.
@@ -168,7 +194,7 @@ fn manifest(contents: &Contents, findings: &mut Vec<Finding>) -> Option<Manifest
     };
     let files = |path: &str| contents.get(path).map(|file| file.bytes.clone());
     let reading = Manifest::read(MANIFEST.into(), text, &files);
-    for diagnostic in reading.diagnostics {
+    for diagnostic in reading.diagnostics.into_iter().take(TOLD) {
         let help = diagnostic.help.clone().unwrap_or_default();
         let mut message = diagnostic.message.clone();
         if !diagnostic.label.is_empty() && !message.contains(&diagnostic.label) {
@@ -317,6 +343,8 @@ metrics.n.type = "integer"
         assert_eq!(look(GOOD, good, FileMode::Plain), "run: it is not executable");
         let dos = look(GOOD, "#!/bin/sh\r\n", FileMode::Executable);
         assert!(dos.starts_with("run:1: ") && dos.contains("Windows"), "{dos}");
+        let turned = look(GOOD, "#!/bin/sh\n# \u{202e}x\n", FileMode::Executable);
+        assert!(turned.starts_with("run:2: ") && turned.contains("another order"), "{turned}");
         let python = look(GOOD, "#!/usr/bin/env python3\n", FileMode::Executable);
         assert!(python.contains("run: it is run by `python3`"), "{python}");
         let undeclared = GOOD.replace("metrics.n.type = \"integer\"\n", "");

@@ -30,8 +30,8 @@ mod template;
 
 pub use archive::{ArchiveError, pack, unpack};
 pub use case::{Case, CaseError, Expected, case_files, name_of};
-pub use contents::{Contents, PackageFile, bounds};
-pub use diff::{Change, FileDiff, diff};
+pub use contents::{Contents, PackageFile, SUMS, bounds};
+pub use diff::{Change, FileDiff, diff, diff_whole};
 pub use disk::{make_folder, replace, sweep};
 pub use dropin::{DropInError, drop_in, versioned};
 pub use finding::{Finding, Weight};
@@ -42,7 +42,7 @@ pub use registry::{
 };
 pub use sign::{Envelope, PublicKey, SignError, SigningKey};
 pub use store::{Store, StoreError, Unpacked, write_out};
-pub use sums::{SUMS, sha256};
+pub use sums::sha256;
 pub use template::{FileMode, Language, TemplateFile, UnknownLanguage, template};
 
 // The hub speaks of packages through this room alone.

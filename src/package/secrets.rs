@@ -53,7 +53,7 @@ fn is_token(line: &str, at: usize, begin: usize, least: usize) -> bool {
     let before = line[..at].chars().next_back();
     let letters = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     before.is_none_or(|c| !c.is_ascii_alphanumeric())
-        && line[at + begin..].chars().take_while(|c| letters(*c)).count() >= least
+        && line[at + begin..].chars().take(least).filter(|c| letters(*c)).count() == least
 }
 
 /// The word for a secret that gets a value of eight characters or more on this line.

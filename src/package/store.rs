@@ -17,6 +17,9 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use crate::config::PACKAGES;
 use crate::model::{PackageName, Version};
 
@@ -85,6 +88,8 @@ pub enum Unpacked {
     Now,
     /// It was there already, and is whole.
     Before,
+    /// It was there, and damaged; it is whole now.
+    Mended,
 }
 
 /// The packages of this host.
@@ -115,7 +120,7 @@ impl Store {
             .mode(0o700)
             .create(data_dir)
             .map_err(failed("make the folder", data_dir))?;
-        make_folder(&root).map_err(failed("make the folder", &root))?;
+        make_open(&root)?;
         let path = root.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -139,6 +144,11 @@ impl Store {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(failed("write", &path))?;
+        // Where there can be plugins with a user of their own, these pass through the agent's folder to
+        // their programs. They see no names in it, and what is the agent's is shut by its own mode.
+        if rustix::process::geteuid().is_root() {
+            let_pass(data_dir).map_err(failed("open", data_dir))?;
+        }
         let store = Self { root, lock: Some(lock) };
         store.sweep()?;
         Ok(store)
@@ -193,13 +203,16 @@ impl Store {
     pub fn unpack(&self, receipt: &Receipt, contents: &Contents) -> Result<Unpacked, StoreError> {
         let (name, version) = (&receipt.name, &receipt.version);
         let folder = self.folder(name, version);
-        let aside = self.root.join(format!("{UNFINISHED}damaged-{name}-{version}"));
         if folder.exists() {
             let known = self.receipt(name, version)?;
             if let Some(known) =
                 known.filter(|_| self.verify(name, version).is_ok_and(|f| f.is_empty()))
             {
                 if known.files == receipt.files {
+                    // Where it comes from now is what counts from now on.
+                    if known.origin != receipt.origin {
+                        self.write_json(&self.receipt_file(name, version), receipt)?;
+                    }
                     return Ok(Unpacked::Before);
                 }
                 return Err(StoreError::Other {
@@ -209,27 +222,23 @@ impl Store {
                     new: receipt.sha256.clone(),
                 });
             }
-            // What is there is no whole version: it is put aside, and goes with the next sweep.
-            fs::rename(&folder, &aside).map_err(failed("move aside", &folder))?;
         }
         let fresh = self.root.join(format!("{UNFINISHED}{name}-{version}"));
         let placed = write_out(&fresh, contents).and_then(|()| {
             let own = self.root.join(name.as_str());
-            make_folder(&own).map_err(failed("make the folder", &own))?;
+            make_open(&own)?;
             self.write_json(&self.receipt_file(name, version), receipt)?;
-            fs::rename(&fresh, &folder).map_err(failed("make", &folder))?;
-            sync_folder(&own).map_err(failed("write", &own))
+            let placed = put_in_place(&fresh, &folder).map_err(failed("make", &folder))?;
+            sync_folder(&own).map_err(failed("write", &own))?;
+            Ok(placed)
         });
-        if placed.is_err() {
-            // What is left goes with the next sweep.
-            let _gone = fs::remove_dir_all(&fresh);
-            // What was there is better than nothing, damaged as it is.
-            if !folder.exists() && fs::rename(&aside, &folder).is_err() {
-                let _gone = fs::remove_file(self.receipt_file(name, version));
-                let _gone = fs::remove_dir(self.root.join(name.as_str()));
-            }
+        // What is left goes with the next sweep: the damaged one that was there, or what came to nothing.
+        let _gone = fs::remove_dir_all(&fresh);
+        if placed.is_err() && !folder.exists() {
+            let _gone = fs::remove_file(self.receipt_file(name, version));
+            let _gone = fs::remove_dir(self.root.join(name.as_str()));
         }
-        placed.map(|()| Unpacked::Now)
+        placed
     }
 
     /// Whether an installed version is as it was installed.
@@ -325,8 +334,13 @@ impl Store {
         Ok(self.trusts()?.remove(url))
     }
 
+    /// Where it is kept what is known of registries.
+    pub fn trust_file(&self) -> PathBuf {
+        self.root.join("trust.json")
+    }
+
     fn trusts(&self) -> Result<BTreeMap<String, Trust>, StoreError> {
-        Ok(read_json(&self.root.join("trust.json"))?.unwrap_or_default())
+        Ok(read_json(&self.trust_file())?.unwrap_or_default())
     }
 
     /// Keeps what is known of the registry at `url`.
@@ -335,7 +349,7 @@ impl Store {
         if trusts.insert(url.to_owned(), trust) == Some(trust) {
             return Ok(());
         }
-        self.write_json(&self.root.join("trust.json"), &trusts)
+        self.write_json(&self.trust_file(), &trusts)
     }
 
     fn write_json<T: serde::Serialize>(&self, path: &Path, value: &T) -> Result<(), StoreError> {
@@ -347,15 +361,38 @@ impl Store {
     }
 }
 
+/// Moves a folder to its place. One that is there, damaged, changes places with it at once: there is no
+/// moment without a version, and no version that is half of each.
+fn put_in_place(fresh: &Path, folder: &Path) -> io::Result<Unpacked> {
+    if !folder.exists() {
+        fs::rename(fresh, folder)?;
+        return Ok(Unpacked::Now);
+    }
+    match renameat_with(CWD, fresh, CWD, folder, RenameFlags::EXCHANGE) {
+        // Some file systems cannot.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            let aside = fresh.with_extension("damaged");
+            fs::rename(folder, &aside)?;
+            fs::rename(fresh, folder)?;
+            // What is left goes with the next sweep.
+            let _gone = fs::remove_dir_all(aside);
+        }
+        done => done?,
+    }
+    Ok(Unpacked::Mended)
+}
+
 /// Writes the files of a package into a new folder, for everybody to read, and on disk when it returns.
 pub fn write_out(folder: &Path, contents: &Contents) -> Result<(), StoreError> {
     let mut folders = vec![folder.to_owned()];
     make_folder(folder).map_err(failed("make the folder", folder))?;
     for file in contents.files() {
         let path = folder.join(&file.path);
-        if let Some(parent) = path.parent().filter(|parent| !folders.iter().any(|f| f == parent)) {
-            make_folder(parent).map_err(failed("make the folder", parent))?;
-            folders.push(parent.to_owned());
+        let own = path.ancestors().skip(1).take_while(|above| *above != folder);
+        let new: Vec<_> = own.filter(|above| !folders.iter().any(|f| f == above)).collect();
+        for above in new.into_iter().rev() {
+            make_folder(above).map_err(failed("make the folder", above))?;
+            folders.push(above.to_owned());
         }
         let mode = file.mode.bits();
         let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
@@ -372,6 +409,22 @@ pub fn write_out(folder: &Path, contents: &Contents) -> Result<(), StoreError> {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))
             .and_then(|()| sync_folder(&folder))
             .map_err(failed("write", &folder))?;
+    }
+    Ok(())
+}
+
+/// Makes a folder that plugins of other users can look into, whatever the umask is.
+fn make_open(folder: &Path) -> Result<(), StoreError> {
+    make_folder(folder)
+        .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)))
+        .map_err(failed("make the folder", folder))
+}
+
+/// Lets plugins of other users pass through a folder, to what is theirs to read in it.
+fn let_pass(folder: &Path) -> io::Result<()> {
+    let mode = fs::metadata(folder)?.permissions().mode();
+    if mode & 0o001 == 0 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o7777 | 0o011))?;
     }
     Ok(())
 }
@@ -470,7 +523,7 @@ mod tests {
                 "more: it is not of the package"
             ]
         );
-        assert_eq!(store.unpack(&one, &files).unwrap(), Unpacked::Now);
+        assert_eq!(store.unpack(&one, &files).unwrap(), Unpacked::Mended);
         assert_eq!(said(), [""; 0]);
         drop(store);
         Store::change(data.path()).unwrap();

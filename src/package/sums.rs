@@ -2,12 +2,9 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::contents::{Contents, PackageFile};
+use super::contents::{Contents, PackageFile, SUMS};
 use super::finding::Finding;
 use super::template::FileMode;
-
-/// The file's name in a package.
-pub const SUMS: &str = "SHA256SUMS";
 
 /// SHA-256 in small hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {

@@ -361,6 +361,11 @@ fn monitors() {
 }
 
 #[test]
+fn packages() {
+    Page::run("docs/packages.md");
+}
+
+#[test]
 fn pages() {
     Page::run("docs/pages.md");
 }

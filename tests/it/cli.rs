@@ -139,7 +139,7 @@ fn what_makes_no_sense_is_usage() {
         (&["decode", "--format", "nothing"], "json"),
         (&["completions", "nothing"], "possible values"),
         (&["new", "a.b"], "small letters"),
-        (&["plugin", "install", "A"], "small letters"),
+        (&["plugin", "rollback", "A"], "small letters"),
         (&["plugin", "upgrade", "a", "1.x"], "version"),
         (&["new", "plug", "--lang", "cobol"], "ruby"),
         (&["test", "nobody", "-c", "talaia.toml"], "there are good"),

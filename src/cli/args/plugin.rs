@@ -95,17 +95,7 @@ pub(crate) enum PluginCommand {
     /// Take a version into review, and show it; without a name, what waits
     Review(ReviewArgs),
     /// Give a version out
-    Approve {
-        /// The package
-        name: String,
-        /// The version
-        version: String,
-        /// Sign here, with this key, instead of by the hub's own
-        #[arg(long, value_name = "FILE")]
-        sign_with: Option<PathBuf>,
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
+    Approve(ApproveArgs),
     /// Turn a version down
     Reject {
         /// The package
@@ -134,6 +124,13 @@ pub(crate) enum PluginCommand {
     Key {
         /// The file of a key that the hub does not have
         file: Option<PathBuf>,
+        /// Have the registry go on with another key: one that the hub makes, or with --sign-with the
+        /// one in FILE
+        #[arg(long)]
+        rotate: bool,
+        /// The file of the present key, where the hub does not have it
+        #[arg(long, value_name = "FILE", requires = "rotate", requires = "file")]
+        sign_with: Option<PathBuf>,
         #[command(flatten)]
         remote: RemoteArgs,
     },
@@ -187,6 +184,22 @@ pub(crate) struct RegisterArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// The package
+    pub(crate) name: String,
+    /// The version
+    pub(crate) version: String,
+    /// Only if the archive is still this one, as `review` printed it
+    #[arg(long, value_name = "HEX")]
+    pub(crate) sha256: Option<String>,
+    /// Sign here, with this key, instead of by the hub's own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_with: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ReviewArgs {
     /// The package
     #[arg(requires = "version")]
@@ -206,6 +219,9 @@ pub(crate) struct ReviewArgs {
     /// Run without asking
     #[arg(long, requires = "run")]
     pub(crate) yes: bool,
+    /// Run as the user that types this, where that is not root: it can then do all that you can
+    #[arg(long, requires = "run")]
+    pub(crate) as_me: bool,
     #[command(flatten)]
     pub(crate) remote: RemoteArgs,
 }

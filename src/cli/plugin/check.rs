@@ -2,6 +2,7 @@
 //! would run them; and for commands without a case, one run of which nothing is expected but that it
 //! prints what it declares.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,9 +99,43 @@ impl Trial {
     }
 }
 
-/// Runs the cases and commands of somebody's package, in a folder that goes afterwards, as a user who
-/// may do nothing.
-pub(super) fn trial(contents: &Contents) -> Result<Trial, Failure> {
+/// As whom somebody's package is tried.
+pub(super) enum Trier {
+    /// The user who may do nothing.
+    Nobody,
+    /// Whoever asks for it, and said so.
+    Me(String),
+}
+
+impl Trier {
+    /// Root steps back; others have to say that they run it as themselves.
+    pub(super) fn find(as_me: bool) -> Result<Self, Failure> {
+        let env = Env::system();
+        if env.user == User::Root {
+            return Ok(Self::Nobody);
+        }
+        let me = env.var("USER").unwrap_or("yourself").to_owned();
+        if as_me {
+            return Ok(Self::Me(me));
+        }
+        let text = format!(
+            "only root can run it as a user who may do nothing; as {me} it could read all that you can, keys of hubs included\n\nhint: run this as root, or in a throw-away account with --as-me"
+        );
+        Err(Failure::new(Exit::Usage, text))
+    }
+}
+
+impl std::fmt::Display for Trier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nobody => write!(f, "the user {NOBODY}"),
+            Self::Me(name) => write!(f, "{name}, who can read your files and keys"),
+        }
+    }
+}
+
+/// Runs the cases and commands of somebody's package, in a folder that goes afterwards.
+pub(super) fn trial(contents: &Contents, who: &Trier) -> Result<Trial, Failure> {
     let env = Env::system();
     if let Err(error) = crate::exec::become_subreaper() {
         print::talk(format!("note: processes that a command detaches are not followed: {error}"));
@@ -114,8 +149,11 @@ pub(super) fn trial(contents: &Contents) -> Result<Trial, Failure> {
     let folder = scratch.path().join("package");
     package::write_out(&folder, contents).map_err(|e| Failure::from_error(Exit::Disk, &e))?;
     let mut running = Running::load(&folder, &env)?;
-    let user = if env.user == User::Root { NOBODY.to_owned() } else { "the reviewer".to_owned() };
-    if env.user == User::Root {
+    let user = match who {
+        Trier::Nobody => NOBODY.to_owned(),
+        Trier::Me(name) => name.clone(),
+    };
+    if let Trier::Nobody = who {
         for plugin in running.config.plugins.values_mut() {
             plugin.confinement.user = Some(NOBODY.to_owned());
         }
@@ -159,8 +197,8 @@ impl<'a> Running<'a> {
         self.config.plugins.values().filter(tried).cloned().collect()
     }
 
-    /// Runs a plugin once, as the agent would.
-    fn once(&self, plugin: &PluginConfig) -> Result<Run, Failure> {
+    /// Runs a plugin once, as the agent would. One that lives on and says nothing is a finding.
+    fn once(&self, plugin: &PluginConfig) -> Result<Result<Run, Finding>, Failure> {
         let internal = |error: &dyn std::error::Error| Failure::from_error(Exit::Internal, error);
         let scratch = Scratch::new(&self.temp).map_err(|e| {
             Failure::new(Exit::Disk, format!("no folder in {}: {e}", self.temp.display()))
@@ -169,14 +207,14 @@ impl<'a> Running<'a> {
             Trials::new(plugin, &self.config, &[], scratch).map_err(|e| internal(&e))?;
         stop_on_signal(trials.stopper());
         if plugin.mode == Mode::Interval {
-            return trials.run().map_err(|e| internal(&e));
+            return trials.run().map(Ok).map_err(|e| internal(&e));
         }
         let first = trials.next(PATIENCE);
         let rest = trials.end();
-        first.or_else(|| rest.into_iter().next()).ok_or_else(|| {
-            let text = format!("{} printed nothing: {}", plugin.name, trials.buffering());
-            Failure::new(Exit::Finding, text)
-        })
+        Ok(first.or_else(|| rest.into_iter().next()).ok_or_else(|| {
+            let message = "it printed nothing in 15 s";
+            Finding::error(&format!("plugin {}", plugin.name), message, trials.buffering())
+        }))
     }
 
     /// Runs a recorded case and compares; or writes down what came.
@@ -198,8 +236,12 @@ impl<'a> Running<'a> {
         };
         self.tried.push(plugin.name.to_string());
         let plugin = plugin.with(case.settings(self.folder), &case.env);
-        let trial = self.once(&plugin)?;
+        let trial = match self.once(&plugin)? {
+            Ok(trial) => trial,
+            Err(silent) => return Ok(vec![silent]),
+        };
         let mut findings = refused(path, &trial);
+        findings.extend(undeclared(path, &plugin, &trial));
         let exited = Outcome::Exited { code: case.exit };
         if trial.report.outcome != exited && trial.report.outcome != Outcome::Answered {
             let message = format!("the run {}, expected was {exited}", trial.report.outcome);
@@ -275,25 +317,17 @@ impl<'a> Running<'a> {
             }
             PluginState::Disabled => return Ok(Vec::new()),
         }
-        let trial = self.once(plugin)?;
+        let trial = match self.once(plugin)? {
+            Ok(trial) => trial,
+            Err(silent) => return Ok(vec![silent]),
+        };
         let mut findings = refused(&what, &trial);
         if !trial.report.outcome.is_ok() {
             let message =
                 format!("with the package's own settings the run {}", trial.report.outcome);
             findings.push(Finding::warning(&what, message, said(&trial)));
         }
-        for warning in &trial.report.warnings {
-            findings.push(Finding::warning(&what, warning.as_str(), ""));
-        }
-        let mut undeclared: Vec<&str> = trial.report.metrics.iter().map(|m| &*m.name).collect();
-        undeclared.retain(|metric| !plugin.metrics.contains_key(*metric));
-        undeclared.sort_unstable();
-        undeclared.dedup();
-        for metric in undeclared {
-            let message = format!("it prints `{metric}`, which the manifest does not declare");
-            let help = format!("add `[commands.….metrics.{metric}]` with its type and unit");
-            findings.push(Finding::error(&what, message, help));
-        }
+        findings.extend(undeclared(&what, plugin, &trial));
         Ok(findings)
     }
 
@@ -327,6 +361,20 @@ fn refused(path: &str, trial: &Run) -> Vec<Finding> {
             Finding::error(path, message, refused.hint.as_str())
         })
         .collect()
+}
+
+/// What a run prints and does not declare, or declares and does not print.
+fn undeclared(path: &str, plugin: &PluginConfig, trial: &Run) -> Vec<Finding> {
+    let warnings = trial.report.warnings.iter();
+    let mut findings: Vec<Finding> =
+        warnings.map(|warning| Finding::warning(path, warning.as_str(), "")).collect();
+    let names: BTreeSet<&str> = trial.report.metrics.iter().map(|metric| &*metric.name).collect();
+    for metric in names.into_iter().filter(|metric| !plugin.metrics.contains_key(*metric)) {
+        let message = format!("it prints `{metric}`, which the manifest does not declare");
+        let help = format!("add `[commands.….metrics.{metric}]` with its type and unit");
+        findings.push(Finding::error(path, message, help));
+    }
+    findings
 }
 
 /// What it said last on stderr.

@@ -1,4 +1,4 @@
-//! What goes by a hub: registering, publishing, reviewing.
+//! What goes by a hub: registering, publishing, reviewing. What is signed is in [`super::sign`].
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,10 +7,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::model::{PackageName, Version, chain};
-use crate::package::{
-    Approval, Change, Envelope, FileDiff, Index, Inspection, ListedVersion, SigningKey, unpack,
-};
+use crate::model::{PackageName, Version};
+use crate::package::{Change, Contents, FileDiff, Inspection, diff_whole, sha256, unpack};
 
 use super::super::args::{RegisterArgs, RemoteArgs, ReviewArgs};
 use super::super::exit::{Exit, Failure};
@@ -26,20 +24,20 @@ const DIFF: usize = 400;
 
 /// A version as a hub answers it.
 #[derive(Debug, Deserialize)]
-struct Shown {
-    name: PackageName,
-    version: Version,
-    state: String,
-    sha256: String,
+pub(super) struct Shown {
+    pub(super) name: PackageName,
+    pub(super) version: Version,
+    pub(super) state: String,
+    pub(super) sha256: String,
     size: u64,
     author: String,
     reviewer: Option<String>,
     note: Option<String>,
-    report: Inspection,
+    pub(super) report: Inspection,
     trial: Option<Value>,
 }
 
-fn path(name: &PackageName, version: &Version, rest: &str) -> String {
+pub(super) fn path(name: &PackageName, version: &Version, rest: &str) -> String {
     format!("/api/v1/packages/{name}/versions/{version}{rest}")
 }
 
@@ -57,9 +55,10 @@ pub(super) fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
     let registered: Value = reply.json()?;
     let word = if reply.status == 201 { "registered" } else { "is registered already" };
     print::talk(format!("{} {word}; its plugin key:", paint(STRONG, &name)));
-    let text = match args.json {
-        true => registered.to_string(),
-        false => registered["key"].as_str().unwrap_or_default().to_owned(),
+    let text = if args.json {
+        registered.to_string()
+    } else {
+        registered["key"].as_str().unwrap_or_default().to_owned()
     };
     // A reader that went away has seen enough.
     let _closed = print::data(text);
@@ -172,48 +171,68 @@ pub(super) fn review(args: &ReviewArgs) -> Result<Exit, Failure> {
     }
     let _closed = print::data(about(&shown));
     let against = args.against.as_ref().map_or_else(String::new, |v| format!("?against={v}"));
-    let differences: Differences =
+    let mut differences: Differences =
         remote.get(&path(&name, &version, &format!("/diff{against}")))?.json()?;
+    if args.full {
+        differences.whole(&remote, &shown)?;
+    }
     let _closed = print::data(differences.text(args.full));
     if !args.run {
-        print::talk(decide(&name, &version));
+        print::talk(decide(&shown));
         return Ok(Exit::Ok);
     }
-    let archive = remote.get(&path(&name, &version, "/archive"))?.body;
-    let (_, contents) =
-        unpack(&archive).map_err(|findings| Failure::new(Exit::Finding, lines(&findings)))?;
-    if !args.yes && !agreed(&name, &version)? {
+    let contents = fetched(&remote, &shown)?;
+    let who = check::Trier::find(args.as_me)?;
+    if !args.yes && !agreed(&shown, &who)? {
         return Ok(Exit::Finding);
     }
-    let trial = check::trial(&contents)?;
+    let trial = check::trial(&contents, &who)?;
     let text = if trial.findings.is_empty() {
         paint(GOOD, "ok")
     } else {
         format!("\n{}", lines(&trial.findings))
     };
     print::talk(format!("{} as {}: {text}", print::count(trial.runs, "run"), trial.user));
-    let body = serde_json::to_value(&trial).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    let mut body =
+        serde_json::to_value(&trial).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    body["sha256"] = shown.sha256.as_str().into();
     remote.send(Method::PUT, &path(&name, &version, "/trial"), Some(&body))?;
     print::talk("the result is attached");
-    print::talk(decide(&name, &version));
+    print::talk(decide(&shown));
     Ok(if trial.has_errors() { Exit::Finding } else { Exit::Ok })
 }
 
-fn decide(name: &PackageName, version: &Version) -> String {
+fn decide(shown: &Shown) -> String {
+    let Shown { name, version, sha256, .. } = shown;
+    let known = sha256.get(..12).unwrap_or(sha256);
     format!(
-        "\nthen:  talaia plugin approve {name} {version}\nor:    talaia plugin reject {name} {version} --reason '…'"
+        "\nthen:  talaia plugin approve {name} {version} --sha256 {known}\nor:    talaia plugin reject {name} {version} --reason '…'"
     )
 }
 
+/// The files of a version, which are those that were shown.
+pub(super) fn fetched(remote: &Remote, shown: &Shown) -> Result<Contents, Failure> {
+    let archive = remote.get(&path(&shown.name, &shown.version, "/archive"))?.body;
+    let got = sha256(&archive);
+    if got != shown.sha256 {
+        let text = format!("the archive has the SHA-256 {got}, and shown was {}", shown.sha256);
+        return Err(Failure::new(Exit::Finding, text));
+    }
+    let (_, contents) =
+        unpack(&archive).map_err(|findings| Failure::new(Exit::Finding, lines(&findings)))?;
+    Ok(contents)
+}
+
 /// Asks a person whether to run somebody's programs.
-fn agreed(name: &PackageName, version: &Version) -> Result<bool, Failure> {
+fn agreed(shown: &Shown, who: &check::Trier) -> Result<bool, Failure> {
     use std::io::IsTerminal as _;
     if !std::io::stdin().is_terminal() {
         let text = "running somebody's programs needs a yes on a terminal, or --yes";
         return Err(Failure::new(Exit::Usage, text));
     }
     print::talk(format!(
-        "You have seen what is in it. Run the programs of {name} {version} here? [y/N] "
+        "You have seen what is in it. Run the programs of {} {} here, as {who}? [y/N] ",
+        shown.name, shown.version
     ));
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
@@ -321,6 +340,20 @@ struct Differences {
 }
 
 impl Differences {
+    /// Compares here what a hub shows cut.
+    fn whole(&mut self, remote: &Remote, shown: &Shown) -> Result<(), Failure> {
+        let new = fetched(remote, shown)?;
+        let old = match &self.against {
+            None => None,
+            Some(version) => {
+                let before: Shown = remote.get(&path(&shown.name, version, ""))?.json()?;
+                Some(fetched(remote, &before)?)
+            }
+        };
+        self.files = diff_whole(old.as_ref(), &new);
+        Ok(())
+    }
+
     fn text(&self, full: bool) -> String {
         let mut out = vec![format!(
             "\n{} {}",
@@ -365,58 +398,6 @@ impl Differences {
     }
 }
 
-pub(super) fn approve(
-    name: &str,
-    version: &str,
-    key: Option<&Path>,
-    remote: &RemoteArgs,
-) -> Result<Exit, Failure> {
-    let (name, version): (PackageName, Version) = (parsed(name)?, parsed(version)?);
-    let remote = Remote::find(remote)?;
-    let body = match key {
-        None => None,
-        Some(file) => Some(sign_approval(&remote, &name, &version, &read_key(file)?)?),
-    };
-    remote.send(Method::POST, &path(&name, &version, "/approve"), body.as_ref())?;
-    let registry: Value = remote.get("/api/v1/registry")?.json()?;
-    print::talk(format!(
-        "{} {version} is given out at {}/plugins, signed by {}",
-        paint(STRONG, &name),
-        remote.url(),
-        registry["fingerprint"].as_str().unwrap_or_default()
-    ));
-    Ok(Exit::Ok)
-}
-
-/// Signs, here, what a hub without the key would give out.
-fn sign_approval(
-    remote: &Remote,
-    name: &PackageName,
-    version: &Version,
-    key: &SigningKey,
-) -> Result<Value, Failure> {
-    #[derive(Deserialize)]
-    struct ToSign {
-        approval: Approval,
-        index: Index,
-    }
-    let sign = |e| Failure::from_error(Exit::Internal, &e);
-    let ToSign { approval, mut index } = remote.get(&path(name, version, "/approval"))?.json()?;
-    let shown: Shown = remote.get(&path(name, version, ""))?.json()?;
-    if approval.name != *name || approval.version != *version || approval.sha256 != shown.sha256 {
-        return Err(Failure::new(Exit::Internal, "the hub asks to sign something else"));
-    }
-    let about =
-        shown.report.summary.as_ref().map_or(("", "other"), |summary| {
-            (summary.description.as_str(), summary.category.as_str())
-        });
-    let statement = Envelope::seal(&approval, key).map_err(sign)?;
-    let listed = ListedVersion { version: version.clone(), statement: statement.clone() };
-    index.insert(name, about, listed);
-    let index = index.seal(key).map_err(sign)?;
-    Ok(json!({"statement": statement, "index": index}))
-}
-
 pub(super) fn reject(
     name: &str,
     version: &str,
@@ -428,69 +409,5 @@ pub(super) fn reject(
     let body = json!({"reason": reason});
     remote.send(Method::POST, &path(&name, &version, "/reject"), Some(&body))?;
     print::talk(format!("{name} {version} is rejected; its author sees why"));
-    Ok(Exit::Ok)
-}
-
-pub(super) fn withdraw(
-    name: &str,
-    version: &str,
-    key: Option<&Path>,
-    remote: &RemoteArgs,
-) -> Result<Exit, Failure> {
-    #[derive(Deserialize)]
-    struct ToSign {
-        index: Index,
-    }
-    let (name, version): (PackageName, Version) = (parsed(name)?, parsed(version)?);
-    let remote = Remote::find(remote)?;
-    let body = match key {
-        None => None,
-        Some(file) => {
-            let key = read_key(file)?;
-            let ToSign { index } = remote.get(&path(&name, &version, "/withdrawal"))?.json()?;
-            let index = index.seal(&key).map_err(|e| Failure::from_error(Exit::Internal, &e))?;
-            Some(json!({"index": index}))
-        }
-    };
-    remote.send(Method::POST, &path(&name, &version, "/withdraw"), body.as_ref())?;
-    print::talk(format!("{name} {version} is withdrawn; who installed it keeps it"));
-    Ok(Exit::Ok)
-}
-
-fn read_key(file: &Path) -> Result<SigningKey, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| {
-        let text = format!(
-            "cannot read the key {}: {e}\n\nhint: `talaia plugin key {}` makes one",
-            file.display(),
-            file.display()
-        );
-        Failure::new(Exit::Input, text)
-    })?;
-    SigningKey::parse(&text).map_err(|error| {
-        Failure::new(Exit::Input, format!("{}: {}", file.display(), chain(&error)))
-    })
-}
-
-/// The fingerprint of a registry's key: of the hub's, or of one in a file, which is made where there is
-/// none.
-pub(super) fn key(file: Option<&Path>, remote: &RemoteArgs) -> Result<Exit, Failure> {
-    let Some(file) = file else {
-        let registry: Value = Remote::find(remote)?.get("/api/v1/registry")?.json()?;
-        let Some(fingerprint) = registry["fingerprint"].as_str() else {
-            print::talk("the hub has none yet: the first approval makes it");
-            return Ok(Exit::Finding);
-        };
-        let _closed = print::data(fingerprint);
-        return Ok(Exit::Ok);
-    };
-    if !file.exists() {
-        let internal = |e| Failure::from_error(Exit::Internal, &e);
-        let key = SigningKey::generate().map_err(internal)?;
-        crate::package::replace(file, key.to_text().expose().as_bytes(), 0o600).map_err(|e| {
-            Failure::new(Exit::Disk, format!("cannot write {}: {e}", file.display()))
-        })?;
-        print::talk(format!("made {}; keep it where the hub is not", file.display()));
-    }
-    let _closed = print::data(read_key(file)?.public().fingerprint());
     Ok(Exit::Ok)
 }

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::{Manifest, is_inside};
+use crate::config::{Config, Loaded, Manifest, PluginState, is_inside};
 use crate::model::{PackageName, PluginKey, Timestamp, Version};
-use crate::package::{Origin, Receipt, Store, Unpacked, drop_in, versioned};
+use crate::package::{Origin, Receipt, Store, StoreError, Unpacked, drop_in, versioned};
 
 use super::super::args::{ConfigArgs, HowArgs, InstallArgs};
 use super::super::exit::{Exit, Failure};
@@ -34,9 +34,21 @@ pub(super) fn install(args: &InstallArgs) -> Result<Exit, Failure> {
             failure
         })?;
         let version: Option<Version> = args.version.as_deref().map(parsed).transpose()?;
-        let registry = Registry::find(&args.how, None)?;
+        let current = host.config.packages.get(&name).map(|package| &package.version);
+        let known = known_registry(&store, &name, current)?;
+        let registry = Registry::find(&args.how, known.as_deref())?;
         let checked = registry.index(&store, args.how.trust.as_deref())?;
-        registry.package(&checked, &name, version.as_ref())?
+        let got = registry.package(&checked, &name, version.as_ref())?;
+        if let Some(current) =
+            current.filter(|current| version.is_none() && got.version < **current)
+        {
+            let text = format!(
+                "{name} {current} is installed, and the registry's newest is {}; to go back to it, name it: talaia plugin install {name} {}",
+                got.version, got.version
+            );
+            return Err(Failure::new(Exit::Finding, text));
+        }
+        got
     };
     bring(&host, &store, &got, key, args.how.dry_run)
 }
@@ -46,16 +58,17 @@ pub(super) fn upgrade(name: &str, version: Option<&str>, how: &HowArgs) -> Resul
     let version: Option<Version> = version.map(parsed).transpose()?;
     let (host, store) = Host::locked(&how.config())?;
     let current = host.package(&name)?.version.clone();
-    let known = match store.receipt(&name, &current).map_err(|e| disk(&e))?.map(|r| r.origin) {
-        Some(Origin::Registry { url, .. }) => Some(url),
-        Some(Origin::Local { path }) if how.registry.is_none() && how.remote.hub.is_none() => {
-            let text = format!(
-                "{name} was installed from {path}; install the new version in the same way, or name a registry with --registry"
-            );
-            return Err(Failure::new(Exit::Usage, text));
-        }
-        _ => None,
-    };
+    let receipt = store.receipt(&name, &current).map_err(|e| disk(&e))?;
+    if let Some(Origin::Local { path }) = receipt.map(|receipt| receipt.origin)
+        && how.registry.is_none()
+        && how.remote.hub.is_none()
+    {
+        let text = format!(
+            "{name} was installed from {path}; install the new version in the same way, or name a registry with --registry"
+        );
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    let known = known_registry(&store, &name, Some(&current))?;
     let registry = Registry::find(how, known.as_deref())?;
     let checked = registry.index(&store, how.trust.as_deref())?;
     let offer =
@@ -71,6 +84,20 @@ pub(super) fn upgrade(name: &str, version: Option<&str>, how: &HowArgs) -> Resul
     }
     let got = registry.package(&checked, &name, Some(&offer.approval.version))?;
     bring(&host, &store, &got, None, how.dry_run)
+}
+
+/// The registry that the version in use came from.
+fn known_registry(
+    store: &Store,
+    name: &PackageName,
+    current: Option<&Version>,
+) -> Result<Option<String>, Failure> {
+    let Some(current) = current else { return Ok(None) };
+    let receipt = store.receipt(name, current).map_err(|e| disk(&e))?;
+    Ok(match receipt.map(|receipt| receipt.origin) {
+        Some(Origin::Registry { url, .. }) => Some(url),
+        Some(Origin::Local { .. }) | None => None,
+    })
 }
 
 /// Installs what was got, or goes over to it from another version.
@@ -99,12 +126,65 @@ fn bring(
         &got.contents,
         Timestamp::from(SystemTime::now()),
     );
-    let unpacked = store.unpack(&receipt, &got.contents).map_err(|e| disk(&e))?;
-    let done = put_to_use(host, store, got, (&path, &text), dry_run);
-    if unpacked == Unpacked::Now && (dry_run || done.is_err()) {
-        store.remove(name, version).map_err(|e| disk(&e))?;
+    // What is there is left alone by who only wants to see.
+    let unpacked = if dry_run && store.folder(name, version).exists() {
+        Unpacked::Before
+    } else {
+        store.unpack(&receipt, &got.contents).map_err(|e| disk(&e))?
+    };
+    let undo = || match unpacked {
+        Unpacked::Now => store.remove(name, version).map_err(|e| disk(&e)),
+        Unpacked::Before | Unpacked::Mended => Ok(()),
+    };
+    let loaded = match ready(host, name, (&path, &text)) {
+        Ok(loaded) => loaded,
+        Err(failure) => {
+            undo()?;
+            return Err(failure);
+        }
+    };
+    if dry_run {
+        undo()?;
+        print::talk(format!(
+            "{name} {version} would be installed, and {} written:",
+            path.display()
+        ));
+        // A reader that went away has seen enough.
+        let _closed = print::data(text.trim_end());
+        return Ok(Exit::Ok);
     }
-    done
+    if let Err(unchanged) = host.change(&path, Some(&text)) {
+        if unchanged.settled {
+            undo()?;
+        }
+        return Err(unchanged.failure);
+    }
+    // It is installed. What else fails is said, and takes nothing of that back.
+    let before = host.config.packages.get(name).map(|before| &before.version);
+    let from = before.map(|before| format!(" in place of {before}")).unwrap_or_default();
+    print::talk(format!("{} {version}{from} from {}", paint(STRONG, name), got.origin));
+    for line in show(&loaded, name) {
+        print::talk(line);
+    }
+    print::talk(format!("its settings: {}", path.display()));
+    let tidied = tidy(store, got, before);
+    if let Err(error) = tidied {
+        print::talk(format!("{} {}", paint(ODD, "warning:"), crate::model::chain(&error)));
+    }
+    Ok(Exit::Ok)
+}
+
+/// Keeps what is known of the registry, and removes versions that are no longer of use: the one that
+/// was used before stays for a rollback.
+fn tidy(store: &Store, got: &Got, before: Option<&Version>) -> Result<(), StoreError> {
+    if let Some((url, trust)) = &got.trust {
+        store.set_trust(url, *trust)?;
+    }
+    let used = |old: &Version| *old == got.version || Some(old) == before;
+    for old in store.versions(&got.name).iter().filter(|old| !used(old)) {
+        store.remove(&got.name, old)?;
+    }
+    Ok(())
 }
 
 /// The drop-in as it is to become, and where it is.
@@ -126,6 +206,13 @@ fn wanted(
         return Ok((own, drop_in(name, version, key)));
     };
     let path = package.file.clone();
+    if path != own {
+        let text = format!(
+            "{} names the package, and is yours: write `version = \"{version}\"` below `[packages.{name}]` there, or take that out and say this again",
+            path.display()
+        );
+        return Err(Failure::new(Exit::Config, text));
+    }
     if let Some(key) = key {
         let text = format!(
             "{name} is installed already; write `key = \"{key}\"` below `[packages.{name}]` in {}",
@@ -142,52 +229,32 @@ fn wanted(
     Ok((path, text))
 }
 
-fn put_to_use(
-    host: &Host,
-    store: &Store,
-    got: &Got,
-    (path, text): (&Path, &str),
-    dry_run: bool,
-) -> Result<Exit, Failure> {
-    let (name, version) = (&got.name, &got.version);
+/// Loads the config as it is to become, and sees whether the package's plugins would run as they did.
+fn ready(host: &Host, name: &PackageName, (path, text): (&Path, &str)) -> Result<Loaded, Failure> {
+    let refused =
+        |text: String| Failure::new(Exit::Finding, format!("{text}\nnothing was changed"));
     let loaded = host.tried(path, Some(text))?;
     let package = loaded.config.packages.get(name);
     let Some(manifest) = package.and_then(|package| package.manifest.as_ref()) else {
         let text = loaded.sources.render(&loaded.problems, super::super::load::color());
-        return Err(Failure::new(Exit::Finding, text));
+        return Err(refused(text.trim_end().to_owned()));
     };
     if let Some(why) = manifest.unfit().or_else(|| manifest.missing(&host.config.agent.path)) {
-        return Err(Failure::new(Exit::Finding, format!("{why}\nnothing was installed")));
+        return Err(refused(why));
     }
     let before = host.config.packages.get(name);
-    if let Some(old) = before.and_then(|before| before.manifest.as_ref()) {
-        print::talk(differences(old, manifest).join("\n"));
+    let Some(old) = before.and_then(|before| before.manifest.as_ref()) else { return Ok(loaded) };
+    // One that needs settings before it can run is installed to get them; one that runs goes on.
+    for command in manifest.commands.values() {
+        let state = |config: &Config| config.plugins.get(&command.plugin).map(|p| p.state.clone());
+        if let Some(PluginState::Broken { why }) = state(&loaded.config)
+            && state(&host.config) == Some(PluginState::Ready)
+        {
+            return Err(refused(format!("{} would no longer run: {why}", command.plugin)));
+        }
     }
-    if dry_run {
-        print::talk(format!(
-            "{name} {version} would be installed, and {} written:",
-            path.display()
-        ));
-        // A reader that went away has seen enough.
-        let _closed = print::data(text.trim_end());
-        return Ok(Exit::Ok);
-    }
-    host.change(path, Some(text))?;
-    if let Some((url, trust)) = &got.trust {
-        store.set_trust(url, *trust).map_err(|e| disk(&e))?;
-    }
-    let from = before.map(|before| format!(" in place of {}", before.version)).unwrap_or_default();
-    print::talk(format!("{} {version}{from} from {}", paint(STRONG, name), got.origin));
-    for line in show(&loaded, name) {
-        print::talk(line);
-    }
-    print::talk(format!("its settings: {}", path.display()));
-    // The one that was used before stays for a rollback.
-    let kept = before.map(|before| &before.version);
-    for old in store.versions(name).iter().filter(|old| *old != version && Some(*old) != kept) {
-        store.remove(name, old).map_err(|e| disk(&e))?;
-    }
-    Ok(Exit::Ok)
+    print::talk(differences(old, manifest).join("\n"));
+    Ok(loaded)
 }
 
 /// What of settings and commands is other in a new version.
@@ -201,13 +268,6 @@ fn differences(old: &Manifest, new: &Manifest) -> Vec<String> {
             lines.push(format!("  {what} that is gone: {name}"));
         }
     };
-    fn keys(manifest: &Manifest) -> Vec<&str> {
-        let map = manifest.defaults.as_object();
-        map.into_iter().flatten().map(|(key, _)| key.as_str()).collect()
-    }
-    fn commands(manifest: &Manifest) -> Vec<&str> {
-        manifest.commands.keys().map(String::as_str).collect()
-    }
     compare("setting", keys(old), keys(new));
     compare("command", commands(old), commands(new));
     for (name, command) in &new.commands {
@@ -230,6 +290,17 @@ fn differences(old: &Manifest, new: &Manifest) -> Vec<String> {
         lines.push("  the same settings, commands and metrics".to_owned());
     }
     lines
+}
+
+/// The names of its settings.
+fn keys(manifest: &Manifest) -> Vec<&str> {
+    let map = manifest.defaults.as_object();
+    map.into_iter().flatten().map(|(key, _)| key.as_str()).collect()
+}
+
+/// The names of its commands.
+fn commands(manifest: &Manifest) -> Vec<&str> {
+    manifest.commands.keys().map(String::as_str).collect()
 }
 
 pub(super) fn rollback(
@@ -257,8 +328,8 @@ pub(super) fn rollback(
         return Err(Failure::new(Exit::Finding, lines(&damaged)));
     }
     let (path, text) = wanted(&host, &name, target, None)?;
-    let loaded = host.tried(&path, Some(&text))?;
-    host.change(&path, Some(&text))?;
+    let loaded = ready(&host, &name, (&path, &text))?;
+    host.change(&path, Some(&text)).map_err(|unchanged| unchanged.failure)?;
     print::talk(format!("{} {target} in place of {current}", paint(STRONG, &name)));
     for line in show(&loaded, &name) {
         print::talk(line);
@@ -288,7 +359,7 @@ pub(super) fn uninstall(name: &str, config: &ConfigArgs) -> Result<Exit, Failure
         })?;
         print::talk(format!("what you wrote is kept in {}", aside.display()));
     }
-    host.change(&path, None)?;
+    host.change(&path, None).map_err(|unchanged| unchanged.failure)?;
     for version in store.versions(&name) {
         store.remove(&name, &version).map_err(|e| disk(&e))?;
     }
@@ -298,10 +369,6 @@ pub(super) fn uninstall(name: &str, config: &ConfigArgs) -> Result<Exit, Failure
 
 /// Whether nobody has written into a drop-in.
 fn is_as_written(text: &str, name: &PackageName, version: &Version) -> bool {
-    let without_key: String = text
-        .lines()
-        .filter(|line| !line.starts_with("key = "))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    without_key == drop_in(name, version, None)
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("key = ")).collect();
+    lines == drop_in(name, version, None).lines().collect::<Vec<_>>()
 }

@@ -8,7 +8,8 @@ use crate::agent::reload::Changes;
 use crate::config::{
     self, Config, DROP_INS, Edits, Env, InstalledPackage, Loaded, PluginState, Source,
 };
-use crate::model::{PackageName, PluginName};
+use crate::exec::trust::{self, Untrusted};
+use crate::model::{PackageName, PluginName, chain};
 use crate::package::{self, Store};
 
 use super::super::args::ConfigArgs;
@@ -36,6 +37,15 @@ impl Host {
     /// The same, with the packages locked, so that nobody else changes them from here on.
     pub(super) fn locked(args: &ConfigArgs) -> Result<(Self, Store), Failure> {
         let first = Self::load(args)?;
+        let folder = first.data_dir();
+        // What is done here is done in a folder of whoever does it, or somebody else's links lead astray.
+        trust::check_data_dir(folder, &[]).map_err(|error| {
+            let mut text = chain(&error);
+            if let Untrusted::DataOwner { owner, .. } = &error {
+                text = format!("the agent's folder {} is of the user {owner}: do this as that user\n\nhint: sudo -u {owner} talaia plugin …, after `chown {owner} {}`", folder.display(), first.drop_ins().display());
+            }
+            Failure::new(Exit::Config, text)
+        })?;
         let store = Store::change(first.data_dir()).map_err(|e| super::source::disk(&e))?;
         // Somebody may have been at it between the two.
         Ok((Self::load(args)?, store))
@@ -60,8 +70,12 @@ impl Host {
 
     /// Where the drop-in of a package is, or is to be.
     pub(super) fn drop_in(&self, name: &PackageName) -> PathBuf {
+        self.drop_ins().join(format!("{name}.toml"))
+    }
+
+    fn drop_ins(&self) -> PathBuf {
         let Source::File(path) = &self.source else { return PathBuf::new() };
-        path.with_file_name(DROP_INS).join(format!("{name}.toml"))
+        path.with_file_name(DROP_INS)
     }
 
     /// The config as it would be with one file changed; refused where it would not load.
@@ -78,40 +92,71 @@ impl Host {
 
     /// Changes one file of the config, and has a running agent take it up. Where that agent does not,
     /// the file is as it was.
-    pub(super) fn change(&self, path: &Path, text: Option<&str>) -> Result<(), Failure> {
+    pub(super) fn change(&self, path: &Path, text: Option<&str>) -> Result<(), Unchanged> {
+        let untouched = |failure| Unchanged { failure, settled: true };
+        let running = client::is_running(self.data_dir()).map_err(untouched)?;
         let before = std::fs::read_to_string(path).ok();
-        write(path, text)?;
-        if !crate::agent::admin::socket_path(self.data_dir()).exists() {
-            print::talk("no agent is running; it is taken up when one starts");
+        write(path, text).map_err(untouched)?;
+        if !running {
+            if !self.tell_sandbox() {
+                print::talk("no agent is running; it is taken up when one starts");
+            }
             return Ok(());
         }
-        match client::ask(self.data_dir(), Method::POST, "/v1/reload") {
+        let reload = || client::ask(self.data_dir(), Method::POST, "/v1/reload");
+        let failure = match reload() {
             Ok(body) => {
-                let changes: Changes = super::super::running::parse(&body)?;
-                for (word, names) in [
-                    ("added", &changes.plugins.added),
-                    ("changed", &changes.plugins.changed),
-                    ("removed", &changes.plugins.removed),
-                ] {
-                    if !names.is_empty() {
-                        print::talk(format!("the running agent has {word} {}", names.join(", ")));
-                    }
-                }
-                Ok(())
+                say(&body);
+                self.tell_sandbox();
+                return Ok(());
             }
-            // A socket that an agent left which was killed.
-            Err(failure) if failure.exit == Exit::Unreachable => {
-                print::talk("no agent answers; it is taken up when one starts");
-                Ok(())
+            Err(failure) => failure,
+        };
+        write(path, before.as_deref()).map_err(|failure| Unchanged { failure, settled: false })?;
+        // An agent that hangs over the new file may take it up yet: only its next answer tells.
+        let settled = match failure.exit {
+            Exit::Config => true,
+            _ => reload().is_ok(),
+        };
+        let text =
+            format!("the running agent does not take it: {}\nnothing was changed", failure.text);
+        Err(Unchanged { failure: Failure::new(Exit::Config, text), settled })
+    }
+}
+
+impl Host {
+    /// Has an agent in the sandbox, which runs by the same config, take it up as well. Whether there
+    /// is one; what it says to it is its own affair.
+    fn tell_sandbox(&self) -> bool {
+        let folder = self.data_dir().join("sandbox");
+        let running = client::is_running(&folder).unwrap_or(false);
+        if running {
+            match client::ask(&folder, Method::POST, "/v1/reload") {
+                Ok(body) => say(&body),
+                Err(failure) => print::talk(format!("in the sandbox: {}", failure.text)),
             }
-            Err(failure) => {
-                write(path, before.as_deref())?;
-                let text = format!(
-                    "the running agent does not take it: {}\nnothing was changed",
-                    failure.text
-                );
-                Err(Failure::new(Exit::Config, text))
-            }
+        }
+        running
+    }
+}
+
+/// Why a change was taken back.
+pub(super) struct Unchanged {
+    pub(super) failure: Failure,
+    /// Whether it is certain that nobody uses the new file.
+    pub(super) settled: bool,
+}
+
+/// Says what a reload changed; an answer that cannot be read is one of another version.
+fn say(body: &[u8]) {
+    let Ok(changes) = super::super::running::parse::<Changes>(body) else { return };
+    for (word, names) in [
+        ("added", &changes.plugins.added),
+        ("changed", &changes.plugins.changed),
+        ("removed", &changes.plugins.removed),
+    ] {
+        if !names.is_empty() {
+            print::talk(format!("the running agent has {word} {}", names.join(", ")));
         }
     }
 }

@@ -6,6 +6,7 @@ mod install;
 mod installed;
 mod list;
 mod pack;
+mod sign;
 mod source;
 
 use super::args::PluginCommand;
@@ -32,16 +33,19 @@ pub(crate) fn run(command: &PluginCommand) -> Result<Exit, Failure> {
             hub::status(name, version.as_deref(), (*watch, *json), remote)
         }
         PluginCommand::Review(args) => hub::review(args),
-        PluginCommand::Approve { name, version, sign_with, remote } => {
-            hub::approve(name, version, sign_with.as_deref(), remote)
-        }
+        PluginCommand::Approve(args) => sign::approve(args),
         PluginCommand::Reject { name, version, reason, remote } => {
             hub::reject(name, version, reason, remote)
         }
         PluginCommand::Withdraw { name, version, sign_with, remote } => {
-            hub::withdraw(name, version, sign_with.as_deref(), remote)
+            sign::withdraw(name, version, sign_with.as_deref(), remote)
         }
-        PluginCommand::Key { file, remote } => hub::key(file.as_deref(), remote),
+        PluginCommand::Key { file, rotate: false, remote, .. } => {
+            sign::key(file.as_deref(), remote)
+        }
+        PluginCommand::Key { file, rotate: true, sign_with, remote } => {
+            sign::rotate(sign_with.as_deref().zip(file.as_deref()), remote)
+        }
         PluginCommand::Mirror { folder, how } => source::mirror(folder, how),
         PluginCommand::Verify { name, config } => list::verify(name.as_deref(), config),
     }

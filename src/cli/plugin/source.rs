@@ -1,6 +1,6 @@
 //! Where packages are got from: a folder or archive of this machine, or a registry over HTTP.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::package::{
 use super::super::args::HowArgs;
 use super::super::client::block_on;
 use super::super::exit::{Exit, Failure};
-use super::super::print::{self, STRONG, paint};
+use super::super::print::{self, ODD, STRONG, paint};
 use super::super::target;
 use super::{lines, pack};
 
@@ -52,17 +52,19 @@ pub(super) fn local(path: &Path) -> Result<Got, Failure> {
     }
     let cannot =
         |e: io::Error| Failure::new(Exit::Input, format!("cannot read {}: {e}", path.display()));
-    let size = path.metadata().map_err(cannot)?.len();
-    if size > bounds::ZIPPED as u64 {
+    let mut archive = Vec::new();
+    let most = bounds::ZIPPED as u64;
+    std::fs::File::open(path)
+        .and_then(|file| file.take(most + 1).read_to_end(&mut archive))
+        .map_err(cannot)?;
+    if archive.len() as u64 > most {
         let text = format!(
-            "{} has {}; an archive of a package at most {}",
+            "{} is too large: an archive of a package has at most {}",
             path.display(),
-            print::bytes(size),
-            print::bytes(bounds::ZIPPED as u64)
+            print::bytes(most)
         );
-        return Err(Failure::new(Exit::Input, text));
+        return Err(Failure::new(Exit::Finding, text));
     }
-    let archive = std::fs::read(path).map_err(cannot)?;
     opened(archive, None, origin)
 }
 
@@ -115,7 +117,7 @@ impl Registry {
         // A registry that is a hub of this machine is reached as that one is.
         let hub = target::find(&how.remote, &Env::system()).ok();
         let own =
-            hub.filter(|hub| how.registry.as_deref().is_none_or(|url| url.starts_with(&hub.url)));
+            hub.filter(|hub| how.registry.as_deref().is_none_or(|url| same_origin(url, &hub.url)));
         let mut settings = own.map(|hub| hub.client).unwrap_or_default();
         if let Some(ca) = &how.remote.ca {
             settings.tls.ca = Some(ca.clone());
@@ -170,16 +172,49 @@ impl Registry {
     pub(super) fn index(&self, store: &Store, trust: Option<&str>) -> Result<Checked, Failure> {
         let envelope = Index::envelope(&self.get("index.json", INDEX)?).map_err(refused)?;
         let known = match store.trust(&self.url).map_err(|e| disk(&e))? {
-            Some(known) => known,
             None => Trust { key: self.first(envelope.key(), trust)?, serial: 0 },
+            Some(known) => known,
         };
-        let (index, trust) = Index::open(&envelope, known).map_err(refused)?;
+        let said = trust;
+        let (index, trust) = match (Index::open(&envelope, known), said) {
+            (Ok((_, now)), Some(said)) if !now.key.is(said) => {
+                let text =
+                    format!("the registry at {} signs with {}, not with {said}", self.url, now.key);
+                return Err(Failure::new(Exit::Finding, text));
+            }
+            // A registry that was made anew, or set back: who compared its key may begin anew with it.
+            (Err(IndexError::Stranger { .. } | IndexError::Older { .. }), Some(said)) => {
+                let trust = Trust { key: self.first(envelope.key(), Some(said))?, serial: 0 };
+                print::talk(format!(
+                    "{} what was known of {} is forgotten: it was the key {}, serial {}",
+                    paint(ODD, "note:"),
+                    self.url,
+                    known.key,
+                    known.serial
+                ));
+                Index::open(&envelope, trust).map_err(refused)?
+            }
+            (opened, _) => opened.map_err(|error| self.lost(error))?,
+        };
         Ok(Checked { index, trust })
     }
 
     /// Keeps what is known of it from now on.
     pub(super) fn remember(&self, store: &Store, checked: &Checked) -> Result<(), Failure> {
         store.set_trust(&self.url, checked.trust).map_err(|e| disk(&e))
+    }
+
+    /// What to do about a registry that is not what it was.
+    fn lost(&self, error: IndexError) -> Failure {
+        let anew = matches!(error, IndexError::Stranger { .. } | IndexError::Older { .. });
+        let mut failure = refused(error);
+        if anew {
+            failure.text.push_str(&format!(
+                "\n\nhint: where the people of {} say that it was made anew or set back, compare its key with what they say and give it: --trust SHA256:…",
+                self.url
+            ));
+        }
+        failure
     }
 
     /// Whether the key of a registry that was never used before is trusted.
@@ -231,6 +266,14 @@ impl Registry {
     }
 }
 
+/// Whether two addresses are of one server.
+fn same_origin(one: &str, other: &str) -> bool {
+    match (reqwest::Url::parse(one), reqwest::Url::parse(other)) {
+        (Ok(one), Ok(other)) => one.origin() == other.origin(),
+        _ => false,
+    }
+}
+
 /// Copies a registry into a folder: the archives first, then the index, so that whoever serves the
 /// folder never shows an index of what is not there.
 pub(super) fn mirror(folder: &Path, how: &HowArgs) -> Result<Exit, Failure> {
@@ -239,12 +282,21 @@ pub(super) fn mirror(folder: &Path, how: &HowArgs) -> Result<Exit, Failure> {
     let registry = Registry::find(how, None)?;
     let bytes = registry.get("index.json", INDEX)?;
     let envelope = Index::envelope(&bytes).map_err(refused)?;
-    // Whoever installs from the copy checks for themselves; here only that it is whole.
-    let key = match &how.trust {
-        Some(_) => registry.first(envelope.key(), how.trust.as_deref())?,
-        None => envelope.key(),
+    // A copy goes on from what it has: it takes no older index, and no stranger's.
+    let trust = match std::fs::read(folder.join("index.json")) {
+        Ok(bytes) => {
+            let old = Index::envelope(&bytes).map_err(refused)?;
+            let own = Trust { key: old.key(), serial: 0 };
+            Index::open(&old, own).map_err(refused)?.1
+        }
+        Err(_) => Trust { key: registry.first(envelope.key(), how.trust.as_deref())?, serial: 0 },
     };
-    let (index, trust) = Index::open(&envelope, Trust { key, serial: 0 }).map_err(refused)?;
+    let (index, trust) = Index::open(&envelope, trust).map_err(|e| registry.lost(e))?;
+    if how.dry_run {
+        let count = index.packages.len();
+        print::talk(format!("serial {}, {count} packages; nothing was written", index.serial));
+        return Ok(Exit::Ok);
+    }
     let downloads = folder.join("download");
     make_folder(&downloads).map_err(failed)?;
     let mut count = 0;
@@ -287,6 +339,7 @@ fn detail(body: &[u8]) -> String {
     format!(": {}", super::super::report::clean(&text))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn refused(error: IndexError) -> Failure {
     Failure::from_error(Exit::Finding, &error)
 }

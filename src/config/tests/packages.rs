@@ -202,6 +202,7 @@ fn a_manifest_says_what_a_package_is_and_nothing_that_is_the_operators() {
         ("license", "licence", "did you mean `license`?"),
         ("interval = \"10s\"", "interval = \"10s\"\nuser = \"root\"", "does not set `user`"),
         ("interval = \"10s\"", "pass_env = [\"A\"]", "does not set `pass_env`"),
+        ("interval = \"10s\"", "no_new_privs = false", "does not set `no_new_privs`"),
         ("interval = \"10s\"", "env = { A = { file = \"/etc/shadow\" } }", "cannot ask for a file"),
         ("root = \"/proc\"", "root = { file = \"/etc/shadow\" }", "cannot ask for a file"),
         ("root = \"/proc\"", "root = [{ env = \"KEY\" }]", "cannot ask for a file"),
@@ -227,4 +228,63 @@ fn a_manifest_says_what_a_package_is_and_nothing_that_is_the_operators() {
     assert_eq!(said("[\"run.sh\"]", "[\"python3\", \"-c\", \"1\"]"), "");
     let warned = said("[commands.slow.metrics.n]\ntype = \"integer\"", "");
     assert!(warned.contains("declares no metrics"), "{warned}");
+}
+
+/// What is said about a manifest whose settings have this schema.
+fn said_of_schema(schema: &str) -> String {
+    let files = |path: &str| match path {
+        "config.schema.json" => Some(schema.as_bytes().to_vec()),
+        _ => Some(b"#!/bin/sh\n".to_vec()),
+    };
+    let reading = Manifest::read("p/talaia-plugin.toml".into(), MANIFEST_TEXT, &files);
+    reading.sources.render(&reading.diagnostics, Color::Never)
+}
+
+#[test]
+fn a_package_cannot_make_its_readers_work_without_end() {
+    let one = r##"{"properties": {"root": {"$ref": "#/$defs/text"}}, "$defs": {"text": {"type": "string"}}}"##;
+    assert_eq!(said_of_schema(one), "");
+    let many = vec![r##"{"$ref": "#/$defs/a"}"##; 65].join(",");
+    let many = format!(r#"{{"allOf": [{many}], "$defs": {{"a": true}}}}"#);
+    let large = format!(r#"{{"description": "{}"}}"#, "a".repeat(256 << 10));
+    for (schema, why) in [
+        (r#"{"$ref": "https://example.org/a.json"}"#, "is not to `#/$defs/NAME`"),
+        (r##"{"properties": {"a": {"$ref": "#"}}}"##, "is not to `#/$defs/NAME`"),
+        (r##"{"items": [{"$dynamicRef": "#a"}]}"##, "is not to `#/$defs/NAME`"),
+        (r##"{"$recursiveRef": "#/$defs/a/b"}"##, "is not to `#/$defs/NAME`"),
+        (
+            r##"{"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}}"##,
+            "stands in `$defs` itself",
+        ),
+        (&many, "more than 64 references"),
+        (&large, "at most 256 KiB are read"),
+    ] {
+        let said = said_of_schema(schema);
+        assert!(said.contains(why), "{}: {said}", &schema[..schema.len().min(100)]);
+    }
+
+    let read = |text: &str| {
+        let reading = Manifest::read("p/talaia-plugin.toml".into(), text, &|_| None);
+        assert!(reading.manifest.is_none());
+        reading.sources.render(&reading.diagnostics, Color::Never)
+    };
+    let long = format!("{MANIFEST_TEXT}#{}", "a".repeat(256 << 10));
+    assert!(read(&long).contains("at most 256 KiB are read"));
+    let commands: String = (0..101).map(|n| format!("[commands.c{n}]\ncommand=['a']\n")).collect();
+    assert!(read(&commands).contains("101 commands; a package has at most 100"));
+    // As deep as there is room for.
+    let deep = format!("{}a = 1", "a.".repeat(100_000));
+    assert!(!read(&deep).is_empty());
+    let deep = format!("a = {}1", "[".repeat(200_000));
+    assert!(!read(&deep).is_empty());
+    let keys: String = (0..20_000).map(|n| format!("\"k{n}\": 1, ")).collect();
+    let twice = format!("{{{keys}\"k0\": 2}}");
+    let files = |path: &str| match path {
+        "conf.json" => Some(twice.clone().into_bytes()),
+        _ => Some(b"true".to_vec()),
+    };
+    let text = MANIFEST_TEXT.replace("{ root = \"/proc\", limits = { a = 1 } }", "\"conf.json\"");
+    let reading = Manifest::read("p/talaia-plugin.toml".into(), &text, &files);
+    assert_eq!(reading.diagnostics.len(), 1);
+    assert!(reading.diagnostics[0].message.contains("duplicate key `k0`"));
 }

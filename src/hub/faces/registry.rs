@@ -4,12 +4,12 @@
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::hub::hall::Hall;
-use crate::hub::packages_api::zip;
+use crate::hub::packages_api::{held, zip};
 use crate::hub::problem::Problem;
 use crate::hub::registry;
 
@@ -29,9 +29,14 @@ async fn index(State(hall): State<Hall>) -> Result<Response, Problem> {
 }
 
 /// An approved archive, by `NAME-VERSION.zip`.
-async fn download(State(hall): State<Hall>, Path(file): Path<String>) -> Result<Response, Problem> {
+async fn download(
+    State(hall): State<Hall>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let held = held(&headers);
     let shown: String = file.chars().filter(|c| !c.is_control()).take(80).collect();
-    let found = hall.store.read(move |conn| registry::given_out(conn, &file)).await?;
+    let found = hall.store.read(move |conn| registry::given_out(conn, &file, &held)).await?;
     found.map(zip).ok_or_else(|| {
         let detail = format!("no approved package has the file `{shown}`");
         Problem::new(StatusCode::NOT_FOUND, "no-package", "no such package", detail)

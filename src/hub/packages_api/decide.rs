@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::hub::caller::{Caller, Scope};
 use crate::hub::hall::{self, Hall};
 use crate::hub::listing::answer;
 use crate::hub::problem::Problem;
-use crate::hub::registry::{self, RegistryError, Signed};
+use crate::hub::registry::{self, RegistryError, Rotating, Seen, Signed};
 use crate::model::{PackageName, Version};
 use crate::package::Envelope;
 
@@ -73,6 +73,9 @@ pub(super) async fn review(
 #[serde(deny_unknown_fields)]
 struct Reject {
     reason: String,
+    /// Of the archive that was seen.
+    #[serde(default)]
+    sha256: Option<String>,
 }
 
 pub(super) async fn reject(
@@ -83,31 +86,42 @@ pub(super) async fn reject(
 ) -> Result<Response, Problem> {
     let caller = reviewer(&hall, &headers).await?;
     let (name, version) = which(&path)?;
-    let Reject { reason } = body::json(&headers, body, BODY).await?;
+    let Reject { reason, sha256 } = body::json(&headers, body, BODY).await?;
     let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
-    change(&hall, move |conn| registry::reject(conn, &by, (&of.0, &of.1), &reason, now)).await?;
+    change(&hall, move |conn| {
+        let seen = Seen { name: &of.0, version: &of.1, sha256: sha256.as_deref() };
+        registry::reject(conn, &by, seen, &reason, now)
+    })
+    .await?;
     shown(&hall, caller, (name, version)).await
 }
 
 /// What somebody signed with a key that is not on the hub.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-struct SignedOffline {
+struct Withdraw {
     statement: Option<Envelope>,
     index: Option<Envelope>,
 }
 
-impl SignedOffline {
-    async fn read(headers: &HeaderMap, body: Body) -> Result<Option<Signed<'static>>, Problem> {
-        if !headers.contains_key(header::CONTENT_TYPE) {
-            return Ok(None);
-        }
-        let Self { statement, index } = body::json(headers, body, INDEX).await?;
-        match (statement, index) {
-            (None, None) => Ok(None),
-            (statement, Some(index)) => Ok(Some(Signed::Offline { statement, index })),
-            (Some(_), None) => Err(Problem::parameter("index", "signed as well")),
-        }
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Approve {
+    statement: Option<Envelope>,
+    index: Option<Envelope>,
+    /// Of the archive that was seen.
+    sha256: Option<String>,
+}
+
+/// What was signed, where something was.
+fn signed(
+    statement: Option<Envelope>,
+    index: Option<Envelope>,
+) -> Result<Option<Signed<'static>>, Problem> {
+    match (statement, index) {
+        (None, None) => Ok(None),
+        (statement, Some(index)) => Ok(Some(Signed::Offline { statement, index })),
+        (Some(_), None) => Err(Problem::parameter("index", "signed as well")),
     }
 }
 
@@ -119,13 +133,13 @@ pub(super) async fn approve(
 ) -> Result<Response, Problem> {
     let caller = reviewer(&hall, &headers).await?;
     let (name, version) = which(&path)?;
-    let signed = SignedOffline::read(&headers, body).await?;
+    let given: Approve = body::json_or_nothing(&headers, body, INDEX).await?;
+    let (signed, sha256) = (signed(given.statement, given.index)?, given.sha256);
     let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
     let local = hall.local.clone();
     change(&hall, move |conn| {
-        local.signing(conn, signed, |conn, signed| {
-            registry::approve(conn, &by, (&of.0, &of.1), signed, now)
-        })
+        let seen = Seen { name: &of.0, version: &of.1, sha256: sha256.as_deref() };
+        local.signing(conn, signed, |conn, signed| registry::approve(conn, &by, seen, signed, now))
     })
     .await?;
     shown(&hall, caller, (name, version)).await
@@ -142,7 +156,8 @@ pub(super) async fn withdraw(
         hall::caller(&hall, &headers, Scope::Publish).await?;
     }
     let (name, version) = which(&path)?;
-    let signed = SignedOffline::read(&headers, body).await?;
+    let given: Withdraw = body::json_or_nothing(&headers, body, INDEX).await?;
+    let signed = signed(given.statement, given.index)?;
     let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
     let local = hall.local.clone();
     change(&hall, move |conn| {
@@ -191,15 +206,32 @@ pub(super) async fn trial(
     let (name, version) = which(&path)?;
     let result: serde_json::Map<String, serde_json::Value> =
         body::json(&headers, body, TRIAL).await?;
+    let sha256 = match result.get("sha256") {
+        None => None,
+        Some(serde_json::Value::String(sha256)) => Some(sha256.clone()),
+        Some(_) => return Err(Problem::parameter("sha256", "the archive's SHA-256, as text")),
+    };
     let result = serde_json::Value::Object(result).to_string();
     let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
-    change(&hall, move |conn| registry::trial(conn, &by, (&of.0, &of.1), &result, now)).await?;
+    change(&hall, move |conn| {
+        let seen = Seen { name: &of.0, version: &of.1, sha256: sha256.as_deref() };
+        registry::trial(conn, &by, seen, &result, now)
+    })
+    .await?;
     shown(&hall, caller, (name, version)).await
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Rotate {
+    rotation: Option<Envelope>,
+    index: Option<Envelope>,
 }
 
 pub(super) async fn rotate(
     State(hall): State<Hall>,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Admin).await?;
     let asked = caller.clone();
@@ -208,8 +240,15 @@ pub(super) async fn rotate(
         if local { Ok(()) } else { Err(RegistryError::NotAReviewer) }
     })
     .await?;
+    let given: Rotate = body::json_or_nothing(&headers, body, INDEX).await?;
+    let signed = match (given.rotation, given.index) {
+        (None, None) => None,
+        (Some(rotation), Some(index)) => Some(Rotating::Offline { rotation, index }),
+        (None, _) => return Err(Problem::parameter("rotation", "signed as well")),
+        (_, None) => return Err(Problem::parameter("index", "signed as well")),
+    };
     let (now, local) = (hall.clock.now(), hall.local.clone());
-    change(&hall, move |conn| local.rotate_registry(conn, &caller, now)).await?;
+    change(&hall, move |conn| local.rotate_registry(conn, &caller, signed, now)).await?;
     let about = hall.store.read(|conn| Ok(registry::registry(conn))).await??;
     Ok(answer(StatusCode::OK, &about))
 }

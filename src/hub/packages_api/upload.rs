@@ -6,6 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use tokio::sync::SemaphorePermit;
 
 use crate::hub::body::unread;
 use crate::hub::caller::Scope;
@@ -13,14 +14,15 @@ use crate::hub::hall::{self, Hall};
 use crate::hub::listing::answer;
 use crate::hub::problem::Problem;
 use crate::hub::registry::{self, Upload};
-use crate::hub::store::StoreError;
 use crate::model::{PackageName, Version};
 use crate::package::{Finding, bounds, inspect, sha256, unpack};
 
-use super::{change, read, which};
+use super::{aside, change, read, which};
 
 /// How long an archive may take to come.
 const SLOW: Duration = Duration::from_secs(100);
+/// How long one waits for others whose archives come in.
+const TURN: Duration = Duration::from_secs(20);
 
 pub(super) async fn upload(
     State(hall): State<Hall>,
@@ -34,7 +36,7 @@ pub(super) async fn upload(
     if kind != Some("application/zip") {
         return Err(Problem::media_type("send `Content-Type: application/zip`"));
     }
-    let _turn = hall.posts.acquire().await.map_err(|_| Problem::busy())?;
+    let _turn = turn(&hall).await?;
     let archive = tokio::time::timeout(SLOW, to_bytes(body, bounds::ZIPPED))
         .await
         .map_err(|_| {
@@ -46,7 +48,7 @@ pub(super) async fn upload(
             )
         })?
         .map_err(|error| unread(&error, bounds::ZIPPED))?;
-    let upload = look(Some((name.clone(), version.clone())), archive.to_vec()).await?;
+    let upload = look(&hall, Some((name.clone(), version.clone())), archive.into()).await?;
     let (now, seen) = (hall.clock.now(), caller.clone());
     change(&hall, move |conn| registry::upload(conn, &caller, &upload, now)).await?;
     let row =
@@ -54,13 +56,20 @@ pub(super) async fn upload(
     Ok(answer(StatusCode::CREATED, &row))
 }
 
+/// Waits until an archive may come in.
+pub(in crate::hub) async fn turn(hall: &Hall) -> Result<SemaphorePermit<'_>, Problem> {
+    let turn = tokio::time::timeout(TURN, hall.archives.acquire()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(Problem::busy)
+}
+
 /// Opens an archive and looks at it, off the runtime's threads. `sent_as` is what it is to be; without,
 /// it is what its manifest says.
 pub(in crate::hub) async fn look(
+    hall: &Hall,
     sent_as: Option<(PackageName, Version)>,
     archive: Vec<u8>,
 ) -> Result<Upload, Problem> {
-    let looked = tokio::task::spawn_blocking(move || {
+    let looked = aside(hall, move || {
         let (top, contents) = unpack(&archive).map_err(|findings| refused(&findings))?;
         let inspection = inspect(&contents, Some(&top));
         let said =
@@ -84,7 +93,7 @@ pub(in crate::hub) async fn look(
         let sha256 = sha256(&archive);
         Ok(Upload { name, version, archive, sha256, inspection })
     });
-    looked.await.map_err(|_| StoreError::Defect)?
+    looked.await?
 }
 
 /// An archive that cannot be opened.

@@ -10,7 +10,9 @@ use crate::package::{Category, Inspection, Weight};
 
 use super::found::{Found, find, note};
 use super::signing::{self, Signed};
-use super::{ARCHIVES, DESCRIPTION, PACKAGES, RegistryError, State, VERSIONS};
+use super::{
+    ARCHIVES, DESCRIPTION, NO_REPORT, OWN_ARCHIVES, PACKAGES, RegistryError, State, VERSIONS,
+};
 
 /// A version of the caller's own account.
 fn own(
@@ -147,17 +149,22 @@ pub(crate) fn upload(
         Err(RegistryError::NoVersion { .. }) => {}
         Err(error) => return Err(error),
     }
-    let (open, held): (i64, i64) = transaction.query_row(
-        "SELECT (SELECT count(*) FROM package_versions WHERE package_id = ?1 AND state <> 'approved'),
-             (SELECT coalesce(sum(size), 0) FROM package_versions)",
-        [package],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+    let (open, own, all): (i64, i64, i64) = transaction.query_row(
+        "SELECT coalesce(sum(p.id = ?1 AND v.state NOT IN ('approved', 'withdrawn')), 0),
+             coalesce(sum(v.size) FILTER (WHERE p.account_id = ?2), 0), coalesce(sum(v.size), 0)
+         FROM package_archives b JOIN package_versions v ON v.id = b.version_id
+             JOIN packages p ON p.id = v.package_id",
+        [package, caller.account],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
     if open >= VERSIONS {
         return Err(RegistryError::TooManyVersions(name.clone()));
     }
     let size = i64::try_from(archive.len()).unwrap_or(i64::MAX);
-    if held.saturating_add(size) > ARCHIVES {
+    if own.saturating_add(size) > OWN_ARCHIVES {
+        return Err(RegistryError::OwnFull);
+    }
+    if all.saturating_add(size) > ARCHIVES {
         return Err(RegistryError::Full);
     }
     transaction.execute(
@@ -236,7 +243,7 @@ pub(crate) fn is_given_out(
 }
 
 /// Takes a version back: its author any, a reviewer any as well. What was approved is then no longer
-/// given out; those who installed it keep it.
+/// given out; those who installed it keep it. Of what never was, the number alone is kept.
 pub(crate) fn withdraw(
     conn: &mut Connection,
     (caller, reviewer): (&Caller, bool),
@@ -250,7 +257,7 @@ pub(crate) fn withdraw(
     } else {
         own(&transaction, caller, name, version)?
     };
-    if matches!(found.state, State::Withdrawn | State::Rejected) {
+    if found.state == State::Withdrawn {
         return Err(RegistryError::State {
             name: name.clone(),
             version: version.clone(),
@@ -266,27 +273,14 @@ pub(crate) fn withdraw(
         let missing = || RegistryError::NotThat("the index is missing".to_owned());
         let signed = signed.ok_or_else(missing)?;
         signing::publish(&transaction, signed, now)?;
+    } else {
+        transaction.execute("DELETE FROM package_archives WHERE version_id = ?1", [found.id])?;
+        transaction.execute(
+            "UPDATE package_versions SET report = ?2, trial = NULL WHERE id = ?1",
+            params![found.id, NO_REPORT],
+        )?;
     }
     note(&transaction, caller, now, "package.withdraw", (name, version))?;
-    transaction.commit()?;
-    Ok(())
-}
-
-/// Keeps what a reviewer's trial run came to: JSON.
-pub(crate) fn trial(
-    conn: &mut Connection,
-    caller: &Caller,
-    (name, version): (&PackageName, &Version),
-    result: &str,
-    now: i64,
-) -> Result<(), RegistryError> {
-    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = find(&transaction, name, version)?;
-    transaction.execute(
-        "UPDATE package_versions SET trial = ?2 WHERE id = ?1",
-        params![found.id, result],
-    )?;
-    note(&transaction, caller, now, "package.trial", (name, version))?;
     transaction.commit()?;
     Ok(())
 }

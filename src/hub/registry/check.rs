@@ -10,7 +10,8 @@ use super::{RegistryError, State, signing};
 /// Looks through archives and index, and says what is wrong. Nothing is changed.
 pub(crate) fn check(conn: &Connection, mut find: impl FnMut(String)) -> Result<(), RegistryError> {
     let mut statement = conn.prepare(
-        "SELECT p.name, v.version, v.sha256, b.body, p.account_id IN (SELECT id FROM accounts)
+        "SELECT p.name, v.version, v.sha256, b.body, p.account_id IN (SELECT id FROM accounts),
+             v.state = 'withdrawn' AND v.statement IS NULL
          FROM package_versions v LEFT JOIN packages p ON p.id = v.package_id
          LEFT JOIN package_archives b ON b.version_id = v.id",
     )?;
@@ -20,6 +21,8 @@ pub(crate) fn check(conn: &Connection, mut find: impl FnMut(String)) -> Result<(
         let name = name.unwrap_or_else(|| "a package that is gone,".to_owned());
         let (hash, archive): (String, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
         match archive {
+            // Of what was withdrawn and never approved nothing is kept.
+            None if row.get(5)? => {}
             None => find(format!("the archive of {name} {version} is missing")),
             Some(archive) if sha256(&archive) != hash => {
                 find(format!("the archive of {name} {version} is not the one that was uploaded"));

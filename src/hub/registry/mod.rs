@@ -22,23 +22,28 @@ use crate::hub::plugin_keys::PluginKeyError;
 use crate::model::{PackageName, Version};
 use crate::package::{Category, IndexError, SignError};
 
-pub(crate) use change::{Upload, is_given_out, register, submit, trial, upload, withdraw};
+pub(crate) use change::{Upload, is_given_out, register, submit, upload, withdraw};
 pub(crate) use check::check;
 pub(crate) use read::{
-    Archive, Decided, Listing, PackageRow, VersionRow, archive, contents, decided, given_out, list,
+    Archive, Decided, Listing, PackageRow, VersionRow, archive, archives, decided, given_out, list,
     show, version, waiting,
 };
-pub(crate) use review::{approve, reject, take};
-pub(crate) use signing::{Registry, Signed, approval, index, registry, rotate, withdrawal};
+pub(crate) use review::{Seen, approve, reject, take, trial};
+pub(crate) use signing::{
+    Registry, Rotating, Signed, approval, index, registry, rotate, withdrawal,
+};
 
 /// Most packages of one account.
 const PACKAGES: i64 = 1000;
-/// Most versions of one package that are not approved.
+/// Most versions of one package that are neither approved nor withdrawn.
 const VERSIONS: i64 = 100;
-/// Most bytes of all archives together.
+/// Most bytes of all archives together, and of one account's.
 const ARCHIVES: i64 = 1 << 30;
+const OWN_ARCHIVES: i64 = 256 << 20;
 /// Longest reason of a rejection, in bytes.
 const REASON: usize = 4096;
+/// What is left of a report whose archive is gone.
+const NO_REPORT: &str = r#"{"summary":null,"findings":[],"files":[]}"#;
 /// Longest description of a package, in characters; that of a manifest.
 const DESCRIPTION: usize = 200;
 
@@ -95,15 +100,37 @@ pub(crate) enum RegistryError {
     NoPackage(PackageName),
     #[error("there is no {name} {version}")]
     NoVersion { name: PackageName, version: Version },
+    #[error(
+        "the archive of {name} {version} is gone: it was withdrawn and had never been approved"
+    )]
+    Gone { name: PackageName, version: Version },
+    #[error("the archive with the SHA-256 {sha256} is damaged: {first}")]
+    Damaged { sha256: String, first: String },
     #[error("{name} {version} is {}, so it cannot be {wanted}", .state.as_str())]
     State { name: PackageName, version: Version, state: State, wanted: &'static str },
+    #[error(
+        "{name} {version} was uploaded anew meanwhile, with the SHA-256 {sha256}; look at that one"
+    )]
+    OtherArchive { name: PackageName, version: Version, sha256: String },
     #[error("{name} {version} has errors in its report: {first}; mend them and publish it again")]
     Errors { name: PackageName, version: Version, first: String },
-    #[error("the account has {PACKAGES} packages")]
+    #[error(
+        "the account has {PACKAGES} packages, the most it may; publish versions of those, or use another account"
+    )]
     TooManyPackages,
-    #[error("{0} has {VERSIONS} versions that are not approved; withdraw some")]
+    #[error(
+        "{0} has {VERSIONS} versions that are not approved, the most it may; withdraw drafts and what was rejected"
+    )]
     TooManyVersions(PackageName),
-    #[error("the hub keeps no more than 1 GiB of archives")]
+    #[error(
+        "the account's archives would have more than {} MiB, the most it may; withdraw drafts and what was rejected",
+        OWN_ARCHIVES >> 20
+    )]
+    OwnFull,
+    #[error(
+        "the hub keeps no more than {} MiB of archives; withdraw drafts and what was rejected",
+        ARCHIVES >> 20
+    )]
     Full,
     #[error(
         "reviewing is for the hub's own account, because what is approved is given to everybody's agents"
@@ -121,9 +148,11 @@ pub(crate) enum RegistryError {
     Offline(String),
     #[error("the registry signs with a key of its own ({0}), not with that one")]
     OtherKey(String),
+    #[error("the hub has the registry's key, and rotates it by itself: send `{{}}`")]
+    ByHub,
     #[error("the registry has changed meanwhile; get the documents again and sign those")]
     Stale,
-    #[error("what was signed is not what is to be approved: {0}")]
+    #[error("what was signed is not what was to be signed: {0}")]
     NotThat(String),
     #[error(transparent)]
     Index(#[from] IndexError),

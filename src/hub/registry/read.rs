@@ -58,7 +58,8 @@ pub(crate) struct VersionRow {
     pub(crate) sha256: String,
     /// Bytes of the archive.
     pub(crate) size: i64,
-    /// Who uploaded it: `key NAME`, or `session`.
+    /// Who uploaded it: `key NAME`, or `session`. To other accounts this is empty, and what reviewers
+    /// said and tried is absent.
     pub(crate) author: String,
     pub(crate) reviewer: Option<String>,
     /// The reason of a rejection.
@@ -219,7 +220,7 @@ pub(crate) fn version(
     let found = conn
         .prepare_cached(
             "SELECT v.version, v.state, v.uploaded_ms, v.submitted_ms, v.decided_ms, v.sha256,
-                 v.size, v.author, v.reviewer, v.note, v.report, v.trial
+                 v.size, v.author, v.reviewer, v.note, v.report, v.trial, p.account_id = ?3 OR ?4
              FROM package_versions v JOIN packages p ON p.id = v.package_id
              WHERE p.name = ?1 AND v.version = ?2
                  AND (v.state = 'approved' OR p.account_id = ?3 OR ?4)",
@@ -227,16 +228,17 @@ pub(crate) fn version(
         .query_row(params![name.as_str(), version.to_string(), who.account, who.reviewer], |row| {
             let Some(at) = state_of(row, 0)? else { return Ok(None) };
             let Some(report) = raw(row.get(10)?) else { return Ok(None) };
+            let inside: bool = row.get(12)?;
             Ok(Some(VersionRow {
                 name: name.clone(),
                 at,
                 sha256: row.get(5)?,
                 size: row.get(6)?,
-                author: row.get(7)?,
-                reviewer: row.get(8)?,
-                note: row.get(9)?,
+                author: if inside { row.get(7)? } else { String::new() },
+                reviewer: row.get::<_, Option<String>>(8)?.filter(|_| inside),
+                note: row.get::<_, Option<String>>(9)?.filter(|_| inside),
                 report,
-                trial: raw(row.get(11)?),
+                trial: raw(row.get(11)?).filter(|_| inside),
             }))
         })
         .optional()?;
@@ -246,68 +248,83 @@ pub(crate) fn version(
 /// An archive and its hash.
 pub(crate) struct Archive {
     pub(crate) sha256: String,
-    pub(crate) body: Vec<u8>,
+    /// Nothing where the caller has it already.
+    pub(crate) body: Option<Vec<u8>>,
 }
 
+impl Archive {
+    /// The files in it. They are many and large: not for the database's threads.
+    pub(crate) fn open(&self) -> Result<Contents, RegistryError> {
+        unpack(self.body.as_deref().unwrap_or_default()).map(|(_, contents)| contents).map_err(
+            |findings| {
+                let first = findings.first().map(ToString::to_string).unwrap_or_default();
+                RegistryError::Damaged { sha256: self.sha256.clone(), first }
+            },
+        )
+    }
+}
+
+/// `held` are the hashes, each in quotes, of archives that the caller has, or `*` for all.
 fn archive_where(
     conn: &Connection,
     condition: &str,
-    values: impl rusqlite::Params,
+    (held, values): (&str, &[&dyn rusqlite::ToSql]),
 ) -> rusqlite::Result<Option<Archive>> {
+    let mut given: Vec<&dyn rusqlite::ToSql> = vec![&held];
+    given.extend(values);
     conn.prepare_cached(&format!(
-        "SELECT v.sha256, b.body FROM package_versions v
+        "SELECT v.sha256, CASE WHEN ?1 = '*' OR instr(?1, '\"' || v.sha256 || '\"') THEN NULL
+             ELSE b.body END
+         FROM package_versions v
          JOIN packages p ON p.id = v.package_id JOIN package_archives b ON b.version_id = v.id
          WHERE {condition}"
     ))?
-    .query_row(values, |row| Ok(Archive { sha256: row.get(0)?, body: row.get(1)? }))
+    .query_row(&*given, |row| Ok(Archive { sha256: row.get(0)?, body: row.get(1)? }))
     .optional()
 }
 
-/// The archive of a version that `who` may see.
+/// The archive of a version that `who` may see; without what is `held`.
 pub(crate) fn archive(
     conn: &Connection,
     who: Listing,
-    name: &PackageName,
-    wanted: &Version,
+    (name, wanted): (&PackageName, &Version),
+    held: &str,
 ) -> Result<Archive, RegistryError> {
     version(conn, who, name, wanted)?;
-    archive_where(
-        conn,
-        "p.name = ?1 AND v.version = ?2",
-        params![name.as_str(), wanted.to_string()],
-    )?
-    .ok_or_else(|| RegistryError::NoVersion { name: name.clone(), version: wanted.clone() })
+    let (package, number) = (name.as_str(), wanted.to_string());
+    archive_where(conn, "p.name = ?2 AND v.version = ?3", (held, &[&package, &number]))?
+        .ok_or_else(|| RegistryError::Gone { name: name.clone(), version: wanted.clone() })
 }
 
-/// The approved archive that a file name means: `NAME-VERSION.zip`, where `0.1` stands for `0.1.0`.
-/// Names and versions may have hyphens, so a name is never taken apart: those there are, are compared.
-pub(crate) fn given_out(conn: &Connection, file: &str) -> rusqlite::Result<Option<Archive>> {
+/// The approved archive that a file name means: `NAME-VERSION.zip`, where `0.1` stands for `0.1.0`; no
+/// such thing stands for a version before a release. Names and versions may have hyphens, so a name is
+/// never taken apart: those there are, are compared.
+pub(crate) fn given_out(
+    conn: &Connection,
+    file: &str,
+    held: &str,
+) -> rusqlite::Result<Option<Archive>> {
     let Some(stem) = file.strip_suffix(".zip") else { return Ok(None) };
     archive_where(
         conn,
-        "v.state = 'approved' AND p.name || '-' || v.version IN (?1, ?1 || '.0', ?1 || '.0.0')
+        "v.state = 'approved' AND (p.name || '-' || v.version = ?2
+             OR (instr(v.version, '-') = 0
+                 AND p.name || '-' || v.version IN (?2 || '.0', ?2 || '.0.0')))
          ORDER BY length(v.version) LIMIT 1",
-        [stem],
+        (held, &[&stem]),
     )
 }
 
-/// The files of a version that `who` may see, and those of the newest approved version before it, or of
+/// The archive of a version that `who` may see, and that of the newest approved version before it, or of
 /// `against`.
-pub(crate) fn contents(
+pub(crate) fn archives(
     conn: &Connection,
     who: Listing,
-    name: &PackageName,
-    wanted: &Version,
+    (name, wanted): (&PackageName, &Version),
     against: Option<&Version>,
-) -> Result<(Contents, Option<(Version, Contents)>), RegistryError> {
-    let open = |version: &Version| -> Result<Contents, RegistryError> {
-        let archive = archive(conn, who, name, version)?;
-        unpack(&archive.body).map(|(_, contents)| contents).map_err(|findings| {
-            let first = findings.first().map(ToString::to_string).unwrap_or_default();
-            RegistryError::Key(format!("the archive of {name} {version} is damaged: {first}"))
-        })
-    };
-    let new = open(wanted)?;
+) -> Result<(Archive, Option<(Version, Archive)>), RegistryError> {
+    let get = |version: &Version| archive(conn, who, (name, version), "");
+    let new = get(wanted)?;
     let before = match against {
         Some(version) => Some(version.clone()),
         None => {
@@ -319,6 +336,6 @@ pub(crate) fn contents(
             approved.next()
         }
     };
-    let old = before.map(|version| open(&version).map(|files| (version, files))).transpose()?;
+    let old = before.map(|version| get(&version).map(|archive| (version, archive))).transpose()?;
     Ok((new, old))
 }

@@ -1,4 +1,4 @@
-//! What reviewers do: take a version into review, approve it, turn it down.
+//! What reviewers do: take a version into review, try it, approve it, turn it down.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -10,22 +10,36 @@ use super::found::{Found, find, note};
 use super::signing::{self, Signed};
 use super::{REASON, RegistryError, State};
 
+/// What a reviewer has seen: a version, and the SHA-256 of its archive, where it is said. A version that
+/// was turned down may be replaced, and nobody decides on what they did not see.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) name: &'a PackageName,
+    pub(crate) version: &'a Version,
+    pub(crate) sha256: Option<&'a str>,
+}
+
+impl<'a> Seen<'a> {
+    fn which(self) -> (&'a PackageName, &'a Version) {
+        (self.name, self.version)
+    }
+}
+
 /// A version that waits for a decision.
 fn waiting(
     transaction: &Transaction<'_>,
-    (name, version): (&PackageName, &Version),
+    seen: Seen<'_>,
     wanted: &'static str,
 ) -> Result<Found, RegistryError> {
-    let found = find(transaction, name, version)?;
-    if matches!(found.state, State::Submitted | State::InReview) {
-        return Ok(found);
+    let found = find(transaction, seen.name, seen.version)?;
+    let (name, version) = (seen.name.clone(), seen.version.clone());
+    if !matches!(found.state, State::Submitted | State::InReview) {
+        return Err(RegistryError::State { name, version, state: found.state, wanted });
     }
-    Err(RegistryError::State {
-        name: name.clone(),
-        version: version.clone(),
-        state: found.state,
-        wanted,
-    })
+    if seen.sha256.is_some_and(|sha256| sha256 != found.sha256) {
+        return Err(RegistryError::OtherArchive { name, version, sha256: found.sha256 });
+    }
+    Ok(found)
 }
 
 /// Takes a version into review; to take it twice is no mistake.
@@ -36,7 +50,8 @@ pub(crate) fn take(
     now: i64,
 ) -> Result<(), RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = waiting(&transaction, which, "reviewed")?;
+    let seen = Seen { name: which.0, version: which.1, sha256: None };
+    let found = waiting(&transaction, seen, "reviewed")?;
     transaction.execute(
         "UPDATE package_versions SET state = 'in-review', reviewer = ?2 WHERE id = ?1",
         params![found.id, caller.actor],
@@ -50,7 +65,7 @@ pub(crate) fn take(
 pub(crate) fn reject(
     conn: &mut Connection,
     caller: &Caller,
-    which: (&PackageName, &Version),
+    seen: Seen<'_>,
     reason: &str,
     now: i64,
 ) -> Result<(), RegistryError> {
@@ -59,13 +74,32 @@ pub(crate) fn reject(
         return Err(RegistryError::Reason);
     }
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = waiting(&transaction, which, "rejected")?;
+    let found = waiting(&transaction, seen, "rejected")?;
     transaction.execute(
         "UPDATE package_versions SET state = 'rejected', reviewer = ?2, note = ?3, decided_ms = ?4
          WHERE id = ?1",
         params![found.id, caller.actor, reason, now],
     )?;
-    note(&transaction, caller, now, "package.reject", which)?;
+    note(&transaction, caller, now, "package.reject", seen.which())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Keeps what a reviewer's trial run came to: JSON.
+pub(crate) fn trial(
+    conn: &mut Connection,
+    caller: &Caller,
+    seen: Seen<'_>,
+    result: &str,
+    now: i64,
+) -> Result<(), RegistryError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = waiting(&transaction, seen, "tried")?;
+    transaction.execute(
+        "UPDATE package_versions SET trial = ?2 WHERE id = ?1",
+        params![found.id, result],
+    )?;
+    note(&transaction, caller, now, "package.trial", seen.which())?;
     transaction.commit()?;
     Ok(())
 }
@@ -74,13 +108,13 @@ pub(crate) fn reject(
 pub(crate) fn approve(
     conn: &mut Connection,
     caller: &Caller,
-    which: (&PackageName, &Version),
+    seen: Seen<'_>,
     signed: &Signed<'_>,
     now: i64,
 ) -> Result<(), RegistryError> {
-    let (name, version) = which;
+    let (name, version) = seen.which();
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = waiting(&transaction, which, "approved")?;
+    let found = waiting(&transaction, seen, "approved")?;
     let statement = match signed {
         Signed::ByHub(key) => {
             let approved_at = Timestamp::from_millis(now).unwrap_or(Timestamp::EPOCH);
@@ -110,12 +144,6 @@ pub(crate) fn approve(
             statement.clone()
         }
     };
-    if let Some(summary) = found.summary() {
-        transaction.execute(
-            "UPDATE packages SET description = ?2, category = ?3 WHERE name = ?1",
-            params![name.as_str(), summary.description, summary.category],
-        )?;
-    }
     transaction.execute(
         "UPDATE package_versions SET state = 'approved', reviewer = ?2, decided_ms = ?3,
              statement = ?4, note = NULL
@@ -123,7 +151,7 @@ pub(crate) fn approve(
         params![found.id, caller.actor, now, crate::hub::store::json(&statement)],
     )?;
     signing::publish(&transaction, signed, now)?;
-    note(&transaction, caller, now, "package.approve", which)?;
+    note(&transaction, caller, now, "package.approve", seen.which())?;
     transaction.commit()?;
     Ok(())
 }

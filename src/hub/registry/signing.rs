@@ -10,7 +10,8 @@ use crate::hub::audit;
 use crate::hub::caller::Caller;
 use crate::model::{PackageName, Timestamp, Version};
 use crate::package::{
-    Approval, Envelope, Index, Listed, ListedVersion, PublicKey, Rotation, SigningKey, Trust,
+    Approval, Category, Envelope, Index, Listed, ListedVersion, PublicKey, Rotation, SigningKey,
+    Summary, Trust,
 };
 
 use super::found::find;
@@ -94,22 +95,16 @@ fn packages(
     less: Option<(&PackageName, &Version)>,
 ) -> Result<Vec<Listed>, RegistryError> {
     let mut statement = conn.prepare_cached(
-        "SELECT p.name, p.description, p.category, v.version, v.statement
+        "SELECT p.name, v.version, v.statement
          FROM package_versions v JOIN packages p ON p.id = v.package_id
          WHERE v.state = 'approved' AND v.statement IS NOT NULL ORDER BY p.name",
     )?;
     let rows = statement.query_map((), |row| {
-        Ok((
-            row.get::<_, String>(0)?,
-            row.get::<_, String>(1)?,
-            row.get::<_, String>(2)?,
-            row.get::<_, String>(3)?,
-            row.get::<_, String>(4)?,
-        ))
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
     })?;
     let mut packages: Vec<Listed> = Vec::new();
     for row in rows {
-        let (name, description, category, version, statement) = row?;
+        let (name, version, statement) = row?;
         let damaged = || RegistryError::Key(format!("the row of {name} {version} is damaged"));
         let name: PackageName = name.parse().map_err(|_| damaged())?;
         let version: Version = version.parse().map_err(|_| damaged())?;
@@ -120,13 +115,35 @@ fn packages(
         let listed = ListedVersion { version, statement };
         match packages.last_mut().filter(|last| last.name == name) {
             Some(last) => last.versions.push(listed),
-            None => packages.push(Listed { name, description, category, versions: vec![listed] }),
+            None => packages.push(Listed {
+                name,
+                description: String::new(),
+                category: String::new(),
+                versions: vec![listed],
+            }),
         }
     }
     for package in &mut packages {
         package.versions.sort_by(|a, b| a.version.cmp(&b.version));
+        let newest = newest(package.versions.iter().map(|listed| &listed.version));
+        if let Some(version) = newest {
+            let summary = find(conn, &package.name, version)?.summary();
+            (package.description, package.category) = about(summary);
+        }
     }
     Ok(packages)
+}
+
+/// The version that speaks for its package: one before a release only where there is nothing else.
+fn newest<'a>(versions: impl Iterator<Item = &'a Version>) -> Option<&'a Version> {
+    versions.max_by_key(|version| (!version.is_pre_release(), *version))
+}
+
+fn about(summary: Option<Summary>) -> (String, String) {
+    summary.map_or_else(
+        || (String::new(), Category::Other.as_str().to_owned()),
+        |summary| (summary.description, summary.category),
+    )
 }
 
 fn at(now: i64) -> Timestamp {
@@ -150,10 +167,11 @@ pub(crate) fn approval(
         });
     }
     let mut index = next(conn, None, now)?;
-    if let Some(summary) = found.summary()
-        && let Some(listed) = index.packages.iter_mut().find(|listed| listed.name == *name)
-    {
-        (listed.description, listed.category) = (summary.description, summary.category);
+    if let Some(listed) = index.packages.iter_mut().find(|listed| listed.name == *name) {
+        let versions = listed.versions.iter().map(|listed| &listed.version);
+        if newest(versions.chain([version])) == Some(version) {
+            (listed.description, listed.category) = about(found.summary());
+        }
     }
     let approval = Approval {
         name: name.clone(),
@@ -192,6 +210,15 @@ pub(super) fn publish(
 ) -> Result<(), RegistryError> {
     let known = row(conn)?;
     let serial = known.as_ref().map_or(0, |row| row.serial) + 1;
+    let wanted = next(conn, None, now)?;
+    for listed in &wanted.packages {
+        // What is shown of a package is what is given out of it.
+        conn.prepare_cached(
+            "UPDATE packages SET description = ?2, category = ?3
+             WHERE name = ?1 AND (description, category) <> (?2, ?3)",
+        )?
+        .execute(params![listed.name.as_str(), listed.description, listed.category])?;
+    }
     let (key, offline, envelope) = match signed {
         Signed::ByHub(key) => {
             if let Some(row) = known.as_ref().filter(|row| row.offline) {
@@ -200,7 +227,7 @@ pub(super) fn publish(
             if let Some(row) = known.as_ref().filter(|row| row.key != key.public()) {
                 return Err(RegistryError::OtherKey(row.key.fingerprint()));
             }
-            (key.public(), false, next(conn, None, now)?.seal(key)?)
+            (key.public(), false, wanted.seal(key)?)
         }
         Signed::Offline { index, .. } => {
             if let Some(row) = known.as_ref().filter(|row| row.key != index.key()) {
@@ -208,7 +235,6 @@ pub(super) fn publish(
             }
             let trust = Trust { key: index.key(), serial: 0 };
             let (given, _) = Index::open(index, trust)?;
-            let wanted = next(conn, None, now)?;
             if given.serial != serial {
                 return Err(RegistryError::Stale);
             }
@@ -248,31 +274,68 @@ fn keep(
     Ok(())
 }
 
+/// Who signs that there is another key.
+pub(crate) enum Rotating<'a> {
+    /// The hub, which has both.
+    ByHub { old: &'a SigningKey, new: &'a SigningKey },
+    /// Whoever has the old one has signed the rotation; and with the new one the index that has it.
+    Offline { rotation: Envelope, index: Envelope },
+}
+
 /// Goes on with another key. The old one introduces it: `rotation` is signed by the old key, the new
-/// index by the new one; where the hub has both, it signs both itself.
+/// index by the new one. Who has the old key does both.
 pub(crate) fn rotate(
     conn: &mut Connection,
     caller: &Caller,
-    (old, new): (&SigningKey, &SigningKey),
+    signed: Rotating<'_>,
     now: i64,
-) -> Result<PublicKey, RegistryError> {
+) -> Result<(), RegistryError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let Some(known) = row(&transaction)? else {
         return Err(RegistryError::NoKey);
     };
-    if known.offline {
-        return Err(RegistryError::Offline(known.key.fingerprint()));
-    }
-    if known.key != old.public() {
-        return Err(RegistryError::OtherKey(known.key.fingerprint()));
-    }
-    let mut rotations = known.rotations;
-    rotations.push(Envelope::seal(&Rotation { new_key: new.public(), at: at(now) }, old)?);
     let serial = known.serial + 1;
-    let index = Index::new(serial, at(now), rotations.clone(), packages(&transaction, None)?);
-    keep(&transaction, (new.public(), false, serial), &rotations, &index.seal(new)?)?;
-    let fingerprint = new.public().fingerprint();
+    let mut rotations = known.rotations;
+    let packages = packages(&transaction, None)?;
+    let (key, envelope) = match signed {
+        Rotating::ByHub { old, new } => {
+            if known.offline {
+                return Err(RegistryError::Offline(known.key.fingerprint()));
+            }
+            if known.key != old.public() {
+                return Err(RegistryError::OtherKey(known.key.fingerprint()));
+            }
+            rotations.push(Envelope::seal(&Rotation { new_key: new.public(), at: at(now) }, old)?);
+            let index = Index::new(serial, at(now), rotations.clone(), packages);
+            (new.public(), index.seal(new)?)
+        }
+        Rotating::Offline { rotation, index } => {
+            if !known.offline {
+                return Err(RegistryError::ByHub);
+            }
+            if rotation.key() != known.key {
+                return Err(RegistryError::OtherKey(known.key.fingerprint()));
+            }
+            let said: Rotation = rotation.open()?;
+            if said.new_key == known.key || said.new_key != index.key() {
+                let why = "the index is not signed by another key, which the rotation introduces";
+                return Err(RegistryError::NotThat(why.to_owned()));
+            }
+            rotations.push(rotation);
+            // As those read it who know the old key.
+            let (given, _) = Index::open(&index, Trust { key: known.key, serial: 0 })?;
+            if given.serial != serial {
+                return Err(RegistryError::Stale);
+            }
+            if given.packages != packages || given.rotations != rotations {
+                return Err(RegistryError::NotThat("the index lists something else".to_owned()));
+            }
+            (said.new_key, index)
+        }
+    };
+    keep(&transaction, (key, known.offline, serial), &rotations, &envelope)?;
+    let fingerprint = key.fingerprint();
     audit::write(&transaction, caller, now, "registry.rotate", "registry", Some(&fingerprint))?;
     transaction.commit()?;
-    Ok(new.public())
+    Ok(())
 }

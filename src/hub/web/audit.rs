@@ -1,4 +1,4 @@
-//! Who changed which key or monitor.
+//! Who changed which key, monitor or package.
 
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
@@ -42,11 +42,16 @@ pub(super) async fn show(
 }
 
 fn body(rows: &[AuditRow], kind: Option<&str>, more: bool) -> Markup {
-    let kinds = [(None, "all"), (Some("key"), "keys"), (Some("monitor"), "monitors")];
+    let kinds = [
+        (None, "all"),
+        (Some("key"), "keys"),
+        (Some("monitor"), "monitors"),
+        (Some("package"), "packages"),
+    ];
     html! {
         p.crumbs { a href="/health" { "Health" } }
         h1 { "Audit log" }
-        p.facts.faint { "Who changed which key or monitor, newest first. It is kept when what it is about is gone." }
+        p.facts.faint { "Who changed which key, monitor or package, newest first. It is kept when what it is about is gone." }
         nav.ranges aria-label="Of what" {
             @for (of, word) in kinds {
                 @let target = of.map_or_else(|| "/audit".to_owned(), |of| format!("/audit{}", query(&[("action", of)])));

@@ -8,6 +8,7 @@ use talaia::hub::{Admission, Clock, Credentials, HubError};
 use talaia::hub::{accounts, admit_account, create_account, make_login_link};
 use talaia::model::{RunId, Secret, Signing};
 
+use super::packages::{GOOD, packed};
 use super::support::*;
 use crate::faces::support::{checksum, form};
 
@@ -96,6 +97,16 @@ async fn furnish(hub: &Running) -> String {
     ] {
         assert_eq!(ask(hub, key, "POST", path, &body).await.status, 201);
     }
+    // A package has the name of the key, so that one path leads to both.
+    let manifest = "name = 'zebra-key'\nversion = '0.1.0'\ndescription = 'zebra'\nauthors = ['zebra']\n\
+        license = 'MIT'\ncategory = 'other'\n[commands.zebra]\ncommand = ['bin/zebra']\n\
+        metrics.zebra_n.type = 'integer'\n";
+    let files = [("bin/zebra", GOOD), ("README.md", MARK)];
+    let path = "/api/v1/packages/zebra-key/versions/0.1.0";
+    let sent = hub.request("PUT", path).bearer_auth(key).header("content-type", "application/zip");
+    let sent = answer(sent.body(packed("zebra-key", manifest, &files))).await;
+    assert_eq!(sent.status, 201, "{}", sent.body);
+    assert_eq!(ask(hub, key, "POST", &format!("{path}/submit"), &json!({})).await.status, 200);
     id
 }
 
@@ -104,9 +115,7 @@ fn paths(method: &str, id: &str) -> Vec<String> {
     let description = description();
     let mut all = Vec::new();
     for (path, item) in description["paths"].as_object().unwrap() {
-        // Packages are of all accounts, and have tests of their own.
-        let open = path == "/api/v1/openapi.json" || path.starts_with("/api/v1/packages");
-        if item.get(method).is_none() || open {
+        if item.get(method).is_none() || path == "/api/v1/openapi.json" {
             continue;
         }
         let needs = |name: &str| {
@@ -117,9 +126,9 @@ fn paths(method: &str, id: &str) -> Vec<String> {
         };
         let mut filled =
             path.replace("{id}", id).replace("{name}", "zebra-key").replace("{key}", "zebra");
+        filled = filled.replace("{version}", "0.1.0");
         let mut query = Vec::new();
-        for (name, value) in
-            [("host", "zebra-1"), ("plugin", "zebra_disk"), ("time", "2026-11-22T20:42:10Z")]
+        for (name, value) in [("host", "zebra-1"), ("plugin", "zebra_disk"), ("path", "README.md")]
         {
             if needs(name) {
                 query.push(format!("{name}={value}"));
@@ -147,11 +156,16 @@ async fn what_one_account_has_no_other_sees_or_changes() {
         let own = hub.get(&path).await;
         seen += usize::from(own.body.contains(MARK));
         let foreign = ask(&hub, &other.key, "GET", &path, &json!(null)).await;
-        let told = foreign.body.replace("zebra-1 ", "").contains(MARK);
+        // What was asked for by name is said to be absent by name.
+        let asked = ["zebra-1 ", "`zebra-key`", "zebra-key 0.1.0"];
+        let told = asked.iter().fold(foreign.body.clone(), |body, name| body.replace(name, ""));
+        let told = told.contains(MARK);
         assert!(!told, "{path}: {}", foreign.body);
-        assert!(foreign.status == 200 || foreign.status == 404, "{path}: {}", foreign.body);
+        let reviewers = path.ends_with("/approval") || path.ends_with("/withdrawal");
+        let shut = if reviewers { 403 } else { 404 };
+        assert!(foreign.status == 200 || foreign.status == shut, "{path}: {}", foreign.body);
     }
-    assert!(seen >= 12, "{seen}");
+    assert!(seen >= 18, "{seen}");
 
     let before = hub.get(&format!("/api/v1/monitors/{id}?counts=true")).await.body;
     let keys = hub.get("/api/v1/keys").await.json()["items"].as_array().unwrap().len();
@@ -186,6 +200,10 @@ async fn what_one_account_has_no_other_sees_or_changes() {
         &format!("/monitor/{id}/results?day=2026-11-22"),
         &format!("/monitor/{id}/edit"),
         &format!("/monitor/{id}/delete"),
+        "/packages",
+        "/packages/zebra-key",
+        "/packages/zebra-key/0.1.0",
+        "/packages/zebra-key/0.1.0/file?path=README.md",
         "/rejections",
         "/keys",
         "/health",
@@ -195,7 +213,7 @@ async fn what_one_account_has_no_other_sees_or_changes() {
         let page = hub.page(&foreign, path).await;
         assert!(!page.body.contains(MARK), "{path}: {}", page.body);
     }
-    assert!(seen >= 9, "{seen}");
+    assert!(seen >= 13, "{seen}");
 
     let by = |credentials: &Credentials, rest: &str| {
         hub.request("GET", &format!("/customMonitorApi?apikey={}&{rest}", credentials.api_key))

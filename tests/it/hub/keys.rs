@@ -39,7 +39,7 @@ async fn each_scope_opens_its_own_doors_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let hub = start(folder.path()).await;
     let stream = Stream::new();
-    for scope in ["ingest", "read", "review", "admin"] {
+    for scope in ["ingest", "read", "review", "admin", "publish"] {
         let key = hub.make(&format!("only-{scope}"), &[scope]).await;
         let own = hub.with(&key, "GET", "/api/v1/key").await.json();
         assert_eq!(own, json!({"actor": format!("key only-{scope}"), "scopes": [scope]}));

@@ -165,7 +165,7 @@ async fn what_a_key_may_do_is_what_its_scope_says() {
         ("POST", "/api/v1/monitors/m/activate", Value::Null, "admin"),
         ("DELETE", "/api/v1/monitors/other", Value::Null, "admin"),
     ];
-    for scope in ["read", "ingest", "review", "admin"] {
+    for scope in ["read", "ingest", "review", "admin", "publish"] {
         let key = hub.key_with(scope).await;
         for (method, path, body, needs) in &asked {
             let answer = hub.tell_as(&key, method, path, body.clone()).await;

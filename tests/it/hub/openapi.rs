@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::packages::{GOOD, NAME, archive};
 use super::support::*;
 
 fn description() -> Value {
@@ -66,7 +67,7 @@ fn routed() -> BTreeSet<(String, String)> {
                 open == 0
             });
             let handlers = &rest[..end.unwrap()];
-            let path = path.replace("{version}", "v1");
+            let path = path.replace("/api/{version}/", "/api/v1/");
             for method in METHODS {
                 let begins = |at: usize| {
                     !handlers[..at].ends_with(|c: char| c.is_alphanumeric() || "_:".contains(c))
@@ -184,6 +185,11 @@ impl Checked<'_> {
             .hub
             .request(&method.to_uppercase(), &format!("{}?{query}", real.join("/")))
             .bearer_auth(&self.hub.credentials.key);
+        let zipped = &operation["requestBody"]["content"]["application/zip"];
+        if zipped.is_object() {
+            let archive = archive(real[real.len() - 1], GOOD);
+            request = request.header("content-type", "application/zip").body(archive);
+        }
         let sent_well = body.as_ref().map(|body| {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
             assert!(schema.is_object(), "{method} {path} takes no body");
@@ -357,11 +363,48 @@ async fn every_answer_is_as_described() {
     let key = made["key"].as_str().unwrap().to_owned();
     c.yes("delete", "/api/v1/plugin-keys/{key}", &[&key], None).await;
     c.yes("post", "/api/v1/secret-key/rotate", &[], None).await;
+    packages(&mut c).await;
     c.yes("get", "/api/v1/audit?action=monitor&limit=3", &[], None).await;
 
     let left: Vec<_> = described().difference(&c.done).cloned().collect();
     assert!(left.is_empty(), "nothing of these was looked at: {left:?}");
     hub.stop().await;
+}
+
+/// Packages, from their names to their end.
+async fn packages(c: &mut Checked<'_>) {
+    let (all, one) = ("/api/v1/packages", "/api/v1/packages/{name}/versions/{version}");
+    let at = |rest: &str| format!("{one}{rest}");
+    let new = json!({"name": NAME, "description": "Looks at web sites", "category": "web"});
+    c.yes("post", all, &[], Some(new.clone())).await;
+    c.yes("post", all, &[], Some(new)).await;
+    c.no(422, "package", ("post", all, &[]), Some(json!({"name": "x", "category": "y"}))).await;
+    for version in ["0.1.0", "0.2.0"] {
+        let with = [NAME, version];
+        c.yes("put", one, &with, None).await;
+        c.yes("post", &at("/submit"), &with, None).await;
+        c.no(409, "package", ("put", one, &with), None).await;
+        c.yes("post", &at("/review"), &with, None).await;
+        c.yes("put", &at("/trial"), &with, Some(json!({"runs": 1}))).await;
+        c.yes("get", &at("/approval"), &with, None).await;
+        c.yes("post", &at("/approve"), &with, None).await;
+        c.yes("get", &at("/archive"), &with, None).await;
+        c.yes("get", &at("/diff"), &with, None).await;
+        c.yes("get", &at("/file?path=README.md"), &with, None).await;
+        c.yes("get", &at("/withdrawal"), &with, None).await;
+    }
+    c.yes("get", &at("/diff?against=0.2.0"), &[NAME, "0.1.0"], None).await;
+    c.yes("post", &at("/withdraw"), &[NAME, "0.2.0"], None).await;
+    let with = [NAME, "0.3.0"];
+    c.yes("put", one, &with, None).await;
+    c.yes("post", &at("/submit"), &with, None).await;
+    c.yes("post", &at("/reject"), &with, Some(json!({"reason": "no"}))).await;
+    c.yes("get", one, &with, None).await;
+    c.yes("get", "/api/v1/packages?state=rejected&limit=1", &[], None).await;
+    c.yes("get", "/api/v1/packages/{name}", &[NAME], None).await;
+    c.no(404, "no-package", ("get", "/api/v1/packages/{name}", &["none"]), None).await;
+    c.yes("get", "/api/v1/registry", &[], None).await;
+    c.yes("post", "/api/v1/registry/rotate", &[], None).await;
 }
 
 #[tokio::test]
@@ -374,6 +417,7 @@ async fn other_methods_are_refused_and_other_paths_are_not_there() {
         let real = path
             .replace("{id}", "99")
             .replace("{name}", "none")
+            .replace("{version}", "0.1.0")
             .replace("{key}", "904605aa-e577-4f66-8f1d-111111111111");
         for method in METHODS {
             let request =

@@ -58,6 +58,18 @@ impl<'h> Person<'h> {
         let request = self.sending("/publish/archive").header("content-type", kind);
         answer(request.body(form(&self.token, archive))).await
     }
+
+    /// The archive that a page shows.
+    async fn sha256(&self, page: &str) -> String {
+        let page = self.sees(page).await.body;
+        let (_, rest) = page.split_once("name=\"sha256\" value=\"").unwrap();
+        rest[..64].to_owned()
+    }
+
+    /// Sends a form about what its page shows.
+    async fn decides(&self, page: &str, fields: &str) -> Answer {
+        self.sends(page, &format!("{fields}&sha256={}", self.sha256(page).await)).await
+    }
 }
 
 /// The text of a page holds all of these, and none of those.
@@ -97,7 +109,7 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
     holds(
         &shown,
         &[
-            "1 error, which keep",
+            "What has errors is not submitted",
             "file?path=bin%2Flook#L1",
             "It has errors",
             "Site answers",
@@ -119,10 +131,11 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
         &["in review", "Approve and give out", "--run"],
         &["Take it into review"],
     );
-    let none = me.sends(page, "do=reject&reason=+").await;
+    let none = me.decides(page, "do=reject&reason=+").await;
     assert_eq!(none.status, 422);
     holds(&none, &["role=\"alert\"", "say what the author is to do"], &[]);
-    assert_eq!(me.sends(page, "do=reject&reason=web_time+has%0Ano+<unit>").await.status, 303);
+    let approval = format!("do=approve&sha256={}", me.sha256(page).await);
+    assert_eq!(me.decides(page, "do=reject&reason=web_time+has%0Ano+%3Cunit%3E").await.status, 303);
     for path in ["/packages", page] {
         holds(&me.sees(path).await, &["web_time has\nno &lt;unit&gt;", "rejected"], &["<unit>"]);
     }
@@ -131,7 +144,9 @@ async fn a_package_goes_from_a_form_to_what_is_given_out() {
     // Mended, it goes through.
     me.uploads(&archive("0.1.0", "#!/bin/sh\necho '[1]'\n")).await;
     me.sends(page, "do=submit").await;
-    assert_eq!(me.sends(page, "do=approve").await.status, 303);
+    assert_eq!(me.sends(page, &approval).await.status, 409, "of what it was before");
+    assert_eq!(me.sends(page, "do=approve").await.status, 409, "of nothing that was seen");
+    assert_eq!(me.decides(page, "do=approve").await.status, 303);
     holds(&me.sees(page).await, &["badge ok\">approved", "Withdraw it"], &["Submit for review"]);
     let file = answer(hub.request("GET", "/plugins/download/web-check-0.1.0.zip")).await;
     assert_eq!(file.status, 200);
@@ -214,7 +229,7 @@ async fn forms_of_packages_are_taken_from_our_own_pages_only() {
     for (sent, status, why) in [
         (b"".to_vec(), 422, "choose an archive"),
         (b"no zip".to_vec(), 422, "the archive is not taken"),
-        (packed("name = 'web-check'", &[]), 422, "its manifest cannot be read"),
+        (packed(NAME, "name = 'web-check'", &[]), 422, "its manifest cannot be read"),
         (vec![0; 17 << 20], 413, "16 MiB"),
     ] {
         let told = me.uploads(&sent).await;
@@ -239,7 +254,11 @@ async fn what_a_package_says_is_text() {
     let program = format!("#!/bin/sh\n# {mark} \u{202e}txet\u{202c}\necho '[]'\n");
     let odd = "a&b <i>.txt";
     let sent = me
-        .uploads(&packed(&manifest, &[("bin/look", &program), (odd, mark), ("README.md", mark)]))
+        .uploads(&packed(
+            NAME,
+            &manifest,
+            &[("bin/look", &program), (odd, mark), ("README.md", mark)],
+        ))
         .await;
     assert_eq!(sent.status, 303, "{}", sent.body);
     let page = "/packages/web-check/0.1.0";

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use talaia::hub::{Clock, backup, create_account, restore, verify};
 use talaia::package::{
-    Contents, Envelope, FileMode, Index, ListedVersion, PackageFile, SigningKey, Trust, pack,
+    Contents, Envelope, FileMode, Index, ListedVersion, PackageFile, Rotation, SigningKey, Trust,
+    pack,
 };
 
 use super::support::*;
@@ -21,10 +22,14 @@ pub(super) fn archive(version: &str, program: &str) -> Vec<u8> {
          interval = '30s'\n[commands.look.metrics.web_ok]\ntype = 'boolean'\nlabel = 'Site answers'\n\
          [commands.look.metrics.web_time]\ntype = 'float'\nunit = 's'\n"
     );
-    packed(&manifest, &[("bin/look", program), ("README.md", "# web-check\n\nLooks at sites.\n")])
+    packed(
+        NAME,
+        &manifest,
+        &[("bin/look", program), ("README.md", "# web-check\n\nLooks at sites.\n")],
+    )
 }
 
-pub(super) fn packed(manifest: &str, files: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn packed(name: &str, manifest: &str, files: &[(&str, &str)]) -> Vec<u8> {
     let file = |path: &str, text: &str| PackageFile {
         path: path.to_owned(),
         mode: if path.starts_with("bin/") { FileMode::Executable } else { FileMode::Plain },
@@ -32,7 +37,7 @@ pub(super) fn packed(manifest: &str, files: &[(&str, &str)]) -> Vec<u8> {
     };
     let mut all = vec![file("talaia-plugin.toml", manifest)];
     all.extend(files.iter().map(|(path, text)| file(path, text)));
-    pack(&NAME.parse().unwrap(), &Contents::new(all).unwrap()).unwrap()
+    pack(&name.parse().unwrap(), &Contents::new(all).unwrap()).unwrap()
 }
 
 pub(super) const GOOD: &str = "#!/bin/sh\necho '[]'\n";
@@ -165,6 +170,9 @@ async fn what_is_not_approved_no_other_account_sees_or_decides() {
     let seen = hub.ask(&other, "GET", &one, Value::Null).await.json();
     assert_eq!((&seen["own"], seen.get("key")), (&json!(false), None));
     assert_eq!(hub.ask(&other, "GET", &at("0.1.0", "/diff"), Value::Null).await.status, 200);
+    let row = hub.ask(&other, "GET", &at("0.1.0", ""), Value::Null).await.json();
+    let inside = ["author", "reviewer", "note", "trial"].map(|name| row[name].clone());
+    assert_eq!(inside, [json!(""), Value::Null, Value::Null, Value::Null]);
     hub.stop().await;
 }
 
@@ -227,8 +235,28 @@ async fn what_cannot_be_done_is_told_why() {
     refused(&hub.ask(&key, "PUT", &at("0.1.0", "/trial"), json!([])).await, 422, "shape");
     let large = json!({"x": "y".repeat(300 << 10)});
     refused(&hub.ask(&key, "PUT", &at("0.1.0", "/trial"), large).await, 413, "too-large");
+    let sha256 = hub.get(&at("0.1.0", "")).await.json()["sha256"].clone();
+    let other = json!("0".repeat(64));
+    for (method, what, mut body) in [
+        ("PUT", "/trial", json!({"runs": 2})),
+        ("POST", "/reject", json!({"reason": "no units"})),
+        ("POST", "/approve", json!({})),
+    ] {
+        body["sha256"] = other.clone();
+        let told = hub.ask(&key, method, &at("0.1.0", what), body).await;
+        refused(&told, 409, "package");
+        assert!(told.body.contains(sha256.as_str().unwrap()), "{}", told.body);
+    }
+    refused(
+        &hub.ask(&key, "PUT", &at("0.1.0", "/trial"), json!({"sha256": 1})).await,
+        400,
+        "parameter",
+    );
+    let typeless = hub.request("POST", &at("0.1.0", "/approve")).bearer_auth(&key);
+    refused(&answer(typeless.body("{}")).await, 415, "media-type");
     hub.well("PUT", &at("0.1.0", "/trial"), json!({"runs": 3})).await;
-    hub.well("POST", &at("0.1.0", "/approve"), Value::Null).await;
+    hub.well("POST", &at("0.1.0", "/approve"), json!({"sha256": sha256})).await;
+    refused(&hub.ask(&key, "PUT", &at("0.1.0", "/trial"), json!({})).await, 409, "package");
     refused(&hub.put(&key, "0.1.0", good).await, 409, "package");
     let shown = hub.get(&at("0.1", "")).await.json();
     assert_eq!((&shown["trial"], &shown["state"]), (&json!({"runs": 3}), &json!("approved")));
@@ -286,7 +314,29 @@ async fn the_key_may_be_kept_where_the_hub_is_not() {
     let (index, trust) =
         Index::open(&hub.index().await, Trust { key: key.public(), serial: 2 }).unwrap();
     assert_eq!((index.packages[0].versions.len(), trust.serial), (1, 3));
-    refused(&hub.ask(&own, "POST", "/api/v1/registry/rotate", Value::Null).await, 409, "package");
+    let rotate = "/api/v1/registry/rotate";
+    refused(&hub.ask(&own, "POST", rotate, json!({})).await, 409, "package");
+    let next = SigningKey::generate().unwrap();
+    let said = Rotation { new_key: next.public(), at: index.issued };
+    let rotation = Envelope::seal(&said, &key).unwrap();
+    let mut index = index;
+    index.serial += 1;
+    index.rotations.push(rotation.clone());
+    let body = json!({"rotation": rotation, "index": index.seal(&next).unwrap()});
+    for (wrong, status, code) in [
+        (json!({"rotation": body["rotation"]}), 400, "parameter"),
+        (json!({"index": body["index"]}), 400, "parameter"),
+        (json!({"key": "x"}), 422, "shape"),
+        (json!({"rotation": body["index"], "index": body["index"]}), 409, "package"),
+    ] {
+        refused(&hub.ask(&own, "POST", rotate, wrong).await, status, code);
+    }
+    let typeless = hub.request("POST", rotate).bearer_auth(&own).body(body.to_string());
+    refused(&answer(typeless).await, 415, "media-type");
+    let told = hub.well("POST", rotate, body).await;
+    assert_eq!(told["fingerprint"], next.public().fingerprint());
+    assert_eq!((&told["serial"], &told["offline"]), (&json!(4), &json!(true)));
+    Index::open(&hub.index().await, Trust { key: key.public(), serial: 3 }).unwrap();
     hub.stop().await;
 }
 
@@ -296,6 +346,13 @@ async fn who_knew_the_old_key_follows_to_the_new_one() {
     let hub = start(folder.path()).await;
     let none = hub.ask(&hub.credentials.key, "POST", "/api/v1/registry/rotate", Value::Null).await;
     refused(&none, 409, "package");
+    hub.handed_in("0.0.1").await;
+    hub.well("POST", &at("0.0.1", "/withdraw"), Value::Null).await;
+    for gone in ["/archive", "/diff", "/file?path=README.md"] {
+        let told = hub.ask(&hub.credentials.key, "GET", &at("0.0.1", gone), Value::Null).await;
+        refused(&told, 404, "no-package");
+        assert!(told.body.contains("had never been approved"), "{}", told.body);
+    }
     assert!(!folder.path().join("registry.key").exists(), "the first approval makes it");
     hub.handed_in("0.1.0").await;
     hub.well("POST", &at("0.1.0", "/approve"), Value::Null).await;
@@ -342,6 +399,21 @@ async fn only_what_is_approved_is_given_out_by_the_names_that_clients_ask() {
         assert!(bytes == sent, "{file}: what was handed in is given out to the byte");
         let shown = hub.get(&at("0.1.0", "")).await.json();
         assert_eq!(tag, format!("\"{}\"", shown["sha256"].as_str().unwrap()));
+        let (key, own) = (&hub.credentials.key, at("0.1.0", "/archive"));
+        for (held, status) in [(tag.as_str(), 304), ("\"other\", *", 200), ("*", 304), ("x", 200)] {
+            for request in [
+                open(&format!("/plugins/download/{file}")),
+                hub.request("GET", &own).bearer_auth(key),
+            ] {
+                let got = request.header("if-none-match", held).send().await.unwrap();
+                assert_eq!(
+                    (got.status().as_u16(), got.headers()["etag"].to_str().unwrap()),
+                    (status, &*tag),
+                    "{held}"
+                );
+                assert_eq!(got.bytes().await.unwrap().is_empty(), status == 304);
+            }
+        }
     }
     for file in ["web-check.zip", "web-0.1.0.zip", "web-check-0.1.0", "%2e%2e%2fhub.db"] {
         assert_eq!(answer(open(&format!("/plugins/download/{file}"))).await.status, 404, "{file}");
@@ -384,7 +456,7 @@ async fn what_an_approved_package_says_of_itself_was_approved() {
     hub.well("POST", &at("0.1.0", "/approve"), Value::Null).await;
     let manifest = "name = 'web-check'\nversion = '0.2.0'\ndescription = 'Buy now'\nauthors = ['x']\n\
         license = 'MIT'\ncategory = 'other'\n[commands.look]\ncommand = ['bin/look']\nmetrics.n.type = 'integer'\n";
-    let next = packed(manifest, &[("bin/look", GOOD)]);
+    let next = packed(NAME, manifest, &[("bin/look", GOOD)]);
     assert_eq!(hub.put(&hub.credentials.key, "0.2.0", next).await.status, 201);
     let said = async || hub.get(&format!("{PACKAGES}/{NAME}")).await.json()["description"].clone();
     assert_eq!(said().await, "Looks at web sites");
@@ -531,7 +603,7 @@ async fn packages_are_in_a_backup_and_verify_looks_through_them() {
         std::fs::remove_file(&broken).unwrap();
     };
     finds(
-        "UPDATE package_archives SET body = body || x'00' WHERE version_id = 1",
+        "UPDATE package_archives SET body = CAST(body || x'00' AS BLOB) WHERE version_id = 1",
         "the archive of web-check 0.1.0 is not the one that was uploaded",
     );
     finds("DELETE FROM package_archives WHERE version_id = 2", "web-check 0.2.0 is missing");

@@ -1,14 +1,16 @@
 //! Archives made by an enemy: nothing of them reaches the disk, and what is wrong is said with the
 //! entry.
 
+use std::fs;
 use std::io::{Cursor, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use talaia::package::sha256;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::support::{ONE, archive, manifest, names, plugin, state};
+use super::support::{ONE, archive, folder, manifest, names, plugin, state};
 use crate::support::Site;
 
 const FILE: u32 = 0o100_644;
@@ -79,8 +81,10 @@ fn good() -> Vec<Entry> {
     let script = format!("#!/bin/sh\n{ONE}\n");
     let files =
         [("README.md", "# Of a test\n"), ("run", &script), ("talaia-plugin.toml", &manifest)];
-    let sums: String =
-        files.iter().map(|(path, text)| format!("{}  {path}\n", sha256(text.as_bytes()))).collect();
+    let mut sums = String::new();
+    for (path, text) in files {
+        sums += &format!("{}  {path}\n", sha256(text.as_bytes()));
+    }
     let mut entries = vec![entry("a-b/SHA256SUMS", FILE, sums.as_bytes())];
     for (path, text) in files {
         let mode = if path == "run" { 0o100_755 } else { FILE };
@@ -144,13 +148,16 @@ fn bad() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         ("a backslash", with(entry("a-b/..\\x", FILE, b"x")), "..\\x: its name has characters"),
         ("a NUL", with(entry("a-b/x\0.sh", FILE, b"x")), "cannot be shown"),
-        ("no UTF-8", with(Entry { name: b"a-b/\xff".to_vec(), ..entry("", FILE, b"") }), "a-b"),
+        (
+            "no UTF-8",
+            with(Entry { name: b"a-b/\xff".to_vec(), ..entry("", FILE, b"") }),
+            "cannot be shown",
+        ),
         ("an escape", with(entry("a-b/\x1b[2J", FILE, b"x")), "cannot be shown"),
         ("turned round", with(entry("a-b/\u{202e}hs.x", FILE, b"x")), "cannot be shown"),
         ("a link", with(entry("a-b/link", 0o120_777, b"/etc/passwd")), "a-b/link: it is a link"),
         ("a device", with(entry("a-b/null", 0o020_666, b"")), "a-b/null: it is neither a file"),
         ("a pipe", with(entry("a-b/pipe", 0o010_644, b"")), "a-b/pipe: it is neither a file"),
-        ("setuid", with(entry("a-b/su", 0o104_755, b"x")), "a-b/su: it would be run as another"),
         ("hidden", with(entry("a-b/.profile", FILE, b"x")), ".profile: it is hidden"),
         ("case", with(entry("a-b/RUN", FILE, b"x")), "its name differs from `RUN` in case alone"),
         ("twice", with(entry("a-b/run", FILE, b"x")), "two entries have the same name"),
@@ -172,6 +179,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("damaged", damaged, "a-b/run: it cannot be unpacked"),
         ("two names", two_names, "its two lists of entries differ"),
         ("other hashes", zip(&sums), "the hash of `run` is not that of the file"),
+        ("too large", vec![0; (16 << 20) + 1], "is too large"),
         ("no manifest", renamed("talaia-plugin.toml", "x.toml"), "there is no manifest"),
         (
             "too many",
@@ -186,7 +194,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 
 /// All files below a folder, but for what the test itself has there.
 fn strangers(site: &Site) -> Vec<String> {
-    let own = ["bin", "bad.zip", "data", "home", "hub", "hub.log", "talaia.toml"];
+    let own = ["bin", "bad.zip", "data", "home", "hub", "hub.log", "plugins.d", "talaia.toml"];
     let mut names = names(&site.path("."));
     names.retain(|name| !own.contains(&name.as_str()));
     names
@@ -196,10 +204,18 @@ fn strangers(site: &Site) -> Vec<String> {
 fn nothing_of_a_bad_archive_reaches_the_disk() {
     let mut site = Site::new();
     site.configure("");
-    // The hand that writes bad ones writes good ones as well.
-    site.write("bad.zip", zip(&good()), 0o644);
+    // The hand that writes bad ones writes good ones as well. Of their modes one bit is taken over.
+    let mut open = good();
+    for entry in &mut open {
+        entry.mode |= 0o6022;
+    }
+    site.write("bad.zip", zip(&open), 0o644);
     plugin(&site, &["install", "./bad.zip"]).code(0);
     plugin(&site, &["verify"]).code(0);
+    for (file, mode) in [("run", 0o755), ("README.md", 0o644)] {
+        let path = site.path("data/packages/a-b/1.0.0").join(file);
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, mode, "{file}");
+    }
     plugin(&site, &["uninstall", "a-b"]).code(0);
     let before = state(&site);
     let hub = site.command(&["hub", "--listen", "127.0.0.1:0", "--data-dir", "hub"]);
@@ -255,4 +271,63 @@ fn every_cut_and_every_changed_byte_is_refused_or_harmless() {
         }
     }
     assert!(!Path::new("/a-b").exists());
+}
+
+#[test]
+fn a_schema_or_manifest_that_would_take_for_ever_is_refused_at_once() {
+    let site = Site::new();
+    let mut doubled = String::new();
+    for n in 0..40 {
+        let next = format!("{{\"$ref\": \"#/$defs/x{}\"}}", n + 1);
+        doubled += &format!("\"x{n}\": {{\"allOf\": [{next}, {next}]}}, ");
+    }
+    let doubled = format!(
+        "{{\"$ref\": \"#/$defs/x0\", \"$defs\": {{{doubled}\"x40\": {{\"type\": \"object\"}}}}}}"
+    );
+    let itself = "{\"properties\": {\"a\": {\"allOf\": [{\"$ref\": \"#\"}, {\"$ref\": \"#\"}]}}}";
+    let deep = format!("{}1{}", "{\"a\": ".repeat(100_000), "}".repeat(100_000));
+    let schema = "schema = \"s.json\"\ndefaults";
+    let good = manifest("a-b", "1.0.0");
+    let mut many = String::new();
+    for n in 0..20_000 {
+        many += &format!("[commands.c{n}]\ncommand = [\"run\"]\n");
+    }
+    for (manifest, file, said) in [
+        (
+            good.replace("defaults", schema),
+            doubled.as_str(),
+            "`s.json`: the reference to `#/$defs/x1` stands in `$defs` itself",
+        ),
+        (
+            good.replace("defaults", schema),
+            itself,
+            "`s.json`: the reference `#` is not to `#/$defs/NAME`",
+        ),
+        (good.replace("defaults", schema), &" ".repeat(300_000), "at most 256 KiB are read"),
+        (good.replace("{ step = 1 }", "\"s.json\""), &deep, "at most 256 KiB are read"),
+        (good.replace("{ step = 1 }", "\"s.json\""), &deep[..200_000], "s.json:1"),
+        (format!("{good}{many}"), "", "at most 256 KiB are read"),
+        (format!("{good}x = {}", "[".repeat(100_000)), "", "recur"),
+        (format!("{good}x{} = 1", ".x".repeat(100_000)), "", "recur"),
+    ] {
+        folder(&site, "p", &manifest, ONE);
+        site.write("p/s.json", file, 0o644);
+        site.talaia(&["plugin", "check", "--no-run", "p"]).code(1).says(&[said]);
+    }
+    // A case as well.
+    folder(&site, "p", &good, ONE);
+    fs::create_dir(site.path("p/tests")).unwrap();
+    for (case, said) in [
+        (
+            format!("config.a{} = 1", ".a".repeat(100_000)),
+            "tests/a.toml: this is not a recorded case",
+        ),
+        (
+            " ".repeat(300_000),
+            "tests/a.toml: this is not a recorded case: it has more than 256 KiB",
+        ),
+    ] {
+        site.write("p/tests/a.toml", case, 0o644);
+        site.talaia(&["plugin", "check", "--no-run", "p"]).code(1).says(&[said]);
+    }
 }

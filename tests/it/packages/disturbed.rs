@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::support::{ONE, TWO, folder, manifest, names, plugin, state};
@@ -141,18 +141,39 @@ fn where_nothing_may_be_written_nothing_is_changed() {
     folder(&site, "two", &manifest("a-b", "2.0.0"), TWO);
     plugin(&site, &["install", "./one"]).code(0);
     let before = state(&site);
-    for (path, said) in [
-        ("data/packages/a-b", "packages/a-b"),
-        ("data/packages", "packages"),
-        ("plugins.d", "plugins.d/a-b.toml"),
-    ] {
-        let path = site.path(path);
-        let old = fs::metadata(&path).unwrap().permissions();
-        fs::set_permissions(&path, Permissions::from_mode(0o555)).unwrap();
-        let done = plugin(&site, &["install", "./two"]);
-        fs::set_permissions(&path, old).unwrap();
-        done.code(74).says(&[said]);
-        assert_eq!(state(&site), before, "{}", path.display());
-    }
+    let path = site.path("plugins.d");
+    fs::set_permissions(&path, Permissions::from_mode(0o555)).unwrap();
+    let done = plugin(&site, &["install", "./two"]);
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    done.code(74).says(&["plugins.d/a-b.toml"]);
+    assert_eq!(state(&site), before);
     plugin(&site, &["install", "./two"]).code(0);
+}
+
+#[test]
+fn on_a_disk_that_is_read_only_nothing_is_changed() {
+    let Some(disk) = SmallDisk::mount(4) else {
+        return skip("only root can mount the small disk that this takes");
+    };
+    let remount = |how: &str| {
+        let options = format!("remount,{how}");
+        let done = Command::new("mount").args(["-o", &options]).arg(disk.path()).status();
+        assert!(done.unwrap().success());
+    };
+    let site = Site::new();
+    let config = format!("[agent]\ndata_dir = \"{}\"\n", disk.path().join("data").display());
+    site.write("talaia.toml", config, 0o644);
+    folder(&site, "one", &manifest("a-b", "1.0.0"), ONE);
+    folder(&site, "two", &manifest("a-b", "2.0.0"), TWO);
+    plugin(&site, &["install", "./one"]).code(0);
+    let drop_in = site.read("plugins.d/a-b.toml");
+    remount("ro");
+    for words in [&["install", "./two"][..], &["uninstall", "a-b"]] {
+        plugin(&site, words).code(74).says(&["data/packages"]);
+        assert_eq!(site.read("plugins.d/a-b.toml"), drop_in);
+    }
+    // What only looks works on.
+    plugin(&site, &["verify"]).code(0).says(&["a-b 1.0.0 ok"]);
+    remount("rw");
+    plugin(&site, &["install", "./two"]).code(0).says(&["2.0.0 in place of 1.0.0"]);
 }

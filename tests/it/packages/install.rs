@@ -116,7 +116,7 @@ fn what_would_not_load_is_78_and_changes_nothing() {
         ("[config]\n", "platforms = [\"plan9\"]\n[config]\n", "runs on plan9"),
     ] {
         folder(&site, "c", &manifest("c", "1.0.0").replace(from, to), ONE);
-        plugin(&site, &["install", "./c"]).code(1).says(&[said, "nothing was installed"]);
+        plugin(&site, &["install", "./c"]).code(1).says(&[said, "nothing was changed"]);
     }
     assert_eq!(state(&site), before);
     runs_on(&site);
@@ -138,6 +138,9 @@ fn an_agent_that_refuses_leaves_all_as_it_was() {
     plugin(&site, &["install", "./two"]).code(0);
 }
 
+/// What is done, how, and what is said of it.
+type Change = (&'static str, fn(&Site), &'static str);
+
 #[test]
 fn verify_notices_every_change() {
     let site = Site::new();
@@ -146,7 +149,6 @@ fn verify_notices_every_change() {
     fs::create_dir(site.path("one/lib")).unwrap();
     site.write("one/lib/x", "x", 0o644);
     let root = "data/packages/a-b/1.0.0";
-    type Change = (&'static str, fn(&Site), &'static str);
     let changes: [Change; 8] = [
         (
             "changed",
@@ -219,7 +221,7 @@ fn a_folder_is_run_tested_and_found_without_being_installed() {
     fs::create_dir(site.path("plugins")).unwrap();
     fs::rename(site.path("a-b"), site.path("plugins/a-b")).unwrap();
     site.script("plugins/lone", "echo '{\"m\": 1}'");
-    site.write("dirs.toml", "plugin_dirs = [\"plugins\"]\n[agent]\ndata_dir = \"data\"\n", 0o644);
+    site.write("dirs.toml", "[agent]\ndata_dir = \"data\"\nplugin_dirs = [\"plugins\"]\n", 0o644);
     let listed = site.talaia(&["plugin", "list", "--config", "dirs.toml"]).code(0).stdout.clone();
     assert!(listed.contains("a_b") && listed.contains("lone"), "{listed}");
     site.talaia(&["check", "--config", "dirs.toml"]).code(0);
@@ -249,7 +251,7 @@ fn commands_settings_and_secrets_are_the_operators_to_set() {
     own("[packages.a-b.commands.a-b]\nenabled = false\n");
     assert!(plugin(&site, &["list"]).code(0).stdout.contains("disabled"));
     own("[packages.a-b.commands.a-b]\ntimeout = \"100ms\"\nmetrics.n.type = \"string\"\n");
-    assert_eq!(test().json()["rejected"][0]["code"], "type-mismatch", "{:?}", test().stdout);
+    assert_eq!(test().json()["rejected"][0]["code"], "value-type", "{:?}", test().stdout);
     for (line, said) in [
         ("command = [\"/bin/rm\"]", "`command` cannot be changed here"),
         ("config = {}", "`config` cannot be changed here"),

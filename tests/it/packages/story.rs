@@ -164,13 +164,13 @@ fn from_an_authors_folder_to_another_host_and_back() {
 }
 
 #[test]
-fn a_long_run_of_the_old_version_ends_as_it_began() {
+fn a_run_of_the_old_version_ends_with_the_files_that_it_began_with() {
     let mut site = Site::new();
     let hub = central(&mut site);
+    // It would go on for long, and is ended in order: its last words are in a file of its own.
     let long = format!(
-        "echo > {0}; while [ ! -e {1} ]; do sleep 0.05; done; cat ../1.0.0/lib/text",
-        site.path("begun").display(),
-        site.path("go").display()
+        "trap 'cat lib/text; exit 0' TERM; echo > {}; while :; do sleep 0.05; done",
+        site.path("begun").display()
     );
     folder(&site, "one", &manifest("a-b", "1.0.0"), &long);
     fs::create_dir(site.path("one/lib")).unwrap();
@@ -183,12 +183,10 @@ fn a_long_run_of_the_old_version_ends_as_it_began() {
     plugin(&site, &["install", "a-b", "1.0.0", "--trust", &fingerprint]).code(0);
     site.until("a run", |site| site.path("begun").exists().then_some(()));
     plugin(&site, &["upgrade", "a-b"]).code(0).says(&["2.0.0 in place of 1.0.0"]);
-    assert_eq!(hub.values("a_b", "n"), [0; 0]);
-    site.write("go", "", 0o644);
-    site.until("both versions", |_| (hub.values("a_b", "n").len() > 1).then_some(()));
-    // The old run came to its end, with the files of its own version, and then the new one's turn.
+    site.until("both versions", |_| (hub.values("a_b", "n").len() > 2).then_some(()));
     let values = hub.values("a_b", "n");
     assert!(values[0] == 1 && values[1..].iter().all(|n| *n == 2), "{values:?}");
+    plugin(&site, &["verify"]).code(0).says(&["1.0.0 ok", "2.0.0 ok"]);
 }
 
 #[test]
@@ -204,15 +202,54 @@ fn an_archive_is_given_out_by_the_address_that_the_old_agent_asked() {
     folder(&site, "p", &manifest("a-b", "1.0.0-rc.2"), ONE);
     admin(&site, &["publish", "./p"]).code(0);
     let get = |file: &str| http(&hub.url, &format!("/plugins/download/{file}"), None).unwrap();
-    for file in ["a-1.0.0.zip", "a-b-1.0.0-rc.1.zip", "a-1.0.0-b-1.zip"] {
+    // `a-1` is `a` in its version 1: the old agent's numbers had fewer parts.
+    for file in ["a-1.0.0.zip", "a-b-1.0.0-rc.1.zip", "a-1.0.0-b-1.zip", "a-1.zip"] {
         assert_eq!(get(file).0, 200, "{file}");
     }
     // Not approved; never heard of; not how it is written.
-    for file in ["a-b-1.0.0-rc.2.zip", "a-b-1.0.0.zip", "a-1.zip", "a-b-1.0.0-rc.1", "..%2fx.zip"] {
+    for file in ["a-b-1.0.0-rc.2.zip", "a-b-1.0.0.zip", "a-b-1.0.0-rc.1", "..%2fx.zip"] {
         let (status, body) = get(file);
         assert!(
             status == 404 && body.contains("no approved package has the file"),
             "{file}: {body}"
         );
     }
+}
+
+#[test]
+fn a_key_that_the_hub_does_not_have_signs_and_is_replaced() {
+    let mut site = Site::new();
+    let hub = central(&mut site);
+    let key = |file: &str| site.talaia(&["plugin", "key", file]).code(0).stdout.trim().to_owned();
+    let fingerprint = key("registry.key");
+    assert_eq!(key("registry.key"), fingerprint);
+    let mode = fs::metadata(site.path("registry.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (new, stranger) = (key("new.key"), key("stranger.key"));
+    folder(&site, "p", &manifest("a-b", "1.0.0"), ONE);
+    admin(&site, &["publish", "./p"]).code(0);
+    let approve = |site: &Site, version: &str, file: &str| {
+        admin(site, &["approve", "a-b", version, "--sign-with", file])
+    };
+    approve(&site, "1.0.0", "registry.key").code(0).says(&[&fingerprint]);
+    assert_eq!(admin(&site, &["key"]).code(0).stdout.trim(), fingerprint);
+
+    // The hub has none of its own from then on, and takes no other's.
+    folder(&site, "p", &manifest("a-b", "2.0.0"), TWO);
+    admin(&site, &["publish", "./p"]).code(0);
+    admin(&site, &["approve", "a-b", "2.0.0"]).code(1);
+    approve(&site, "2.0.0", "stranger.key").code(1).says(&[&fingerprint, &stranger]);
+    approve(&site, "2.0.0", "none.key").code(65).says(&["none.key"]);
+    assert_eq!(http(&hub.url, "/plugins/download/a-b-2.0.0.zip", None).unwrap().0, 404);
+    approve(&site, "2.0.0", "registry.key").code(0);
+
+    other_host(&mut site, &hub);
+    plugin(&site, &["install", "a-b", "1.0.0", "--trust", &fingerprint]).code(0);
+    admin(&site, &["key", "new.key", "--rotate", "--sign-with", "stranger.key"]).code(1);
+    admin(&site, &["key", "new.key", "--rotate", "--sign-with", "registry.key"]).code(0);
+    assert_eq!(admin(&site, &["key"]).code(0).stdout.trim(), new);
+    plugin(&site, &["upgrade", "a-b"]).code(0).says(&["2.0.0 in place of 1.0.0"]);
+    admin(&site, &["withdraw", "a-b", "2.0.0", "--sign-with", "registry.key"]).code(1);
+    admin(&site, &["withdraw", "a-b", "2.0.0", "--sign-with", "new.key"]).code(0);
+    assert_eq!(http(&hub.url, "/plugins/download/a-b-2.0.0.zip", None).unwrap().0, 404);
 }

@@ -251,7 +251,7 @@ fn answer(mut stream: TcpStream, files: &Files, asked: &Mutex<Vec<String>>) -> s
     match files.get(path) {
         Some(Reply::Bytes(bytes)) => send(&mut stream, "200 OK", "", bytes),
         Some(Reply::Status(status)) => {
-            let body = b"{\"detail\": \"out \x1b[2Jof order\"}";
+            let body = b"{\"detail\": \"out \\u001b[2Jof order\"}";
             send(&mut stream, &format!("{status} No"), "", body)
         }
         Some(Reply::Elsewhere(url)) => {
@@ -264,7 +264,7 @@ fn answer(mut stream: TcpStream, files: &Files, asked: &Mutex<Vec<String>>) -> s
         Some(Reply::Endless) => {
             write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
             loop {
-                stream.write_all(&[b' '; 1 << 16])?;
+                stream.write_all(&[b' '; 1 << 12])?;
             }
         }
         Some(Reply::Nothing) => Ok(()),

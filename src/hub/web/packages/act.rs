@@ -8,7 +8,7 @@ use axum::response::Response;
 use crate::hub::hall::Hall;
 use crate::hub::packages_api::{change, sight};
 use crate::hub::problem::Problem;
-use crate::hub::registry::{self, RegistryError};
+use crate::hub::registry::{self, RegistryError, Seen};
 use crate::hub::session::Session;
 use crate::hub::web::page::{Sent, failed, logged_in, see};
 use crate::model::{PackageName, Version};
@@ -29,7 +29,12 @@ pub(super) async fn act(
     };
     let Some(which) = which(&place) else { return missing(&session) };
     let reason = sent.text("reason").to_owned();
-    match done(&hall, &session, &which, sent.text("do").to_owned(), reason.clone()).await {
+    let asked = Asked {
+        what: sent.text("do").to_owned(),
+        sha256: sent.text("sha256").to_owned(),
+        reason: reason.clone(),
+    };
+    match done(&hall, &session, &which, asked).await {
         Ok(()) => see(&path(&which.0, &which.1)),
         Err(problem) if problem.status().is_server_error() => failed(&problem),
         Err(problem) => {
@@ -39,12 +44,18 @@ pub(super) async fn act(
     }
 }
 
+/// What a form asks for. `sha256` is that of the archive that its page showed.
+struct Asked {
+    what: String,
+    sha256: String,
+    reason: String,
+}
+
 async fn done(
     hall: &Hall,
     session: &Session,
     (name, version): &(PackageName, Version),
-    what: String,
-    reason: String,
+    Asked { what, sha256, reason }: Asked,
 ) -> Result<(), Problem> {
     let (now, by, local) = (hall.clock.now(), caller(session), hall.local.clone());
     let (name, version) = (name.clone(), version.clone());
@@ -55,15 +66,17 @@ async fn done(
     }
     change(hall, move |conn| {
         let which = (&name, &version);
+        // A form that does not say what it showed decides on nothing.
+        let seen = Seen { name: &name, version: &version, sha256: Some(&sha256) };
         let reviewer = sight(conn, &by)?.reviewer;
         match what.as_str() {
             "submit" => registry::submit(conn, &by, which, now),
             "withdraw" => local.withdraw(conn, (&by, reviewer), which, None, now),
             _ if !reviewer => Err(RegistryError::NotAReviewer),
             "review" => registry::take(conn, &by, which, now),
-            "reject" => registry::reject(conn, &by, which, &reason, now),
+            "reject" => registry::reject(conn, &by, seen, &reason, now),
             _ => local.signing(conn, None, |conn, signed| {
-                registry::approve(conn, &by, which, signed, now)
+                registry::approve(conn, &by, seen, signed, now)
             }),
         }
     })

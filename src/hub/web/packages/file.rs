@@ -6,13 +6,16 @@ use axum::response::Response;
 use maud::html;
 
 use crate::hub::hall::Hall;
-use crate::hub::packages_api::read;
+use crate::hub::packages_api::{aside, read};
 use crate::hub::parameters::pairs;
+use crate::hub::problem::Problem;
 use crate::hub::registry;
+use crate::hub::session::Session;
 use crate::hub::web::format::bytes;
 use crate::hub::web::layout::Frame;
 use crate::hub::web::page::{framed, logged_in};
-use crate::package::{FileMode, sha256};
+use crate::model::{PackageName, Version};
+use crate::package::{FileMode, PackageFile, sha256};
 
 use super::report::{text_of, visible};
 use super::{caller, missing, path, which, wrong};
@@ -20,6 +23,20 @@ use super::{caller, missing, path, which, wrong};
 /// Lines and bytes that are shown; the archive has all.
 const LINES: usize = 5000;
 const SHOWN: usize = 512 << 10;
+
+async fn load(
+    hall: &Hall,
+    session: &Session,
+    (name, version): (PackageName, Version),
+    file: String,
+) -> Result<Option<PackageFile>, Problem> {
+    let archive = read(hall, caller(session), move |conn, who| {
+        registry::archive(conn, who, (&name, &version), "")
+    })
+    .await?;
+    let found = aside(hall, move || archive.open().map(|contents| contents.get(&file).cloned()));
+    Ok(found.await??)
+}
 
 pub(super) async fn show(
     State(hall): State<Hall>,
@@ -33,15 +50,11 @@ pub(super) async fn show(
     let (Some((name, version)), Some(file)) = (which(&place), file) else {
         return missing(&session);
     };
-    let (of, at) = (name.clone(), version.clone());
-    let found = read(&hall, caller(&session), move |conn, who| {
-        registry::contents(conn, who, &of, &at, None).map(|(contents, _)| contents)
-    });
-    let contents = match found.await {
-        Ok(contents) => contents,
+    let found = match load(&hall, &session, (name.clone(), version.clone()), file.clone()).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return missing(&session),
         Err(problem) => return wrong(&session, &problem),
     };
-    let Some(found) = contents.get(&file) else { return missing(&session) };
     let up = path(&name, &version);
     let text = text_of(&found.bytes);
     let shown = text.map(|text| &text[..text.floor_char_boundary(SHOWN)]);

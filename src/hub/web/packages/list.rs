@@ -16,6 +16,7 @@ use crate::hub::web::format::{counted, query, sentence, time};
 use crate::hub::web::layout::{self, Frame};
 use crate::hub::web::page::{Page, Sent, html_page, logged_in, see, shown, token};
 
+use super::report::{visible, visible_lines};
 use super::{badge, caller, registry_url, word};
 
 /// Packages on one page.
@@ -120,7 +121,7 @@ fn inbox(decided: &[Decided], now: i64) -> Markup {
                                 @if let Some(ms) = one.at.decided_ms { (time(ms, now)) }
                                 @if let Some(who) = &one.reviewer { " by " (who) }
                             }
-                            @if let Some(note) = &one.note { p.reason { (note) } }
+                            @if let Some(note) = &one.note { p.reason { (visible_lines(note)) } }
                         }
                     }
                 }
@@ -142,8 +143,8 @@ fn table(found: &Found, state: Option<Stage>, further: bool, now: i64) -> Markup
                 }
             }
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Packages" {
-                table {
+            section.card {
+                table.list {
                     thead { tr {
                         th scope="col" { "Name" } th scope="col" { "Category" } th scope="col" { "Given out" } th scope="col" { "Newest" }
                         th scope="col" { "Whose" } th.num scope="col" { "Changed" }
@@ -172,11 +173,11 @@ fn line(package: &PackageRow, now: i64) -> Markup {
         tr id={ "p-" (package.name) } {
             th.wrap scope="row" {
                 a href={ "/packages/" (package.name) } { (package.name) }
-                @if !package.description.is_empty() { div.said { (package.description) } }
+                @if !package.description.is_empty() { div.said { (visible(&package.description)) } }
             }
             td { (package.category) }
-            td { @match approved { Some(one) => a href=(at(&one.version)) { (one.version) }, None => span.faint { "none" } } }
-            td { @match newest { Some(one) => { a href=(at(&one.version)) { (one.version) } " " (badge(one.state)) }, None => span.faint { "not uploaded" } } }
+            td data-head="given out" { @match approved { Some(one) => a href=(at(&one.version)) { (one.version) }, None => span.faint { "none" } } }
+            td data-head="newest" { @match newest { Some(one) => { a href=(at(&one.version)) { (one.version) } " " (badge(one.state)) }, None => span.faint { "not uploaded" } } }
             td { @if package.own { "yours" } @else { (package.owner) } }
             td.num { (time(changed.max().unwrap_or(package.created_ms), now)) }
         }
@@ -232,7 +233,7 @@ pub(super) async fn act(State(hall): State<Hall>, headers: HeaderMap, body: Byte
             if !accounts::is_local(conn, by.account)? {
                 return Err(RegistryError::NotAReviewer);
             }
-            local.rotate_registry(conn, &by, now)
+            local.rotate_registry(conn, &by, None, now)
         });
         match rotated.await {
             Ok(()) => Ok(see("/packages#registry")),

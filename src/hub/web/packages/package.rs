@@ -14,6 +14,7 @@ use crate::hub::web::layout::Frame;
 use crate::hub::web::page::{framed, logged_in, shown, token};
 use crate::model::PackageName;
 
+use super::report::visible;
 use super::{badge, caller, missing, path, registry_url, wrong};
 
 pub(super) async fn show(
@@ -34,7 +35,7 @@ pub(super) async fn show(
     let body = html! {
         p.crumbs { a href="/packages" { "Packages" } }
         div.head { h1 { (package.name) } @if package.own { a.button href="/publish#upload" { "Upload a version" } } }
-        @if !package.description.is_empty() { p.lead { (package.description) } }
+        @if !package.description.is_empty() { p.lead { (visible(&package.description)) } }
         dl.tally {
             div { dt { "Category" } dd { (package.category) } }
             div { dt { "Whose" } dd { @if package.own { "yours" } @else { (package.owner) } } }

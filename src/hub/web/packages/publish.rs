@@ -9,7 +9,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use crate::hub::hall::Hall;
-use crate::hub::packages_api::{change, look};
+use crate::hub::packages_api::{change, look, turn};
 use crate::hub::problem::Problem;
 use crate::hub::registry;
 use crate::hub::session::Session;
@@ -131,7 +131,7 @@ fn registered(title: &str, name: &PackageName, key: PluginKey) -> Markup {
             p { "Write it, try it, and hand it in:" }
             pre { code { "talaia new " (name) "\ntalaia plugin check ./" (name) "\ntalaia plugin publish ./" (name) } }
             p.faint { "From another machine: with " code { "--hub" } " and a key that has the scope " code { "publish" } "." }
-            p { a href="/publish#upload" { "Upload an archive" } }
+            p { a href="/publish/archive#upload" { "Upload an archive" } }
         }
     }
 }
@@ -139,7 +139,10 @@ fn registered(title: &str, name: &PackageName, key: PluginKey) -> Markup {
 pub(super) async fn upload(State(hall): State<Hall>, request: Request) -> Response {
     let headers = request.headers().clone();
     let session = logged_in!(hall, headers);
-    let Ok(_turn) = hall.posts.acquire().await else { return shown(Err(Problem::busy())) };
+    let _turn = match turn(&hall).await {
+        Ok(turn) => turn,
+        Err(busy) => return shown(Err(busy)),
+    };
     let read = tokio::time::timeout(SLOW, parts(&session, request)).await;
     let archive = match read {
         Ok(Ok(archive)) => archive,
@@ -153,7 +156,7 @@ pub(super) async fn upload(State(hall): State<Hall>, request: Request) -> Respon
         }
     };
     let answer = async {
-        let upload = look(None, archive).await?;
+        let upload = look(&hall, None, archive).await?;
         let to = path(&upload.name, &upload.version);
         let (now, by) = (hall.clock.now(), caller(&session));
         change(&hall, move |conn| registry::upload(conn, &by, &upload, now)).await?;

@@ -44,10 +44,10 @@ pub(super) fn findings(findings: &[Finding], files: &[FileSummary], path: &str) 
             @if findings.is_empty() { p { span.badge.ok { "ok" } " Nothing was found. Nothing of it was run." } }
             @else {
                 p.faint {
-                    @if !errors.is_empty() { (counted(errors.len(), "error", "errors")) ", which keep it from being submitted" }
-                    @if !errors.is_empty() && !warnings.is_empty() { "; " }
+                    @if !errors.is_empty() { (counted(errors.len(), "error", "errors")) }
+                    @if !errors.is_empty() && !warnings.is_empty() { ", " }
                     @if !warnings.is_empty() { (counted(warnings.len(), "warning", "warnings")) }
-                    ". Nothing of it was run."
+                    ". Nothing of it was run." @if !errors.is_empty() { " What has errors is not submitted." }
                 }
                 ul.news {
                     @for finding in errors.iter().chain(&warnings) { (one(finding, files, path)) }

@@ -6,10 +6,12 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use crate::hub::hall::Hall;
-use crate::hub::packages_api::read;
+use crate::hub::packages_api::{aside, read};
 use crate::hub::parameters::pairs;
 use crate::hub::problem::Problem;
-use crate::hub::registry::{self, PackageRow, Registry, State as Stage, VersionRow};
+use crate::hub::registry::{
+    self, Archive, PackageRow, Registry, RegistryError, State as Stage, VersionRow,
+};
 use crate::hub::session::Session;
 use crate::hub::store::StoreError;
 use crate::hub::web::format::{bytes, sentence, when};
@@ -31,6 +33,11 @@ struct Found {
     package: PackageRow,
     reviewer: bool,
     registry: Registry,
+    /// Nothing where the archive is gone.
+    files: Option<Files>,
+}
+
+struct Files {
     readme: Option<String>,
     changes: Option<(Version, Vec<FileDiff>)>,
 }
@@ -82,27 +89,35 @@ async fn load(
     against: Option<Version>,
 ) -> Result<Found, Problem> {
     let (name, version) = (name.clone(), version.clone());
-    let (row, package, reviewer, registry, contents) =
+    let (row, package, reviewer, registry, archives) =
         read(hall, caller(session), move |conn, who| {
-            Ok((
-                registry::version(conn, who, &name, &version)?,
-                registry::show(conn, who, &name)?,
-                who.reviewer,
-                registry::registry(conn)?,
-                registry::contents(conn, who, &name, &version, against.as_ref())?,
-            ))
+            let row = registry::version(conn, who, &name, &version)?;
+            let archives = match registry::archives(conn, who, (&name, &version), against.as_ref())
+            {
+                Err(RegistryError::Gone { version: gone, .. }) if gone == version => None,
+                archives => Some(archives?),
+            };
+            let package = registry::show(conn, who, &name)?;
+            Ok((row, package, who.reviewer, registry::registry(conn)?, archives))
         })
         .await?;
-    let compared = tokio::task::spawn_blocking(move || {
-        let (new, old) = contents;
-        let changes = old.map(|(version, old)| (version, diff(Some(&old), &new)));
-        let readme = new.get("README.md").and_then(|file| text_of(&file.bytes));
-        let readme = readme.map(|text| visible_lines(&text[..text.floor_char_boundary(README)]));
-        (readme, changes)
-    });
-    let (readme, changes) = compared.await.map_err(|_| StoreError::Defect)?;
+    let files = match archives {
+        Some((new, old)) => Some(aside(hall, move || files(&new, old)).await??),
+        None => None,
+    };
     let report = serde_json::from_str(row.report.get()).map_err(|_| StoreError::Defect)?;
-    Ok(Found { row, report, package, reviewer, registry, readme, changes })
+    Ok(Found { row, report, package, reviewer, registry, files })
+}
+
+fn files(new: &Archive, old: Option<(Version, Archive)>) -> Result<Files, RegistryError> {
+    let new = new.open()?;
+    let changes = match old {
+        Some((version, old)) => Some((version, diff(Some(&old.open()?), &new))),
+        None => None,
+    };
+    let readme = new.get("README.md").and_then(|file| text_of(&file.bytes));
+    let readme = readme.map(|text| visible_lines(&text[..text.floor_char_boundary(README)]));
+    Ok(Files { readme, changes })
 }
 
 fn body(found: &Found, session: &Session, said: &Said) -> Markup {
@@ -113,7 +128,7 @@ fn body(found: &Found, session: &Session, said: &Said) -> Markup {
         p.crumbs { a href="/packages" { "Packages" } " / " a href={ "/packages/" (row.name) } { (row.name) } }
         div.head {
             h1 { (row.name) " " (row.at.version) " " (badge(row.at.state)) }
-            a.button href=(format!("/api/v1/packages/{}/versions/{}/archive", row.name, row.at.version)) download=(file) { "Download" }
+            @if found.files.is_some() { a.button href=(format!("/api/v1/packages/{}/versions/{}/archive", row.name, row.at.version)) download=(file) { "Download" } }
         }
         @if let Some(summary) = &report.summary { p.lead { (report::visible(&summary.description)) } }
         @if let Some((_, wrong)) = &said.wrong { p.alarm role="alert" { (sentence(wrong)) } }
@@ -121,33 +136,36 @@ fn body(found: &Found, session: &Session, said: &Said) -> Markup {
         (next(found, session, &path, said))
         dl.tally {
             div { dt { "Uploaded" } dd { (when(row.at.uploaded_ms)) } }
-            div { dt { "By" } dd { (found.package.owner) ", " (row.author) } }
+            div { dt { "By" } dd { (found.package.owner) @if !row.author.is_empty() { ", " (row.author) } } }
             @if let Some(ms) = row.at.submitted_ms { div { dt { "Submitted" } dd { (when(ms)) } } }
             @if let Some(who) = &row.reviewer { div { dt { "Reviewer" } dd { (who) } } }
             @if let Some(ms) = row.at.decided_ms { div { dt { "Decided" } dd { (when(ms)) } } }
             div { dt { "Archive" } dd { (bytes(row.size.unsigned_abs())) } }
             div { dt { "SHA-256" } dd { code { (row.sha256) } } }
         }
-        (report::findings(&report.findings, &report.files, &path))
+        @if found.files.is_some() { (report::findings(&report.findings, &report.files, &path)) }
+        @else { p.empty { "What was in it is gone: it was withdrawn, and had never been approved." } }
         @if let Some(summary) = &report.summary {
             (report::commands(&summary.commands))
             section.card aria-labelledby="about" { h2 #about { "About" } (report::about(summary)) }
         }
         @if let Some(trial) = &row.trial { (report::trial(trial.get(), &report.files, &path)) }
-        (report::files(&report.files, &path))
-        (changes(found, &path))
-        @if let Some(readme) = &found.readme {
-            section aria-labelledby="readme" { h2 #readme { "README" } pre { (readme) } }
+        @if let Some(files) = &found.files {
+            (report::files(&report.files, &path))
+            (changes(found, files, &path))
+            @if let Some(readme) = &files.readme {
+                section aria-labelledby="readme" { h2 #readme { "README" } pre { (readme) } }
+            }
         }
     }
 }
 
 /// The differences, and from which version.
-fn changes(found: &Found, path: &str) -> Markup {
+fn changes(found: &Found, files: &Files, path: &str) -> Markup {
     let own = &found.row.at.version;
-    let others: Vec<&Version> =
-        found.package.versions.iter().map(|one| &one.version).filter(|one| *one != own).collect();
-    let against = found.changes.as_ref().map(|(version, _)| version);
+    let others = found.package.versions.iter().filter(|one| one.state != Stage::Withdrawn);
+    let others: Vec<&Version> = others.map(|one| &one.version).filter(|one| *one != own).collect();
+    let against = files.changes.as_ref().map(|(version, _)| version);
     html! {
         section #changes-s aria-labelledby="changes" {
             div.bar {
@@ -160,8 +178,8 @@ fn changes(found: &Found, path: &str) -> Markup {
                     }
                 }
             }
-            @match &found.changes {
-                Some((version, files)) => (report::changes(version, files, path)),
+            @match &files.changes {
+                Some((version, changed)) => (report::changes(version, changed, path)),
                 None => p.empty { "No version was approved before it: all of it is new." },
             }
         }
@@ -172,9 +190,9 @@ fn changes(found: &Found, path: &str) -> Markup {
 fn next(found: &Found, session: &Session, path: &str, said: &Said) -> Markup {
     let (own, reviewer, state) = (found.package.own, found.reviewer, found.row.at.state);
     let waits = matches!(state, Stage::Submitted | Stage::InReview);
-    let may_withdraw = (own || reviewer) && !matches!(state, Stage::Withdrawn | Stage::Rejected);
+    let may_withdraw = (own || reviewer) && state != Stage::Withdrawn;
     html! {
-        @if may_withdraw || (own && state == Stage::Rejected) {
+        @if may_withdraw {
             section.card #next-s aria-labelledby="next" {
                 h2 #next { "What now" }
                 @if own { (authors(found, session, path)) }
@@ -185,10 +203,16 @@ fn next(found: &Found, session: &Session, path: &str, said: &Said) -> Markup {
     }
 }
 
-fn button(session: &Session, path: &str, word: &str, text: &str, main: bool) -> Markup {
+/// A form of one button. It says which archive the page showed.
+fn button(
+    (found, session): (&Found, &Session),
+    path: &str,
+    (word, text): (&str, &str),
+    main: bool,
+) -> Markup {
     html! {
         form method="post" action=(path) {
-            (token(session))
+            (token(session)) input type="hidden" name="sha256" value=(found.row.sha256);
             button.main[main] type="submit" name="do" value=(word) { (text) }
         }
     }
@@ -200,8 +224,9 @@ fn authors(found: &Found, session: &Session, path: &str) -> Markup {
             Stage::Draft if found.report.has_errors() => p { "It has errors. Mend them, and upload it again under the same number: " a href="/publish#upload" { "upload" } "." },
             Stage::Draft => {
                 p { "It is a draft that you alone see. Submitted it waits for a review, and is no longer changed." }
-                (button(session, path, "submit", "Submit for review", true))
+                (button((found, session), path, ("submit", "Submit for review"), true))
             },
+            Stage::Submitted | Stage::InReview if found.reviewer => {},
             Stage::Submitted | Stage::InReview => p { "It waits for a reviewer. What is decided stands here and under Packages." },
             Stage::Rejected => p { "Mend it, and upload it again under the same number: " a href="/publish#upload" { "upload" } "." },
             Stage::Approved | Stage::Withdrawn => {},
@@ -212,19 +237,18 @@ fn authors(found: &Found, session: &Session, path: &str) -> Markup {
 fn reviewers(found: &Found, session: &Session, path: &str, said: &Said) -> Markup {
     let row = &found.row;
     html! {
-        @if row.at.state == Stage::Submitted {
-            (button(session, path, "review", "Take it into review", false))
-        }
-        p.faint { "Its programs run with their users' rights on every host that installs it. Try it first: "
+        p.faint { "What is approved every agent can install, and run. Try it first: "
             code { "talaia plugin review " (row.name) " " (row.at.version) " --run" } }
         @if found.registry.offline {
             p { "The registry's key is kept offline. Who has it approves by:" }
             pre { code { "talaia plugin approve " (row.name) " " (row.at.version) " --sign-with FILE" } }
-        } @else {
-            (button(session, path, "approve", "Approve and give out", true))
+        }
+        div.buttons {
+            @if !found.registry.offline { (button((found, session), path, ("approve", "Approve and give out"), true)) }
+            @if row.at.state == Stage::Submitted { (button((found, session), path, ("review", "Take it into review"), false)) }
         }
         form.fields method="post" action=(path) {
-            (token(session)) input type="hidden" name="do" value="reject";
+            (token(session)) input type="hidden" name="do" value="reject"; input type="hidden" name="sha256" value=(row.sha256);
             label { span { "Or reject it " span.faint { "with the reason, for its author" } } textarea name="reason" rows="3" maxlength="4096" required { (said.reason) } }
             button.danger type="submit" { "Reject" }
         }
@@ -243,7 +267,7 @@ fn withdraw(found: &Found, session: &Session, path: &str) -> Markup {
                 summary { "Withdraw it" }
                 form.fields method="post" action=(path) {
                     (token(session)) input type="hidden" name="do" value="withdraw";
-                    p { @if approved { "It is then no longer given out; who has installed it keeps it." } @else { "It then comes to no decision." } " Its number is not used again." }
+                    p { @if approved { "It is then no longer given out; who has installed it keeps it." } @else { "It then comes to no decision, and what was in it is dropped." } " Its number is not used again." }
                     button.danger type="submit" { "Withdraw " (row.name) " " (row.at.version) }
                 }
             }

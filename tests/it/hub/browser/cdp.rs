@@ -222,6 +222,14 @@ impl Browser {
         self.call("Input.insertText", json!({"text": text})).await;
     }
 
+    /// Chooses a file in a field for one.
+    pub(super) async fn choose(&mut self, selector: &str, file: &Path) {
+        let ask = json!({"expression": format!("document.querySelector({selector:?})")});
+        let field = self.call("Runtime.evaluate", ask).await;
+        let chosen = json!({"files": [file], "objectId": field["result"]["objectId"]});
+        self.call("DOM.setFileInputFiles", chosen).await;
+    }
+
     /// Presses a key that is not a letter.
     pub(super) async fn press(&mut self, key: &str) {
         let code = match key {

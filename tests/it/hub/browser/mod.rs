@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::packages;
 use super::support::*;
 use crate::support::skip;
 use cdp::{Browser, installed};
@@ -198,6 +199,7 @@ async fn pages_are_sound_in_every_size_and_scheme() {
     let posted = answer(posted.body(json!({"results": rows}).to_string())).await;
     assert!(posted.status < 300, "{}", posted.body);
 
+    stage::packages(&hub).await;
     let monitor = format!("/monitor/{id}");
     let (edit, delete) = (format!("{monitor}/edit"), format!("{monitor}/delete"));
     let pages = [
@@ -214,6 +216,14 @@ async fn pages_are_sound_in_every_size_and_scheme() {
         ("monitor", &monitor),
         ("edit", &edit),
         ("delete", &delete),
+        ("packages", "/packages"),
+        ("publish", "/publish"),
+        ("package", "/packages/web-check"),
+        ("approved", "/packages/web-check/0.1.0"),
+        ("waiting", "/packages/web-check/0.2.0"),
+        ("draft", "/packages/web-check/0.3.0"),
+        ("rejected", "/packages/web-check/0.4.0"),
+        ("file", "/packages/web-check/0.2.0/file?path=bin/look"),
         ("rejections", "/rejections"),
         ("explain", "/explain/name-hyphen"),
         ("keys", "/keys"),
@@ -419,6 +429,64 @@ async fn keys_are_made_changed_and_revoked() {
     for did in ["key.create", "key.rotate", "key.revoke", "session", "web-1"] {
         assert!(log.contains(did), "{did} in {log}");
     }
+    is_quiet(&browser, &hub);
+    drop(browser);
+    hub.stop().await;
+}
+
+/// The article that Talaia grew from registers a plugin by a form, hands it in, and hears how it went.
+#[tokio::test]
+async fn the_story_of_a_package() {
+    let Some((mut browser, hub, folder)) = logged_in().await else { return };
+    let dump = "document.querySelector('main').innerText";
+    browser.follow("nav a[href='/packages']").await;
+    assert!(browser.text(dump).await.contains("There is no package yet"));
+    browser.follow("a.button.main").await;
+    browser.write("input[name=name]", "web-check").await;
+    browser.write("input[name=description]", "Looks at web sites").await;
+    browser.eval("document.querySelector('[name=category]').value = 'web'").await;
+    browser.follow("form[action='/publish'] button").await;
+    let key = browser.text("document.getElementById('secret').textContent").await;
+    assert_eq!(key.len(), 36, "{key}");
+    browser.follow("main a[href='/publish/archive#upload']").await;
+    for (version, program) in [("0.1.0", "no first line\n"), ("0.1.0", packages::GOOD)] {
+        let file = folder.path().join(format!("web-check-{version}.zip"));
+        std::fs::write(&file, packages::archive(version, program)).unwrap();
+        browser.choose("input[type=file]", &file).await;
+        browser.follow("form[enctype] button").await;
+        assert_eq!(browser.text("location.pathname").await, "/packages/web-check/0.1.0");
+        if program != packages::GOOD {
+            browser.follow("#findings-s a").await;
+            assert_eq!(
+                browser.text("document.querySelector(':target').innerText").await,
+                "no first line"
+            );
+            browser.follow(".crumbs a:last-child").await;
+            browser.follow("#next-s a").await;
+        }
+    }
+    browser.follow("button[value=submit]").await;
+    browser.follow("button[value=review]").await;
+    browser.write("textarea[name=reason]", "say which site").await;
+    browser.follow("#next-s button.danger").await;
+    assert!(browser.text(dump).await.contains("Rejected: say which site"));
+    browser.follow("#next-s a").await;
+    let file = folder.path().join("web-check-0.1.0.zip");
+    browser.choose("input[type=file]", &file).await;
+    browser.follow("form[enctype] button").await;
+    browser.follow("button[value=submit]").await;
+    // What others do is seen without a click.
+    hub.well("POST", &packages::at("0.1.0", "/approve"), json!(null)).await;
+    browser.eval("dispatchEvent(new Event('online'))").await;
+    browser.until("document.querySelector('h1 .badge').innerText === 'approved'").await;
+    browser.follow(".crumbs a:last-child").await;
+    assert!(browser.text(dump).await.contains("talaia plugin install web-check --trust SHA256:"));
+    assert!(browser.text(dump).await.contains(&key));
+    browser.follow("nav a[href='/packages']").await;
+    assert!(browser.text(dump).await.contains("Decided on yours"));
+    browser.click("#rotate summary").await;
+    browser.follow("#rotate button").await;
+    assert!(browser.text(dump).await.contains("1 time"));
     is_quiet(&browser, &hub);
     drop(browser);
     hub.stop().await;

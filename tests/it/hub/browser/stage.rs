@@ -6,6 +6,7 @@ use std::f64::consts::TAU;
 
 use serde_json::{Value, json};
 
+use super::super::packages::{GOOD, archive, at};
 use super::super::support::*;
 
 const MINUTE: i64 = 60_000;
@@ -174,4 +175,29 @@ fn one(seq: u64, host: &str, plugin: &str, ms: i64, nth: i64, noise: &mut Noise)
         good["counts"] = json!({"produced": 2, "accepted": 1, "rejected": {"name-hyphen": 1}});
     }
     good
+}
+
+/// Versions of a package in every state that has a page of its own.
+pub(super) async fn packages(hub: &Running) {
+    let key = hub.credentials.key.clone();
+    let long = "#!/usr/bin/env python3\n# Looks at sites that are listed, and says whether they answer.\nimport json, sys\n\nsettings = json.load(sys.stdin)\npassword = \"swordfish-2026\"\nprint(json.dumps([]))  # \u{202e}\n";
+    for (version, program) in
+        [("0.1.0", GOOD), ("0.2.0", long), ("0.3.0", "no first line\n"), ("0.4.0", GOOD)]
+    {
+        let sent = hub.put(&key, version, archive(version, program)).await;
+        assert_eq!(sent.status, 201, "{}", sent.body);
+        if version != "0.3.0" {
+            hub.well("POST", &at(version, "/submit"), Value::Null).await;
+        }
+    }
+    hub.well("POST", &at("0.1.0", "/approve"), Value::Null).await;
+    let reason = "The metric web_time has no unit.\nAnd which site is meant?";
+    hub.well("POST", &at("0.4.0", "/reject"), json!({"reason": reason})).await;
+    let found = json!({"weight": "warning", "path": "bin/look", "line": 7, "message": "`look` printed nothing", "help": "print at least one record"});
+    let trial = json!({"user": "nobody", "runs": 3, "findings": [found]});
+    hub.well("PUT", &at("0.2.0", "/trial"), trial).await;
+    for name in ["netstat", "a-name-that-is-as-long-as-names-of-packages-may-be-and-goes-on-s"] {
+        let about = json!({"name": name, "category": "network", "description": "Packets and datagrams in and out of this host, by interface and by protocol, counted since it was started"});
+        hub.well("POST", "/api/v1/packages", about).await;
+    }
 }
