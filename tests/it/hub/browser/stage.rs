@@ -180,7 +180,7 @@ fn one(seq: u64, host: &str, plugin: &str, ms: i64, nth: i64, noise: &mut Noise)
 /// Versions of a package in every state that has a page of its own.
 pub(super) async fn packages(hub: &Running) {
     let key = hub.credentials.key.clone();
-    let long = "#!/usr/bin/env python3\n# Looks at sites that are listed, and says whether they answer.\nimport json, sys\n\nsettings = json.load(sys.stdin)\npassword = \"swordfish-2026\"\nprint(json.dumps([]))  # \u{202e}\n";
+    let long = "#!/usr/bin/env python3\n# Looks at sites that are listed, and says whether they answer.\nimport json, sys\n\nsettings = json.load(sys.stdin)\npassword = \"swordfish-2026\"\nprint(json.dumps([]))\n";
     for (version, program) in
         [("0.1.0", GOOD), ("0.2.0", long), ("0.3.0", "no first line\n"), ("0.4.0", GOOD)]
     {
