@@ -6,5 +6,6 @@ mod bundled;
 mod disturbed;
 mod hostile;
 mod install;
+mod real;
 mod story;
 mod support;
