@@ -32,16 +32,13 @@ struct Measure<'a> {
 impl<'a> Measure<'a> {
     /// Size and height of what is below `node`, which lies at `depth`.
     fn of(&mut self, node: &'a Value, depth: usize) -> Result<(usize, usize), String> {
+        // On the way down as well, where a long chain would take the stack.
+        within(1, depth)?;
         let (mut size, mut height) = (1, 0);
         let mut add = |(more, high): (usize, usize)| {
             size += more;
             height = height.max(high + 1);
-            if size > SIZE || depth + height > DEPTH {
-                return Err(format!(
-                    "with every `$ref` followed it has more than {SIZE} parts, or more than {DEPTH} inside each other"
-                ));
-            }
-            Ok(())
+            within(size, depth + height)
         };
         match node {
             Value::Array(items) => {
@@ -86,6 +83,15 @@ impl<'a> Measure<'a> {
         self.known.insert(to, measured);
         Ok(measured)
     }
+}
+
+fn within(size: usize, depth: usize) -> Result<(), String> {
+    if size <= SIZE && depth <= DEPTH {
+        return Ok(());
+    }
+    Err(format!(
+        "with every `$ref` followed it has more than {SIZE} parts, or more than {DEPTH} inside each other"
+    ))
 }
 
 #[cfg(test)]

@@ -40,15 +40,35 @@ impl Host {
         let folder = first.data_dir();
         // What is done here is done in a folder of whoever does it, or somebody else's links lead astray.
         trust::check_data_dir(folder, &[]).map_err(|error| {
-            let mut text = chain(&error);
-            if let Untrusted::DataOwner { owner, .. } = &error {
-                text = format!("the agent's folder {} is of the user {owner}: do this as that user\n\nhint: sudo -u {owner} talaia plugin …, after `chown {owner} {}`", folder.display(), first.drop_ins().display());
-            }
+            let text = match &error {
+                Untrusted::DataOwner { owner, .. } => first.as_its_owner(owner),
+                _ => chain(&error),
+            };
             Failure::new(Exit::Config, text)
         })?;
         let store = Store::change(first.data_dir()).map_err(|e| super::source::disk(&e))?;
         // Somebody may have been at it between the two.
         Ok((Self::load(args)?, store))
+    }
+
+    /// How to do it as the user that the agent's folder is of. That user's own defaults are others
+    /// than those of whoever asked, so both places are named.
+    fn as_its_owner(&self, owner: &str) -> String {
+        let mut command = format!("sudo -u {owner} env");
+        if let (Some("talaia"), Some(parent)) =
+            (self.data_dir().file_name().and_then(|name| name.to_str()), self.data_dir().parent())
+        {
+            command += &format!(" XDG_STATE_HOME={}", parent.display());
+        }
+        if let Source::File(path) = &self.source {
+            command += &format!(" TALAIA_CONFIG_FILE={}", path.display());
+        }
+        format!(
+            "the agent's folder {} is of the user {owner}: do this as that user\n\n\
+             hint: install -d -o {owner} {}\n      {command} talaia plugin …",
+            self.data_dir().display(),
+            self.drop_ins().display()
+        )
     }
 
     /// The folder of the agent's data.
