@@ -56,7 +56,7 @@ fn values(report: &Value, name: &str, tag: &str) -> BTreeMap<String, Value> {
 }
 
 /// A number of a file of the kernel's: what follows a word at the beginning of a line.
-fn number(file: &str, word: &str) -> f64 {
+fn number(file: &str, word: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap();
     let line = text.lines().find(|line| line.starts_with(word)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -92,8 +92,8 @@ fn counters_of_packets_are_those_of_the_kernel() {
 fn memory_and_disks_are_those_of_this_host() {
     let site = installed("host", "");
     let memory = run(&site, "host_memory");
-    let total = values(&memory, "memory_total", "")[""].as_f64().unwrap();
-    assert_eq!(total, number("/proc/meminfo", "MemTotal:") * 1024.0);
+    let total = &values(&memory, "memory_total", "")[""];
+    assert_eq!(*total, number("/proc/meminfo", "MemTotal:") * 1024);
     let disks = values(&run(&site, "host_disk"), "disk_total", "mount");
     assert!(!disks.is_empty());
     for (mount, total) in disks {
