@@ -22,9 +22,6 @@ const RATIO: u64 = 200;
 /// Entries smaller than this may be compressed as far as they like.
 const SMALL: u64 = 1 << 20;
 
-/// Bytes of an archive's last record, where there is no comment in it.
-const END: usize = 22;
-
 /// Why an archive could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -78,9 +75,7 @@ pub fn unpack(bytes: &[u8]) -> Result<(PackageName, Contents), Vec<Finding>> {
     if zip.has_duplicate_names() {
         return Err(one("two entries have the same name".to_owned(), again));
     }
-    let ends =
-        bytes.len().checked_sub(END).is_some_and(|at| bytes[at..].starts_with(b"PK\x05\x06"));
-    if zip.offset() != 0 || !zip.comment().is_empty() || !ends {
+    if zip.offset() != 0 || !zip.comment().is_empty() {
         return Err(one("there is something before or after the archive".to_owned(), again));
     }
     if zip.len() != entries {
@@ -118,6 +113,7 @@ pub fn unpack(bytes: &[u8]) -> Result<(PackageName, Contents), Vec<Finding>> {
 
 /// How many entries the record at the archive's end announces: folders may have some of their own.
 fn entries(bytes: &[u8]) -> Result<usize, &'static str> {
+    // Its size where there is no comment in it.
     const END: usize = 22;
     const LOCATOR: usize = 20;
     let no_zip = "this is not a zip archive: it does not end as one, or something follows it";
