@@ -99,13 +99,7 @@ pub(crate) fn create(
     let key = ensure_key(&transaction, account, None, now)?;
     note(&transaction, account, now, "account.create", name)?;
     transaction.commit()?;
-    Ok(Credentials {
-        url,
-        key: key.expose().to_owned(),
-        api_key,
-        secret_key: secret_key.expose().to_owned(),
-        certificate: None,
-    })
+    Ok(reached(url, &key, api_key, &secret_key))
 }
 
 /// All accounts, by name.
@@ -201,6 +195,17 @@ fn note(
     Ok(())
 }
 
+/// What reaches an account of the hub at `url`.
+fn reached(url: String, key: &Secret, api_key: String, secret_key: &Secret) -> Credentials {
+    Credentials {
+        url,
+        key: key.expose().to_owned(),
+        api_key,
+        secret_key: secret_key.expose().to_owned(),
+        certificate: None,
+    }
+}
+
 /// Makes the local account where there is none, and gives what reaches it. The key that `kept`
 /// holds stays the key, unless it was revoked.
 pub(crate) fn ensure_local(
@@ -246,13 +251,7 @@ pub(crate) fn ensure_local(
     };
     let key = ensure_key(&transaction, account, kept, now)?;
     transaction.commit()?;
-    Ok(Credentials {
-        url,
-        key: key.expose().to_owned(),
-        api_key,
-        secret_key: secret_key.expose().to_owned(),
-        certificate: None,
-    })
+    Ok(reached(url, &key, api_key, &secret_key))
 }
 
 fn ensure_key(

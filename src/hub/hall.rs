@@ -153,7 +153,7 @@ impl Hosts {
 }
 
 /// Refuses, where the caller may not do this, with the name of the scope that is missing.
-fn need(caller: &Caller, scope: Scope) -> Result<(), Problem> {
+pub(super) fn need(caller: &Caller, scope: Scope) -> Result<(), Problem> {
     if caller.scopes.has(scope) {
         return Ok(());
     }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use rusqlite::Connection;
 use serde::Deserialize;
 
 use crate::hub::body;
@@ -11,7 +12,7 @@ use crate::hub::caller::{Caller, Scope};
 use crate::hub::hall::{self, Hall};
 use crate::hub::listing::answer;
 use crate::hub::problem::Problem;
-use crate::hub::registry::{self, RegistryError, Rotating, Seen, Signed};
+use crate::hub::registry::{self, RegistryError, Rotating, Seen, Signed, ToSign};
 use crate::model::{PackageName, Version};
 use crate::package::Envelope;
 
@@ -21,12 +22,19 @@ use super::{BODY, change, read, sight, which};
 const TRIAL: usize = 256 << 10;
 const INDEX: usize = 16 << 20;
 
-/// A version as it is now.
-async fn shown(
+/// Does `job` to a version, and shows what it is then.
+async fn decided(
     hall: &Hall,
     caller: Caller,
     (name, version): (PackageName, Version),
+    sha256: Option<String>,
+    job: impl FnOnce(&mut Connection, &Caller, Seen<'_>) -> Result<(), RegistryError> + Send + 'static,
 ) -> Result<Response, Problem> {
+    let (by, of) = (caller.clone(), (name.clone(), version.clone()));
+    change(hall, move |conn| {
+        job(conn, &by, Seen { name: &of.0, version: &of.1, sha256: sha256.as_deref() })
+    })
+    .await?;
     let row =
         read(hall, caller, move |conn, who| registry::version(conn, who, &name, &version)).await?;
     Ok(answer(StatusCode::OK, &row))
@@ -38,10 +46,11 @@ pub(super) async fn submit(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = hall::caller(&hall, &headers, Scope::Publish).await?;
-    let (name, version) = which(&path)?;
-    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
-    change(&hall, move |conn| registry::submit(conn, &by, (&of.0, &of.1), now)).await?;
-    shown(&hall, caller, (name, version)).await
+    let (of, now) = (which(&path)?, hall.clock.now());
+    decided(&hall, caller, of, None, move |conn, by, seen| {
+        registry::submit(conn, by, seen.which(), now)
+    })
+    .await
 }
 
 /// A caller who reviews: one of the hub's own account.
@@ -63,10 +72,11 @@ pub(super) async fn review(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = reviewer(&hall, &headers).await?;
-    let (name, version) = which(&path)?;
-    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
-    change(&hall, move |conn| registry::take(conn, &by, (&of.0, &of.1), now)).await?;
-    shown(&hall, caller, (name, version)).await
+    let (of, now) = (which(&path)?, hall.clock.now());
+    decided(&hall, caller, of, None, move |conn, by, seen| {
+        registry::take(conn, by, seen.which(), now)
+    })
+    .await
 }
 
 #[derive(Deserialize)]
@@ -85,15 +95,13 @@ pub(super) async fn reject(
     body: Body,
 ) -> Result<Response, Problem> {
     let caller = reviewer(&hall, &headers).await?;
-    let (name, version) = which(&path)?;
+    let of = which(&path)?;
     let Reject { reason, sha256 } = body::json(&headers, body, BODY).await?;
-    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
-    change(&hall, move |conn| {
-        let seen = Seen { name: &of.0, version: &of.1, sha256: sha256.as_deref() };
-        registry::reject(conn, &by, seen, &reason, now)
+    let now = hall.clock.now();
+    decided(&hall, caller, of, sha256, move |conn, by, seen| {
+        registry::reject(conn, by, seen, &reason, now)
     })
-    .await?;
-    shown(&hall, caller, (name, version)).await
+    .await
 }
 
 /// What somebody signed with a key that is not on the hub.
@@ -132,17 +140,14 @@ pub(super) async fn approve(
     body: Body,
 ) -> Result<Response, Problem> {
     let caller = reviewer(&hall, &headers).await?;
-    let (name, version) = which(&path)?;
+    let of = which(&path)?;
     let given: Approve = body::json_or_nothing(&headers, body, INDEX).await?;
-    let (signed, sha256) = (signed(given.statement, given.index)?, given.sha256);
-    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
-    let local = hall.local.clone();
-    change(&hall, move |conn| {
-        let seen = Seen { name: &of.0, version: &of.1, sha256: sha256.as_deref() };
-        local.signing(conn, signed, |conn, signed| registry::approve(conn, &by, seen, signed, now))
+    let signed = signed(given.statement, given.index)?;
+    let (now, local) = (hall.clock.now(), hall.local.clone());
+    decided(&hall, caller, of, given.sha256, move |conn, by, seen| {
+        local.signing(conn, signed, |conn, signed| registry::approve(conn, by, seen, signed, now))
     })
-    .await?;
-    shown(&hall, caller, (name, version)).await
+    .await
 }
 
 pub(super) async fn withdraw(
@@ -153,19 +158,33 @@ pub(super) async fn withdraw(
 ) -> Result<Response, Problem> {
     let caller = hall::anyone(&hall, &headers).await?;
     if !caller.scopes.has(Scope::Review) {
-        hall::caller(&hall, &headers, Scope::Publish).await?;
+        hall::need(&caller, Scope::Publish)?;
     }
-    let (name, version) = which(&path)?;
+    let of = which(&path)?;
     let given: Withdraw = body::json_or_nothing(&headers, body, INDEX).await?;
     let signed = signed(given.statement, given.index)?;
-    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
-    let local = hall.local.clone();
-    change(&hall, move |conn| {
-        let reviewer = sight(conn, &by)?.reviewer;
-        local.withdraw(conn, (&by, reviewer), (&of.0, &of.1), signed, now)
+    let (now, local) = (hall.clock.now(), hall.local.clone());
+    decided(&hall, caller, of, None, move |conn, by, seen| {
+        let reviewer = sight(conn, by)?.reviewer;
+        local.withdraw(conn, (by, reviewer), seen.which(), signed, now)
     })
-    .await?;
-    shown(&hall, caller, (name, version)).await
+    .await
+}
+
+/// What `documents` makes for a reviewer to sign.
+async fn to_sign(
+    hall: &Hall,
+    headers: &HeaderMap,
+    path: &(String, String),
+    documents: impl FnOnce(&Connection, (&PackageName, &Version), i64) -> Result<ToSign, RegistryError>
+    + Send
+    + 'static,
+) -> Result<Response, Problem> {
+    let caller = reviewer(hall, headers).await?;
+    let (name, version) = which(path)?;
+    let now = hall.clock.now();
+    let made = read(hall, caller, move |conn, _| documents(conn, (&name, &version), now)).await?;
+    Ok(answer(StatusCode::OK, &made))
 }
 
 pub(super) async fn approval(
@@ -173,13 +192,7 @@ pub(super) async fn approval(
     Path(path): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = reviewer(&hall, &headers).await?;
-    let (name, version) = which(&path)?;
-    let now = hall.clock.now();
-    let documents =
-        read(&hall, caller, move |conn, _| registry::approval(conn, (&name, &version), now))
-            .await?;
-    Ok(answer(StatusCode::OK, &documents))
+    to_sign(&hall, &headers, &path, registry::approval).await
 }
 
 pub(super) async fn withdrawal(
@@ -187,13 +200,7 @@ pub(super) async fn withdrawal(
     Path(path): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = reviewer(&hall, &headers).await?;
-    let (name, version) = which(&path)?;
-    let now = hall.clock.now();
-    let documents =
-        read(&hall, caller, move |conn, _| registry::withdrawal(conn, (&name, &version), now))
-            .await?;
-    Ok(answer(StatusCode::OK, &documents))
+    to_sign(&hall, &headers, &path, registry::withdrawal).await
 }
 
 pub(super) async fn trial(
@@ -203,7 +210,7 @@ pub(super) async fn trial(
     body: Body,
 ) -> Result<Response, Problem> {
     let caller = reviewer(&hall, &headers).await?;
-    let (name, version) = which(&path)?;
+    let of = which(&path)?;
     let result: serde_json::Map<String, serde_json::Value> =
         body::json(&headers, body, TRIAL).await?;
     let sha256 = match result.get("sha256") {
@@ -212,13 +219,11 @@ pub(super) async fn trial(
         Some(_) => return Err(Problem::parameter("sha256", "the archive's SHA-256, as text")),
     };
     let result = serde_json::Value::Object(result).to_string();
-    let (by, of, now) = (caller.clone(), (name.clone(), version.clone()), hall.clock.now());
-    change(&hall, move |conn| {
-        let seen = Seen { name: &of.0, version: &of.1, sha256: sha256.as_deref() };
-        registry::trial(conn, &by, seen, &result, now)
+    let now = hall.clock.now();
+    decided(&hall, caller, of, sha256, move |conn, by, seen| {
+        registry::trial(conn, by, seen, &result, now)
     })
-    .await?;
-    shown(&hall, caller, (name, version)).await
+    .await
 }
 
 #[derive(Deserialize, Default)]

@@ -30,7 +30,7 @@ pub(crate) use read::{
 };
 pub(crate) use review::{Seen, approve, reject, take, trial};
 pub(crate) use signing::{
-    Registry, Rotating, Signed, approval, index, registry, rotate, withdrawal,
+    Registry, Rotating, Signed, ToSign, approval, index, registry, rotate, withdrawal,
 };
 
 /// Most packages of one account.

@@ -20,7 +20,7 @@ pub(crate) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn which(self) -> (&'a PackageName, &'a Version) {
+    pub(crate) fn which(self) -> (&'a PackageName, &'a Version) {
         (self.name, self.version)
     }
 }
