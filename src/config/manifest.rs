@@ -35,9 +35,10 @@ const DESCRIPTION: usize = 200;
 const COMMANDS: usize = 100;
 
 /// Most bytes of a manifest, and of each file that it is read with.
-const LARGEST: usize = 256 << 10;
+pub const MANIFEST_READS: usize = 256 << 10;
 
 /// The other files of a package, by their path in it; `None` where there is none.
+/// At most [`MANIFEST_READS`] bytes of each, and one more, are looked at.
 pub type Files<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
 
 /// A package's manifest, read and checked.
@@ -178,7 +179,7 @@ pub(super) fn read(
     cx: &mut Cx<'_>,
 ) -> Option<Packaged> {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    if text.len() > LARGEST {
+    if text.len() > MANIFEST_READS {
         cx.found.push(Diagnostic::error(too_large(&path.to_string_lossy())));
         return None;
     }
@@ -370,7 +371,7 @@ fn content(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>
 /// The same, of a file that is read here.
 fn small(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>> {
     let bytes = content(at, files, cx)?;
-    if bytes.len() > LARGEST {
+    if bytes.len() > MANIFEST_READS {
         cx.error(too_large(&at.value), &at.place);
         return None;
     }
@@ -378,7 +379,7 @@ fn small(at: &At<String>, files: Files<'_>, cx: &mut Cx<'_>) -> Option<Vec<u8>> 
 }
 
 fn too_large(path: &str) -> String {
-    format!("`{path}` has more than {} KiB", LARGEST >> 10)
+    format!("`{path}` has more than {} KiB", MANIFEST_READS >> 10)
 }
 
 /// A JSON Schema among the package's files.

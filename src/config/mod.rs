@@ -54,7 +54,9 @@ pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, KEY_VARIABLES, User};
 pub use load::{Edits, Scripts, Source, destinations, hub, load, load_edited};
-pub use manifest::{Files, MANIFEST, Manifest, PackagedCommand, Reading, Requires, is_inside};
+pub use manifest::{
+    Files, MANIFEST, MANIFEST_READS, Manifest, PackagedCommand, Reading, Requires, is_inside,
+};
 pub use node::Place;
 pub use output::{EMBEDDED_OUTPUT, FileOutput, Identity, OutputConfig, TalaiaOutput};
 pub use packages::{DROP_INS, InstalledPackage, PACKAGES};

@@ -4,6 +4,8 @@
 //! What the operator wrote lies over what the manifest says, key by key and as trees, before either is
 //! read: so each value keeps its place, and a message points at whoever wrote it.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::agent::AgentConfig;
@@ -33,8 +35,6 @@ pub struct InstalledPackage {
     pub file: PathBuf,
     /// Its manifest; nothing where that cannot be used.
     pub manifest: Option<Manifest>,
-    /// Whether any of its plugins is to run.
-    pub enabled: bool,
 }
 
 /// What `[packages.NAME]` comes to: the package, and its plugins.
@@ -76,7 +76,6 @@ pub(super) fn installed(
         folder,
         file: cx.sources.path(&named.place).clone(),
         manifest: None,
-        enabled: raw.enabled.as_ref().is_none_or(|at| at.value),
         version,
     };
     let path = package.folder.join(MANIFEST);
@@ -145,8 +144,7 @@ fn in_folder(folder: &Path, files: &mut Vec<PathBuf>, cx: &mut Cx<'_>) -> Option
     };
     files.push(path.clone());
     let outer = std::mem::take(&mut cx.found);
-    let packaged =
-        manifest::read(path, &text, &|inside| std::fs::read(folder.join(inside)).ok(), cx);
+    let packaged = manifest::read(path, &text, &|inside| beginning(&folder.join(inside)).ok(), cx);
     let inner = std::mem::replace(&mut cx.found, outer);
     let mut usable = packaged.is_some();
     for mut diagnostic in inner.diagnostics {
@@ -294,4 +292,11 @@ fn merge(under: &Node, over: &Node) -> Node {
 
 fn problem(message: String) -> Diagnostic {
     Diagnostic::new(Severity::Problem, message)
+}
+
+/// As much of a file as a manifest may need of it: of programs only that they are there.
+fn beginning(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(manifest::MANIFEST_READS as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

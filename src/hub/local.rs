@@ -151,6 +151,9 @@ impl Local {
         offline: Option<Rotating<'_>>,
         now: i64,
     ) -> Result<(), RegistryError> {
+        if !accounts::is_local(conn, caller.account)? {
+            return Err(RegistryError::NotAReviewer);
+        }
         if let Some(signed) = offline {
             return registry::rotate(conn, caller, signed, now);
         }
@@ -193,7 +196,11 @@ impl Local {
 
     fn read_key(&self, file: &str) -> Result<Option<SigningKey>, RegistryError> {
         match std::fs::read_to_string(self.folder.join(file)) {
-            Ok(text) => Ok(Some(SigningKey::parse(&text)?)),
+            Ok(text) => {
+                let wrong =
+                    |e| RegistryError::Key(format!("{}: {e}", self.folder.join(file).display()));
+                SigningKey::parse(&text).map(Some).map_err(wrong)
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(RegistryError::Key(format!("{file}: {error}"))),
         }

@@ -12,7 +12,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::model::PackageName;
 
-use super::contents::{Contents, PackageFile, bounds};
+use super::contents::{Contents, PackageFile, bounds, shown};
 use super::finding::Finding;
 use super::sums::sums;
 use super::template::FileMode;
@@ -148,7 +148,7 @@ fn entry(
         .by_index_raw(index)
         .map_err(|e| Finding::error("", format!("an entry cannot be read: {e}"), again))?;
     let name = String::from_utf8_lossy(head.name_raw()).into_owned();
-    let wrong = |message: &str| Finding::error(&clean(&name), message, again);
+    let wrong = |message: &str| Finding::error(&shown(&name), message, again);
     if head.encrypted() {
         return Err(wrong("it is encrypted"));
     }
@@ -203,11 +203,6 @@ fn entry(
     // Of a mode nothing else is taken over; the library has dropped setuid and the like.
     let mode = if mode & 0o111 == 0 { FileMode::Plain } else { FileMode::Executable };
     Ok(Some(PackageFile { path: path.to_owned(), mode, bytes }))
-}
-
-/// A name that can be printed, whatever is in it.
-fn clean(name: &str) -> String {
-    name.chars().take(bounds::PATH).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

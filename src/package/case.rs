@@ -92,11 +92,12 @@ impl Case {
             return Err(CaseError::Form(format!("it has more than {} KiB", LARGEST >> 10)));
         }
         let text = std::str::from_utf8(&file.bytes).map_err(|e| CaseError::Form(e.to_string()))?;
-        let case: Self = toml::from_str(text)
+        let mut case: Self = toml::from_str(text)
             .map_err(|e| CaseError::Form(e.to_string().trim().replace('\n', " ")))?;
         if !crate::config::is_inside(&case.expect) || case.expect.strip_suffix(".json").is_none() {
             return Err(CaseError::Expect);
         }
+        case.expect = case.expect.trim_start_matches("./").to_owned();
         Ok(case)
     }
 
@@ -145,5 +146,23 @@ impl Expected {
         let mut records: Vec<Self> = metrics.iter().map(Self::of).collect();
         records.sort_by(|a, b| (&a.name, &a.tags).cmp(&(&b.name, &b.tags)));
         records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::template::FileMode;
+    use super::*;
+
+    #[test]
+    fn what_is_expected_is_named_as_the_package_names_it() {
+        let file = |text: &str| PackageFile {
+            path: "tests/a.toml".to_owned(),
+            mode: FileMode::Plain,
+            bytes: text.as_bytes().to_vec(),
+        };
+        let case = Case::read(&file("expect = './tests/a.json'")).unwrap();
+        assert_eq!(case.expect, "tests/a.json");
+        assert!(Case::read(&file("expect = '../a.json'")).is_err());
     }
 }

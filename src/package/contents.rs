@@ -223,7 +223,7 @@ fn unsafe_path(path: &str) -> Option<&'static str> {
 }
 
 /// A path that can be printed, whatever is in it.
-fn shown(path: &str) -> String {
+pub(super) fn shown(path: &str) -> String {
     path.chars()
         .take(bounds::PATH)
         .map(|c| if c.is_control() || is_unseen(c) { '?' } else { c })

@@ -1,8 +1,10 @@
 //! Looking at a package without running any of it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::config::{MANIFEST, Manifest, Severity};
+use crate::config::{MANIFEST, MANIFEST_READS, Manifest, Severity};
 use crate::model::{PackageName, PluginName, Runner, SHEBANG, Version, is_unseen, shebang};
 
 use super::case::{Case, is_case};
@@ -135,6 +137,11 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
             "say what it measures, and what its settings are",
         ));
     }
+    let commands = manifest.iter().flat_map(|manifest| manifest.commands.values());
+    let named: BTreeSet<&str> = commands
+        .flat_map(|command| &command.argv)
+        .map(|word| word.trim_start_matches("./"))
+        .collect();
     for file in contents.files() {
         if is_case(&file.path)
             && let Err(error) = Case::read(file)
@@ -144,11 +151,9 @@ pub fn inspect(contents: &Contents, top: Option<&PackageName>) -> Inspection {
         if file.path != SUMS {
             findings.extend(secrets::scan(file));
         }
-        let named =
-            manifest.iter().flat_map(|manifest| manifest.commands.values()).any(|command| {
-                command.argv.iter().any(|word| word.trim_start_matches("./") == file.path)
-            });
-        let program = named || file.mode == FileMode::Executable || file.bytes.starts_with(b"#!");
+        let program = named.contains(file.path.as_str())
+            || file.mode == FileMode::Executable
+            || file.bytes.starts_with(b"#!");
         findings.extend(unreadable(file, program));
     }
     findings.sort_by_key(|finding| finding.weight);
@@ -204,7 +209,10 @@ fn manifest(contents: &Contents, findings: &mut Vec<Finding>) -> Option<Manifest
         findings.push(Finding::error(MANIFEST, "it is not UTF-8", "save it as UTF-8"));
         return None;
     };
-    let files = |path: &str| contents.get(path).map(|file| file.bytes.clone());
+    let files = |path: &str| {
+        let file = contents.get(path)?;
+        Some(file.bytes[..file.bytes.len().min(MANIFEST_READS + 1)].to_vec())
+    };
     let reading = Manifest::read(MANIFEST.into(), text, &files);
     for diagnostic in reading.diagnostics.into_iter().take(TOLD) {
         let help = diagnostic.help.clone().unwrap_or_default();

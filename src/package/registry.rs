@@ -227,13 +227,11 @@ impl Index {
             return Err(IndexError::Format(format));
         }
         let index: Self = envelope.open()?;
-        let mut keys = BTreeSet::from([trust.key]);
         let mut key = trust.key;
         for rotation in index.rotations.iter().filter(|_| envelope.key() != trust.key) {
             if rotation.key() == key {
                 let next: Rotation = rotation.open()?;
                 key = next.new_key;
-                keys.insert(key);
             }
         }
         if key != envelope.key() {
@@ -242,7 +240,8 @@ impl Index {
         if index.serial < trust.serial {
             return Err(IndexError::Older { seen: trust.serial, got: index.serial });
         }
-        Ok((index.clone(), Trust { key, serial: index.serial }))
+        let trust = Trust { key, serial: index.serial };
+        Ok((index, trust))
     }
 
     /// The keys whose statements count: the present one, and those that led to it.

@@ -335,7 +335,7 @@ impl Store {
     }
 
     /// Where it is kept what is known of registries.
-    pub fn trust_file(&self) -> PathBuf {
+    fn trust_file(&self) -> PathBuf {
         self.root.join("trust.json")
     }
 

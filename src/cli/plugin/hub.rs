@@ -226,7 +226,7 @@ pub(super) fn fetched(remote: &Remote, shown: &Shown) -> Result<Contents, Failur
 /// Asks a person whether to run somebody's programs.
 fn agreed(shown: &Shown, who: &check::Trier) -> Result<bool, Failure> {
     use std::io::IsTerminal as _;
-    if !std::io::stdin().is_terminal() {
+    if !(std::io::stdin().is_terminal() && print::a_person_reads_stderr()) {
         let text = "running somebody's programs needs a yes on a terminal, or --yes";
         return Err(Failure::new(Exit::Usage, text));
     }

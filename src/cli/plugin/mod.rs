@@ -43,6 +43,15 @@ pub(crate) fn run(command: &PluginCommand) -> Result<Exit, Failure> {
         PluginCommand::Key { file, rotate: false, remote, .. } => {
             sign::key(file.as_deref(), remote)
         }
+        // The hub would make one of its own, and there is no way back.
+        PluginCommand::Key { file: Some(file), rotate: true, sign_with: None, .. } => {
+            let file = file.display();
+            let text = format!(
+                "to go over to the key in {file}, name the file of the present one: --sign-with FILE\n\n\
+                 hint: without {file} the hub makes a key of its own"
+            );
+            Err(Failure::new(Exit::Usage, text))
+        }
         PluginCommand::Key { file, rotate: true, sign_with, remote } => {
             sign::rotate(sign_with.as_deref().zip(file.as_deref()), remote)
         }

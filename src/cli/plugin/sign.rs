@@ -25,9 +25,12 @@ pub(super) fn approve(args: &ApproveArgs) -> Result<Exit, Failure> {
     let (name, version): (PackageName, Version) = (parsed(&args.name)?, parsed(&args.version)?);
     let remote = Remote::find(&args.remote)?;
     let shown: Shown = remote.get(&path(&name, &version, ""))?.json()?;
-    if let Some(seen) = &args.sha256
-        && (seen.len() < 8 || !shown.sha256.starts_with(seen.as_str()))
-    {
+    let seen = args.sha256.as_ref().map(|seen| seen.to_ascii_lowercase());
+    if seen.as_ref().is_some_and(|seen| seen.len() < 8) {
+        let text = "--sha256 takes at least 8 digits, as `talaia plugin review` prints them";
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    if seen.is_some_and(|seen| !shown.sha256.starts_with(&seen)) {
         let text =
             format!("{name} {version} has the SHA-256 {} now: review it again", shown.sha256);
         return Err(Failure::new(Exit::Finding, text));

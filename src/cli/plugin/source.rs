@@ -289,7 +289,13 @@ pub(super) fn mirror(folder: &Path, how: &HowArgs) -> Result<Exit, Failure> {
             let own = Trust { key: old.key(), serial: 0 };
             Index::open(&old, own).map_err(refused)?.1
         }
-        Err(_) => Trust { key: registry.first(envelope.key(), how.trust.as_deref())?, serial: 0 },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Trust { key: registry.first(envelope.key(), how.trust.as_deref())?, serial: 0 }
+        }
+        Err(error) => {
+            let text = format!("cannot read {}: {error}", folder.join("index.json").display());
+            return Err(Failure::new(Exit::Disk, text));
+        }
     };
     let (index, trust) = Index::open(&envelope, trust).map_err(|e| registry.lost(e))?;
     if how.dry_run {

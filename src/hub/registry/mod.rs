@@ -133,7 +133,7 @@ pub(crate) enum RegistryError {
     )]
     Full,
     #[error(
-        "reviewing is for the hub's own account, because what is approved is given to everybody's agents"
+        "reviewing and the registry's key are for the hub's own account, because what is approved is given to everybody's agents; use a key of that account"
     )]
     NotAReviewer,
     #[error("a description is one line of at most {DESCRIPTION} characters")]

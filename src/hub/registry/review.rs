@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::hub::caller::Caller;
-use crate::model::{PackageName, Timestamp, Version};
+use crate::model::{PackageName, Version};
 use crate::package::{Approval, Envelope};
 
 use super::found::{Found, find, note};
@@ -117,7 +117,7 @@ pub(crate) fn approve(
     let found = waiting(&transaction, seen, "approved")?;
     let statement = match signed {
         Signed::ByHub(key) => {
-            let approved_at = Timestamp::from_millis(now).unwrap_or(Timestamp::EPOCH);
+            let approved_at = signing::at(now);
             let approval = Approval {
                 name: name.clone(),
                 version: version.clone(),

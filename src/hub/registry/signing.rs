@@ -63,7 +63,7 @@ fn row(conn: &Connection) -> Result<Option<Row>, RegistryError> {
     let Some((key, offline, serial, rotations)) = row else { return Ok(None) };
     let damaged = |what: &str| RegistryError::Key(format!("{what} in the database is damaged"));
     Ok(Some(Row {
-        key: key.parse()?,
+        key: key.parse().map_err(|_| damaged("the key"))?,
         offline,
         serial: u64::try_from(serial).map_err(|_| damaged("the serial"))?,
         rotations: serde_json::from_str(&rotations).map_err(|_| damaged("the list of keys"))?,
@@ -146,7 +146,7 @@ fn about(summary: Option<Summary>) -> (String, String) {
     )
 }
 
-fn at(now: i64) -> Timestamp {
+pub(super) fn at(now: i64) -> Timestamp {
     Timestamp::from_millis(now).unwrap_or(Timestamp::EPOCH)
 }
 

@@ -114,7 +114,8 @@ fn typed(ms: i64) -> String {
 /// UTC.
 pub(super) fn moment(text: &str) -> Option<i64> {
     if let Ok(ms) = text.parse() {
-        return Some(ms);
+        // What no calendar has is no moment, and nothing to reckon with.
+        return Timestamp::from_millis(ms).map(Timestamp::millis);
     }
     if let Ok(time) = Timestamp::parse(text) {
         return Some(time.millis());
@@ -157,5 +158,7 @@ mod tests {
         assert_eq!(backwards.window.span(), 1000);
         let endless = read(&[("from", "-9223372036854775808"), ("to", "9223372036854775807")]);
         assert!(endless.window.span() <= MOST + 1000);
+        assert_eq!(moment("999999999999999999"), None);
+        assert_eq!(moment("1795380130000"), Some(NOW));
     }
 }

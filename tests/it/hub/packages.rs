@@ -158,6 +158,12 @@ async fn what_is_not_approved_no_other_account_sees_or_decides() {
     for path in paths(&["/submit", "/withdraw"]) {
         refused(&hub.ask(&other, "POST", &path, Value::Null).await, 404, "no-package");
     }
+    // Reviewing is not for that account, and withdrawing one's own takes another scope.
+    let body = json!({"name": "only-review", "scopes": ["review"]});
+    let made = hub.ask(&other, "POST", "/api/v1/keys", body).await.json();
+    let reviews = made["key"].as_str().unwrap();
+    let told = hub.ask(reviews, "POST", &at("0.1.0", "/withdraw"), Value::Null).await;
+    refused(&told, 403, "scope");
     refused(&hub.ask(&other, "POST", PACKAGES, json!({"name": NAME})).await, 409, "package");
     refused(&hub.put(&other, "0.1.0", archive("0.1.0", GOOD)).await, 409, "package");
     refused(

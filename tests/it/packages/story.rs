@@ -245,6 +245,7 @@ fn a_key_that_the_hub_does_not_have_signs_and_is_replaced() {
 
     other_host(&mut site, &hub);
     plugin(&site, &["install", "a-b", "1.0.0", "--trust", &fingerprint]).code(0);
+    admin(&site, &["key", "new.key", "--rotate"]).code(2).says(&["--sign-with FILE"]);
     admin(&site, &["key", "new.key", "--rotate", "--sign-with", "stranger.key"]).code(1);
     admin(&site, &["key", "new.key", "--rotate", "--sign-with", "registry.key"]).code(0);
     assert_eq!(admin(&site, &["key"]).code(0).stdout.trim(), new);

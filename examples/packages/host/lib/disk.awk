@@ -16,10 +16,10 @@ function mounts(    file, line, got, f, g, dash) {
         if (!dash || split(line, f, " ") < 6) continue
         split(substr(line, dash + 3), g, " ")
         f[5] = unescape(f[5])
+        if (listed(f[5], "ignore_mounts")) continue
         if (SET["mounts", "n"] + 0 > 0) {
             if (!listed(f[5], "mounts")) continue
         } else if (!listed(g[1], "filesystems") || seen[f[3]]++) continue
-        if (listed(f[5], "ignore_mounts")) continue
         # Of two on one mount point the later one is what is seen.
         if (!(f[5] in position)) mount[position[f[5]] = ++count] = f[5]
         readonly[position[f[5]]] = ("," f[6] "," g[3] ",") ~ /,ro,/ ? "true" : "false"

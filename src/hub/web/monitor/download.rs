@@ -17,12 +17,11 @@ use crate::hub::hall::Hall;
 use crate::hub::monitors::{self, Monitor};
 use crate::hub::parameters::pairs;
 use crate::hub::store::json;
-use crate::hub::web::format::stamp;
 use crate::hub::web::page::{logged_in, shown};
 use crate::hub::web::range::moment;
 
 use super::find;
-use super::results::DAY_MS;
+use super::results::{DAY_MS, date};
 
 /// Rows read at a time.
 const ROWS: usize = 2000;
@@ -87,7 +86,7 @@ pub(super) async fn results(
 fn file_name(monitor: &Monitor, day: Option<i64>, form: Form) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
     let name: String = monitor.name.chars().take(80).map(plain).collect();
-    let day: String = day.map_or_else(String::new, |ms| format!("-{}", &stamp(ms)[..10]));
+    let day: String = day.map_or_else(String::new, |ms| format!("-{}", date(ms)));
     let end = match form {
         Form::Csv(_) => "csv",
         Form::Json => "json",

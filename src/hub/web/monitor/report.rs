@@ -17,7 +17,7 @@ use crate::hub::web::page::{framed, logged_in, shown};
 use crate::hub::web::range::moment;
 use crate::model::Value;
 
-use super::results::{DAY_MS, cell, heading};
+use super::results::{DAY_MS, cell, date, heading};
 use super::{SERIES, find};
 
 /// Rows on one page.
@@ -93,10 +93,6 @@ impl Asked {
 
 fn how_word(how: Option<Aggregation>) -> &'static str {
     how.map_or("", Aggregation::as_str)
-}
-
-fn date(ms: i64) -> String {
-    stamp(ms).chars().take(10).collect()
 }
 
 pub(super) async fn show(

@@ -46,7 +46,8 @@ pub(super) fn load(
     Ok(Day { from, page: monitors::results(conn, id, start..=to, ROWS)?, after })
 }
 
-fn date(ms: i64) -> String {
+/// The day, in UTC.
+pub(super) fn date(ms: i64) -> String {
     stamp(ms).chars().take(10).collect()
 }
 

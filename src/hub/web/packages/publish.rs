@@ -160,10 +160,14 @@ pub(super) async fn upload(State(hall): State<Hall>, request: Request) -> Respon
         let to = path(&upload.name, &upload.version);
         let (now, by) = (hall.clock.now(), caller(&session));
         change(&hall, move |conn| registry::upload(conn, &by, &upload, now)).await?;
-        Ok(see(&to))
+        Ok::<_, Problem>(see(&to))
     };
     shown(match answer.await {
-        Err(problem) if !Problem::status(&problem).is_server_error() => {
+        // A full registry is for who uploads to mend.
+        Err(problem)
+            if !problem.status().is_server_error()
+                || problem.status() == StatusCode::INSUFFICIENT_STORAGE =>
+        {
             Ok(forms(&session, &Draft::default(), Some((problem.status(), problem.detail()))))
         }
         done => done,
