@@ -1,5 +1,7 @@
 //! `list` and `verify`: what is there, and whether it is as it was installed.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::config::PluginState;
@@ -10,7 +12,7 @@ use super::super::args::{ConfigArgs, HowArgs, RemoteArgs};
 use super::super::exit::{Exit, Failure};
 use super::super::print::{self, GOOD, paint};
 use super::installed::Host;
-use super::source::{Registry, disk};
+use super::source::{Checked, Registry, disk};
 use super::{lines, parsed};
 
 pub(super) fn run(config: &ConfigArgs, outdated: bool, as_json: bool) -> Result<Exit, Failure> {
@@ -75,13 +77,15 @@ fn newer(host: &Host, config: &ConfigArgs, as_json: bool) -> Result<Exit, Failur
     let store = Store::look(host.data_dir());
     let mut rows = Vec::new();
     let mut exit = Exit::Ok;
+    // Each registry is asked once, however many packages came from it, and also where it does not answer.
+    let mut indexes = BTreeMap::new();
     for (name, package) in &host.config.packages {
         let receipt = store.receipt(name, &package.version).map_err(|e| disk(&e))?;
         let Some(Origin::Registry { url, .. }) = receipt.map(|receipt| receipt.origin) else {
             continue;
         };
         let how = HowArgs {
-            registry: Some(url),
+            registry: Some(url.clone()),
             trust: None,
             dry_run: false,
             remote: RemoteArgs {
@@ -94,10 +98,14 @@ fn newer(host: &Host, config: &ConfigArgs, as_json: bool) -> Result<Exit, Failur
                 trace_http: false,
             },
         };
-        let found = Registry::find(&how, None).and_then(|registry| {
-            let checked = registry.index(&store, None)?;
-            checked.index.find(name, None, checked.trust.key).map_err(super::source::refused)
-        });
+        let ask = || Registry::find(&how, None)?.index(&store, None);
+        let found = match indexes.entry(url).or_insert_with(ask) {
+            Ok(Checked { index, trust }) => index.find(name, None, trust.key).map_err(|e| {
+                let Failure { exit, text, .. } = super::source::refused(e);
+                (exit, text)
+            }),
+            Err(failure) => Err((failure.exit, failure.text.clone())),
+        };
         match found {
             Ok(offer) if offer.approval.version > package.version => {
                 if as_json {
@@ -114,9 +122,9 @@ fn newer(host: &Host, config: &ConfigArgs, as_json: bool) -> Result<Exit, Failur
                 ]);
             }
             Ok(_) => {}
-            Err(failure) => {
-                print::talk(format!("{name}: {}", failure.text));
-                exit = failure.exit;
+            Err((code, text)) => {
+                print::talk(format!("{name}: {text}"));
+                exit = code;
             }
         }
     }
