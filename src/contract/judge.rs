@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{
     Counts, Declared, Excerpt, ExcerptForm, Extent, Field, Head, Keep, Metric, MetricType,
     QuarantineItem, Raw, Record, Records, Rejection, RejectionCode as Code, Source, Status, Tags,
-    Timestamp, Value, Words, limits,
+    Taken, Timestamp, Value, Words, limits,
 };
 
 use super::check;
@@ -607,11 +607,17 @@ impl Records for Run<'_> {
         Keep::Records
     }
 
-    fn record(&mut self, source: &Source<'_>, record: &Record<'_>) {
+    fn record(&mut self, source: &Source<'_>, record: &Record<'_>) -> Taken {
         self.produced += 1;
         match self.judge(source, record) {
-            Ok(metric) => self.out.metrics.push(metric),
-            Err(refusal) => self.reject(source, record, refusal),
+            Ok(metric) => {
+                self.out.metrics.push(metric);
+                Taken::Accepted
+            }
+            Err(refusal) => {
+                self.reject(source, record, refusal);
+                Taken::Refused
+            }
         }
     }
 

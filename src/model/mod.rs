@@ -37,7 +37,7 @@ pub use metric::{Metric, MetricType, Threshold};
 pub use outcome::{Outcome, Rung, Status, Stream};
 pub use package::{InvalidPackageName, InvalidVersion, PackageName, Version};
 pub use record::{
-    Extent, Field, Flaw, Head, Keep, Raw, RawTags, Record, Records, Source, Step, Tag, Tree,
+    Extent, Field, Flaw, Head, Keep, Raw, RawTags, Record, Records, Source, Step, Tag, Taken, Tree,
     Unknown, Words, pointer, push_escaped,
 };
 pub use rejection::{Excerpt, ExcerptForm, QuarantineItem, Rejection, RejectionCode};

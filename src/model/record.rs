@@ -350,6 +350,15 @@ pub enum Keep {
     Nothing,
 }
 
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It was accepted, or only looked at.
+    Accepted,
+    /// It was refused.
+    Refused,
+}
+
 /// The words of a refusal. Made on demand: a report spells out only its first refusals.
 #[derive(Debug)]
 pub struct Words {
@@ -374,8 +383,8 @@ pub trait Records {
     /// A document starts; its records follow if the answer is [`Keep::Records`].
     fn document(&mut self, source: &Source<'_>, head: &Head<'_>) -> Keep;
 
-    /// One record.
-    fn record(&mut self, source: &Source<'_>, record: &Record<'_>);
+    /// One record, and what became of it.
+    fn record(&mut self, source: &Source<'_>, record: &Record<'_>) -> Taken;
 
     /// A stretch of the source, or a part of a document, that is no record. Counts as one.
     fn refuse(

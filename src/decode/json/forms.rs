@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::model::{
-    Extent, Field, Flaw, Head, Keep, Raw, Record, Records, RejectionCode, Source, Step, Tree,
-    Unknown, Words, pointer,
+    Extent, Field, Flaw, Head, Keep, Raw, Record, Records, RejectionCode, Source, Step, Taken,
+    Tree, Unknown, Words, pointer,
 };
 
 use super::tape::{Kind, State, Tape};
@@ -500,8 +500,9 @@ impl Records for Paths {
         Keep::Records
     }
 
-    fn record(&mut self, _: &Source<'_>, record: &Record<'_>) {
+    fn record(&mut self, _: &Source<'_>, record: &Record<'_>) -> Taken {
         self.0.push(record.pointer(""));
+        Taken::Accepted
     }
 
     fn refuse(&mut self, _: &Source<'_>, _: RejectionCode, _: Range<usize>, _: &dyn Fn() -> Words) {

@@ -74,6 +74,8 @@ pub(super) enum Why {
     Escape,
     /// A number that breaks off, such as `1.`.
     Number,
+    /// A number with a decimal comma, such as `0,42`.
+    Comma,
     /// Not closed, and nested beyond the limit.
     Deep,
 }
@@ -116,6 +118,7 @@ impl Tape {
         self.loose = false;
         self.values(source, at).map_err(|stop| {
             let stop = self.give_back_line(source.bytes(), stop);
+            let stop = self.take_decimal_comma(source.bytes(), stop);
             self.break_off();
             stop
         })
@@ -141,6 +144,21 @@ impl Tape {
         self.nodes.truncate(key);
         self.loose = false;
         Stop { at: node.start, why: Why::NoValue }
+    }
+
+    /// `{"load":0,42}` breaks at the key that is none, and `0` is no value that anybody meant: the
+    /// break is before it.
+    fn take_decimal_comma(&mut self, bytes: &[u8], stop: Stop) -> Stop {
+        let Some(number) = self.nodes.last().filter(|node| node.kind == Kind::Whole) else {
+            return stop;
+        };
+        let comma = number.end;
+        let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+        if stop.why != Why::NoKey || stop.at != comma + 1 || !digit(stop.at) {
+            return stop;
+        }
+        self.loose = true;
+        Stop { at: number.start, why: Why::Comma }
     }
 
     /// Passes over what is nested too deep. Where it is never closed, reading stops so that it can

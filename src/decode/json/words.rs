@@ -13,6 +13,7 @@ pub(super) fn syntax(source: &Source<'_>, stop: Stop) -> (String, String) {
         Why::Control => format!("{} inside a string", found(rest)),
         Why::Escape => "a backslash that starts no escape".to_owned(),
         Why::Number => format!("the number breaks off before {}", found(rest)),
+        Why::Comma => "a number with a decimal comma".to_owned(),
         Why::Deep => "nested deeper than 64, and never closed".to_owned(),
         Why::NoValue => format!("expected a value, found {}", found(rest)),
         Why::NoKey => format!("expected a key in double quotes, found {}", found(rest)),
@@ -31,10 +32,15 @@ fn hint(why: Why, before: &[u8], rest: &[u8]) -> &'static str {
     match why {
         Why::End => "close every string, array and object before the program ends",
         Why::Deep => "nest less deeply; metrics need no more than 4 levels",
-        Why::Control if first == b'\n' || first == b'\r' => {
+        Why::Control if first == b'\r' => {
+            "the script, or what it reads, has Windows line ends: `sed -i 's/\\r$//' FILE`, or pipe it \
+             through `tr -d '\\r'`"
+        }
+        Why::Control if first == b'\n' => {
             "close the string on its line, or write a line break as `\\n`"
         }
         Why::Control => "escape it: a tab is `\\t`; `jq -n --arg` and `talaia emit` do so",
+        Why::Comma => "set `LC_ALL=C`, so that numbers are printed with a point",
         Why::Escape => "write a backslash as `\\\\`",
         Why::Number => "write digits after `.`, `e` and `-`: `1.0`, `1e3`",
         _ if smart => "use straight double quotes",
@@ -43,10 +49,6 @@ fn hint(why: Why, before: &[u8], rest: &[u8]) -> &'static str {
             "JSON has no comments; leave it out"
         }
         Why::NoKey if first == b'}' => "remove the comma before `}`",
-        // `{"a":0,42}`
-        Why::NoKey if first.is_ascii_digit() && last == b',' => {
-            "a decimal comma? set `LC_ALL=C` so that numbers have a point"
-        }
         Why::NoKey => "put the key in double quotes",
         Why::NoValue if first == b']' => "remove the comma before `]`",
         Why::NoValue if matches!(first, b'}' | b',') => {

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::contract::{Contract, ContractError, Judge, Judged, Moment, Strictness};
 use crate::decode::End;
 use crate::model::{
-    Field, Format, Head, Keep, Raw, Record, Records, RejectionCode, Source, Step, Tag, Tags,
+    Field, Format, Head, Keep, Raw, Record, Records, RejectionCode, Source, Step, Tag, Tags, Taken,
     Timestamp, Words,
 };
 
@@ -108,13 +108,14 @@ impl Records for Names {
         Keep::Records
     }
 
-    fn record(&mut self, _: &Source<'_>, record: &Record<'_>) {
+    fn record(&mut self, _: &Source<'_>, record: &Record<'_>) -> Taken {
         if let Some(Field { raw: Raw::Text(name), .. }) = &record.name
             && record.flaw.is_none()
             && !self.seen.insert(name.to_string())
         {
             self.shared.insert(name.to_string());
         }
+        Taken::Accepted
     }
 
     fn refuse(&mut self, _: &Source<'_>, _: RejectionCode, _: Range<usize>, _: &dyn Fn() -> Words) {
@@ -136,7 +137,7 @@ impl Records for Lenient<'_> {
         self.inner.document(source, head)
     }
 
-    fn record(&mut self, source: &Source<'_>, record: &Record<'_>) {
+    fn record(&mut self, source: &Source<'_>, record: &Record<'_>) -> Taken {
         let kind = match &record.kind {
             Some(Field { raw: Raw::Text(word), .. }) => meant(word),
             _ => None,
@@ -161,7 +162,7 @@ impl Records for Lenient<'_> {
                 end,
             });
         }
-        self.inner.record(source, &record);
+        self.inner.record(source, &record)
     }
 
     fn refuse(
