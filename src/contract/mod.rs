@@ -8,21 +8,28 @@
 //! Deliberately does not know: what format the program printed, how its run ended, the clock (it is
 //! told the moment), files, or what becomes of a report.
 
+mod advice;
 mod check;
 mod declared;
 mod excerpt;
 pub mod explain;
+mod infer;
 mod judge;
 mod measure;
+mod observed;
 mod own;
 mod refusal;
 pub mod schemas;
 mod series;
+mod units;
 mod words;
 
+pub use advice::{Advice, AdviceCode, advice};
 pub use declared::{Contract, ContractError, Strictness};
 
 pub use crate::model::Declared;
+pub use infer::{Proposal, infer};
 pub use judge::{Judge, Judged, Moment};
 pub use measure::measure;
+pub use observed::Observed;
 pub use own::{RuleBreach, Rules};

@@ -1,0 +1,223 @@
+//! Proposes a contract for what was observed.
+
+use crate::model::{Declared, MetricType};
+
+use super::declared::Contract;
+use super::observed::{Observed, Seen};
+use super::units;
+
+/// Words in the names of what has fractions sooner or later, though it was whole while we looked.
+const FRACTIONS: [&str; 16] = [
+    "load",
+    "load1",
+    "load5",
+    "load15",
+    "ratio",
+    "avg",
+    "mean",
+    "average",
+    "rate",
+    "latency",
+    "temperature",
+    "temp",
+    "seconds",
+    "celsius",
+    "volts",
+    "watts",
+];
+
+/// As many different texts as may be a closed list.
+const FEW_TEXTS: usize = 6;
+
+/// One metric of a proposed contract.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// Its name.
+    pub name: String,
+    /// What to declare.
+    pub declared: Declared,
+    /// What was seen, in some words.
+    pub seen: String,
+    /// What else could be declared, and only its author can know.
+    pub doubts: Vec<String>,
+}
+
+/// Proposes declarations for all metrics that came, in the order of their names. What `contract`
+/// declares already stays as it is.
+pub fn infer(observed: &Observed, contract: &Contract) -> Vec<Proposal> {
+    let runs = observed.runs();
+    let propose = |(name, seen): (&str, &Seen)| match contract.find(name) {
+        Some((_, declared)) => Proposal {
+            name: name.to_owned(),
+            declared: declared.clone(),
+            seen: format!("declared already; {}", words(seen, runs)),
+            doubts: Vec::new(),
+        },
+        None => guess(name, seen, runs),
+    };
+    observed.metrics().map(propose).collect()
+}
+
+fn guess(name: &str, seen: &Seen, runs: u32) -> Proposal {
+    let mut doubts = Vec::new();
+    let kind = kind(name, seen, &mut doubts);
+    let mut declared = Declared::of(kind);
+    let is_number = !matches!(kind, MetricType::String | MetricType::Boolean);
+    if is_number {
+        let given = seen.units.iter().flatten().next().map(|unit| unit.to_string());
+        declared.unit = given.or_else(|| units::of_name(name).map(str::to_owned));
+    }
+    if kind == MetricType::Percent {
+        declared.unit = Some("%".to_owned());
+    }
+    declared.label = seen.label.as_deref().map(str::to_owned);
+    declared.required = seen.runs == runs;
+    if let Some((least, most)) = seen.range.filter(|_| kind != MetricType::Counter) {
+        if least >= 0.0 {
+            declared.min = Some(0.0);
+        }
+        if kind == MetricType::Percent && least >= 0.0 && most <= 100.0 {
+            declared.max = Some(100.0);
+        }
+    }
+    if kind == MetricType::String
+        && seen.texts.len() <= FEW_TEXTS
+        && seen.texts.len() < runs as usize
+    {
+        let texts: Vec<String> = seen.texts.iter().map(|text| format!("{text:?}")).collect();
+        doubts.push(format!("if there are no others: values = [{}]", texts.join(", ")));
+    }
+    Proposal { name: name.to_owned(), declared, seen: words(seen, runs), doubts }
+}
+
+fn kind(name: &str, seen: &Seen, doubts: &mut Vec<String>) -> MetricType {
+    let says_percent = units::of_name(name) == Some("%");
+    let fractions = || name.split('_').any(|word| FRACTIONS.contains(&word));
+    // A number that turned out to have fractions is one.
+    let kinds = if seen.grew() { &[MetricType::Float] } else { seen.kinds.as_slice() };
+    match *kinds {
+        [] => {
+            doubts.push("it only came as null, so nothing is known of its type".to_owned());
+            MetricType::Float
+        }
+        [MetricType::Integer | MetricType::Float] if says_percent => MetricType::Percent,
+        [MetricType::Integer] if seen.only_rises() && name.ends_with("_total") => {
+            MetricType::Counter
+        }
+        [MetricType::Integer] if fractions() => {
+            doubts.push("it was whole so far; if it always is: type = \"integer\"".to_owned());
+            MetricType::Float
+        }
+        [MetricType::Integer] => {
+            if seen.only_rises() {
+                doubts.push(
+                    "it only grew; if it counts since a start: type = \"counter\"".to_owned(),
+                );
+            }
+            MetricType::Integer
+        }
+        [kind] => kind,
+        [first, ..] => {
+            let kinds: Vec<&str> = seen.kinds.iter().map(|kind| kind.as_str()).collect();
+            doubts.push(format!("it came as {}: others will be refused", kinds.join(" and as ")));
+            first
+        }
+    }
+}
+
+/// What was seen of a metric.
+fn words(seen: &Seen, runs: u32) -> String {
+    let values = match (seen.range, seen.texts.first()) {
+        (Some((least, most)), None) if least == most => format!("{least}"),
+        (Some((least, most)), None) => format!("{least} to {most}"),
+        (None, Some(text)) if seen.texts.len() == 1 => format!("{text:?}"),
+        (None, Some(_)) if seen.has_many_texts() => "many texts".to_owned(),
+        (None, Some(_)) => format!("{} texts", seen.texts.len()),
+        (Some(_), Some(_)) => "numbers and texts".to_owned(),
+        (None, None) if seen.kinds == [MetricType::Boolean] => "true or false".to_owned(),
+        (None, None) => "null".to_owned(),
+    };
+    let series = match seen.series.len() {
+        1 => String::new(),
+        many => format!(", {many} series"),
+    };
+    let came = if seen.runs == runs {
+        String::new()
+    } else {
+        format!(", in {} of {runs} runs", seen.runs)
+    };
+    format!("{values}{series}{came}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::contract::{Judge, Moment, Strictness};
+    use crate::decode::{End, Format};
+    use crate::model::{Tags, Timestamp};
+
+    fn judged(contract: Contract, out: &str) -> crate::contract::Judged {
+        let started = Timestamp::from_millis(1_700_000_000_000).unwrap();
+        Judge::new(Arc::new(contract), Tags::default()).run(
+            Moment { started, now: started },
+            |to| {
+                Format::Json.decode(out.as_bytes(), End::Whole, to);
+            },
+        )
+    }
+
+    fn open() -> Contract {
+        Contract::new(BTreeMap::new(), Strictness::Open, None).unwrap()
+    }
+
+    #[test]
+    fn what_is_proposed_is_what_its_author_would_have_written() {
+        let runs = [
+            r#"{"disk_used_percent": 71, "free_bytes": 12, "load1": 1, "reads_total": 5, "state": "ok",
+                "up": true, "users": 3}"#,
+            r#"{"disk_used_percent": 72.5, "free_bytes": 13, "load1": 2, "reads_total": 9, "state": "ok",
+                "up": false}"#,
+        ];
+        let mut observed = Observed::default();
+        for out in runs {
+            observed.add(&judged(open(), out).metrics);
+        }
+        let proposals = infer(&observed, &open());
+        let of = |name: &str| proposals.iter().find(|p| p.name == name).unwrap();
+        for (name, kind, unit) in [
+            ("disk_used_percent", MetricType::Percent, Some("%")),
+            ("free_bytes", MetricType::Integer, Some("B")),
+            ("load1", MetricType::Float, None),
+            ("reads_total", MetricType::Counter, None),
+            ("state", MetricType::String, None),
+            ("up", MetricType::Boolean, None),
+            ("users", MetricType::Integer, None),
+        ] {
+            let declared = &of(name).declared;
+            assert_eq!((declared.kind, declared.unit.as_deref()), (kind, unit), "{name}");
+            assert_eq!(declared.required, name != "users", "{name}");
+        }
+        let percent = &of("disk_used_percent").declared;
+        assert_eq!((percent.min, percent.max), (Some(0.0), Some(100.0)));
+        assert_eq!(of("state").doubts, ["if there are no others: values = [\"ok\"]"]);
+        assert_eq!(of("users").seen, "3, in 1 of 2 runs");
+    }
+
+    #[test]
+    fn what_was_observed_passes_the_contract_proposed_for_it() {
+        let out = r#"[{"name":"a","value":71.2,"type":"percent"},{"name":"b","value":18446744073709551615},
+            {"name":"c","value":-3},{"name":"d_bytes","value":1.5},{"name":"e","value":null},
+            {"name":"f","value":"x"},{"name":"g","value":true},{"name":"h","value":9,"type":"counter"},
+            {"name":"load","value":0}]"#;
+        let mut observed = Observed::default();
+        observed.add(&judged(open(), out).metrics);
+        let metrics: BTreeMap<String, Declared> =
+            infer(&observed, &open()).into_iter().map(|p| (p.name, p.declared)).collect();
+        let contract = Contract::new(metrics, Strictness::Strict, None).unwrap();
+        let again = judged(contract, out);
+        assert_eq!((again.counts.accepted, again.counts.rejected_total()), (9, 0), "{again:?}");
+    }
+}
