@@ -178,6 +178,8 @@ pub(super) fn facts(config: &PluginConfig, agent: &AgentConfig) -> Facts {
         },
         interval: config.timing.interval(),
         format: config.format,
+        path: config.env.get("PATH").map(|path| path.expose().to_owned()).unwrap_or_default(),
+        user: config.confinement.user.clone(),
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 use crate::contract::{Judge, Moment};
 use crate::decode::{End, Format};
 use crate::exec::{Note, Run};
-use crate::model::{Outcome, PluginKey, Report, Timestamp};
+use crate::model::{Outcome, PluginKey, Records, Report, Timestamp};
 use crate::spool::QuarantineChange;
+
+use super::mistakes;
 
 /// A run that started this much after it was due says so.
 const LATE: Duration = Duration::from_secs(1);
@@ -24,6 +26,10 @@ pub struct Facts {
     pub format: Format,
     /// What to do where it prints nothing because it buffers it; empty for a plugin that ends.
     pub buffering: String,
+    /// The search path that it has.
+    pub path: String,
+    /// Whom it runs as, where that is not the agent's user.
+    pub user: Option<String>,
 }
 
 /// How the warning of a plugin begins that lives and prints nothing.
@@ -40,6 +46,16 @@ pub struct Reported {
 
 /// Judges what a run printed and makes its report.
 pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Reported {
+    report_read(run, judge, facts, |stdout, end, records| facts.format.decode(stdout, end, records))
+}
+
+/// The same, where `read` decodes what was printed.
+pub(super) fn report_read(
+    run: Run,
+    judge: &mut Judge,
+    facts: &Facts,
+    read: impl FnOnce(&[u8], End, &mut dyn Records),
+) -> Reported {
     let end = if run.ends_torn() { End::Cut } else { End::Whole };
     let started = Timestamp::from(run.started);
     let moment = Moment { started, now: Timestamp::from(SystemTime::now()) };
@@ -49,8 +65,7 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Reported {
         .flat_map(|part| &part.arrivals)
         .map(|(from, at)| (*from, Timestamp::from(*at)))
         .collect();
-    let judged =
-        judge.part(moment, &arrivals, |records| facts.format.decode(&run.stdout, end, records));
+    let judged = judge.part(moment, &arrivals, |records| read(&run.stdout, end, records));
 
     let mut warnings = judged.warnings;
     if run.was_cut() {
@@ -69,6 +84,8 @@ pub fn report(run: Run, judge: &mut Judge, facts: &Facts) -> Reported {
         ));
     }
     warnings.extend(run.notes.iter().map(|note| words(note, facts)));
+    let produced = judged.counts.produced;
+    warnings.extend(mistakes::of_run(&run, produced, &facts.path, facts.user.as_deref()));
     // What the plugin itself has to say goes first.
     let (message, limit) = match (judged.message, run.limit) {
         (None, limit) => (limit, None),

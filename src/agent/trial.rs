@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -12,7 +13,9 @@ use crate::config::{Config, Mode, PluginConfig};
 use crate::contract::{ContractError, Judge};
 use crate::exec::accounts;
 use crate::exec::{Exec, ExecError, Limits, Next, Settings, Timetable};
-use crate::model::{AgentId, Report};
+use crate::model::{
+    AgentId, Head, Keep, Record, Records, RejectionCode, Report, Source, Taken, Words,
+};
 
 use super::confine::{ConfineError, Machine, Preparing};
 use super::own;
@@ -53,6 +56,59 @@ pub struct Trial {
     pub stderr: Vec<u8>,
     /// The report, as the agent would keep it.
     pub report: Report,
+    /// Where on stdout its records stand, in the order in which they were printed.
+    pub places: Vec<Place>,
+}
+
+/// Where a record, or what is none, stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// From its first byte to its last.
+    pub span: Range<usize>,
+    /// The value in it.
+    pub value: Option<Range<usize>>,
+    /// The next one in the report's `metrics`, or in its `rejected`.
+    pub taken: Taken,
+}
+
+/// Notes where records stand, on their way to the judge.
+struct Notes<'r> {
+    judge: &'r mut dyn Records,
+    places: &'r mut Vec<Place>,
+}
+
+impl Records for Notes<'_> {
+    fn wants_tree(&self) -> bool {
+        self.judge.wants_tree()
+    }
+
+    fn document(&mut self, source: &Source<'_>, head: &Head<'_>) -> Keep {
+        let keep = self.judge.document(source, head);
+        if keep == Keep::Nothing {
+            let span = head.start..head.end;
+            self.places.push(Place { span, value: None, taken: Taken::Refused });
+        }
+        keep
+    }
+
+    fn record(&mut self, source: &Source<'_>, record: &Record<'_>) -> Taken {
+        let taken = self.judge.record(source, record);
+        let span = record.start..record.end;
+        let value = record.value.as_ref().map(|field| field.start..field.end);
+        self.places.push(Place { span, value, taken });
+        taken
+    }
+
+    fn refuse(
+        &mut self,
+        source: &Source<'_>,
+        code: RejectionCode,
+        span: Range<usize>,
+        words: &dyn Fn() -> Words,
+    ) {
+        self.judge.refuse(source, code, span.clone(), words);
+        self.places.push(Place { span, value: None, taken: Taken::Refused });
+    }
 }
 
 /// Several runs of one plugin, one after the other, judged as one plugin's runs are.
@@ -186,8 +242,13 @@ impl Trials {
 
     fn judge(&mut self, run: crate::exec::Run) -> Trial {
         let (stdout, stderr) = (run.stdout.clone(), run.stderr.clone());
-        let report = report::report(run, &mut self.judge, &self.facts).report;
-        Trial { stdout, stderr, report }
+        let mut places = Vec::new();
+        let format = self.facts.format;
+        let reported =
+            report::report_read(run, &mut self.judge, &self.facts, |stdout, end, judge| {
+                format.decode(stdout, end, &mut Notes { judge, places: &mut places });
+            });
+        Trial { stdout, stderr, report: reported.report, places }
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
         interval: None,
         format,
         buffering: String::new(),
+        path: String::new(),
+        user: None,
     };
     let report = report(run, &mut judge, &facts).report;
     let text =

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::MetricType;
+use crate::model::{MetricType, codes};
 
 use super::declared::Contract;
 use super::observed::{Observed, Seen};
@@ -12,30 +12,9 @@ use super::units;
 /// Pieces of advice that are spelt out.
 const MOST: usize = 50;
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
-        /// What a piece of advice is about. The list is closed; `talaia explain CODE` has a page for
-        /// each.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum AdviceCode {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl AdviceCode {
-            /// Every code, in the order in which they are documented.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The word for it.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-        }
-    };
-}
-
 codes! {
+    /// What a piece of advice is about. The list is closed; `talaia explain CODE` has a page for each.
+    pub enum AdviceCode {
     /// The name says a unit and the metric has none.
     UnitMissing = "unit-missing",
     /// The same metric came in several units.
@@ -58,11 +37,6 @@ codes! {
     SeriesUnsteady = "series-unsteady",
     /// A tag that has another value in each run.
     TagGrows = "tag-grows",
-}
-
-impl fmt::Display for AdviceCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
