@@ -21,6 +21,7 @@ mod outputs;
 mod own;
 mod plugin;
 pub mod prepare;
+mod recent;
 pub mod reload;
 mod reloading;
 pub mod replay;

@@ -280,6 +280,9 @@ impl Agent {
         // Who asked may have gone away meanwhile.
         match request {
             Request::Status(reply) => drop(reply.send(self.status().await)),
+            Request::Plugin(name, reply) => {
+                drop(reply.send(self.plugins.get(&name).map(|plugin| plugin.detail())));
+            }
             Request::Trigger(name, reply) => drop(reply.send(self.exec.trigger(&name))),
             Request::Reload(reply) => self.ask_reload(Asker::Person(reply)),
             // These wait for the disk, and nothing else must wait for them.
@@ -340,14 +343,18 @@ impl Agent {
                     Some(life) => life.state(plugin.buffering()),
                     None => plugin.state(),
                 };
-                let status = PluginStatus {
+                let mut status = PluginStatus {
                     state: state.to_owned(),
                     why,
                     life,
                     series: Some(plugin.series()),
-                    last: plugin.last(),
                     ..PluginStatus::default()
                 };
+                plugin.note_runs(&mut status);
+                if let Some(outlook) = self.exec.outlook(&plugin.config.name) {
+                    status.look_ahead(outlook);
+                    status.next_run = status.next_run.or_else(|| plugin.next_by_calendar());
+                }
                 (plugin.config.name.to_string(), status)
             })
             .collect();
