@@ -33,6 +33,6 @@ mod supervisor;
 mod timetable;
 pub mod trial;
 
-pub use outputs::{Embedded, talaia_settings};
+pub use outputs::{Embedded, OnDelivery, talaia_settings};
 pub use signals::Hangups;
 pub use supervisor::{Agent, AgentError, Surroundings};

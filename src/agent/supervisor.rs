@@ -18,7 +18,7 @@ use super::confine::{Machine, Preparing};
 use super::itself;
 use super::keeper::{self, Finish, Keeper, Plugins};
 use super::lags::Lags;
-use super::outputs::{Embedded, Outputs};
+use super::outputs::{Embedded, OnDelivery, Outputs};
 use super::plugin::Plugin;
 use super::prepare::{self, Common};
 use super::reload::Changes;
@@ -41,6 +41,8 @@ pub struct Surroundings {
     pub load: Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>,
     /// Called with every report on the keeper's thread, before it is on disk.
     pub on_report: Box<dyn Fn(&Report) + Send>,
+    /// Called after every upload.
+    pub on_delivery: OnDelivery,
     /// The way to the embedded hub, where there is one.
     pub embedded: Option<Embedded>,
     /// Makes the writer of an output of type `stdout`.
@@ -139,8 +141,12 @@ impl Agent {
         };
         let (on_run, keeper) = keeper::start(keeper).map_err(AgentError::Keeper)?;
         let exec = Exec::start(settings, on_run).map_err(AgentError::Exec)?;
-        let outputs =
-            Outputs::new(spool.clone(), surroundings.embedded.take(), surroundings.stdout);
+        let outputs = Outputs::new(
+            spool.clone(),
+            surroundings.embedded.take(),
+            surroundings.stdout,
+            surroundings.on_delivery,
+        );
         Ok(Self {
             config,
             reloads: Reloads::new(surroundings.load),
