@@ -20,7 +20,7 @@ use crate::spool::Pick;
 use super::reload::Changes;
 use super::reloading::NotReloaded;
 use super::replay::Replayed;
-use super::status::Status;
+use super::status::{PluginDetail, Status};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "talaia.sock";
@@ -31,6 +31,7 @@ const WAITING: usize = 16;
 /// Something that somebody asks of the running agent.
 pub(super) enum Request {
     Status(oneshot::Sender<Result<Status, String>>),
+    Plugin(PluginName, oneshot::Sender<Option<PluginDetail>>),
     Trigger(PluginName, oneshot::Sender<Result<(), TriggerError>>),
     Reload(oneshot::Sender<Result<Changes, NotReloaded>>),
     Replay(Pick, oneshot::Sender<Result<Replayed, String>>),
@@ -79,6 +80,7 @@ pub(super) fn channel() -> (mpsc::Sender<Request>, mpsc::Receiver<Request>) {
 pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request>) {
     let router = Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/plugin/{plugin}", get(plugin))
         .route("/v1/reload", post(reload))
         .route("/v1/trigger/{plugin}", post(trigger))
         .route("/v1/quarantine/replay", post(replay))
@@ -117,10 +119,27 @@ async fn reload(State(requests): Requests) -> Response {
     }
 }
 
-async fn trigger(State(requests): Requests, UrlPath(plugin): UrlPath<String>) -> Response {
-    let name = match plugin.parse() {
+/// The plugin that a path names.
+fn named(plugin: &str) -> Result<PluginName, Response> {
+    plugin.parse().map_err(|error| refuse(StatusCode::BAD_REQUEST, format!("{error}")))
+}
+
+async fn plugin(State(requests): Requests, UrlPath(plugin): UrlPath<String>) -> Response {
+    let name = match named(&plugin) {
         Ok(name) => name,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("{error}")),
+        Err(response) => return response,
+    };
+    match ask(&requests, |reply| Request::Plugin(name, reply)).await {
+        Ok(Some(detail)) => Json(detail).into_response(),
+        Ok(None) => refuse(StatusCode::NOT_FOUND, format!("there is no plugin `{plugin}`")),
+        Err(response) => response,
+    }
+}
+
+async fn trigger(State(requests): Requests, UrlPath(plugin): UrlPath<String>) -> Response {
+    let name = match named(&plugin) {
+        Ok(name) => name,
+        Err(response) => return response,
     };
     match ask(&requests, |reply| Request::Trigger(name, reply)).await {
         Ok(Ok(())) => StatusCode::ACCEPTED.into_response(),

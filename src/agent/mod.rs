@@ -22,6 +22,7 @@ mod outputs;
 mod own;
 mod plugin;
 pub mod prepare;
+mod recent;
 pub mod reload;
 mod reloading;
 pub mod replay;
@@ -33,6 +34,6 @@ mod supervisor;
 mod timetable;
 pub mod trial;
 
-pub use outputs::{Embedded, talaia_settings};
+pub use outputs::{Embedded, OnDelivery, talaia_settings};
 pub use signals::Hangups;
 pub use supervisor::{Agent, AgentError, Surroundings};

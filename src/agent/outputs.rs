@@ -28,12 +28,16 @@ pub struct Embedded {
     pub certificate: Option<std::path::PathBuf>,
 }
 
+/// Is told which output has delivered, and how many records: once for each upload.
+pub type OnDelivery = std::sync::Arc<dyn Fn(&str, u64) + Send + Sync>;
+
 /// Every output's pump, and how it is doing.
 pub(super) struct Outputs {
     spool: Spool,
     embedded: Option<Embedded>,
     /// Makes the writer of an output of type `stdout`: only `cli` knows how to print.
     stdout: fn() -> Box<dyn Write + Send>,
+    on_delivery: OnDelivery,
     running: BTreeMap<String, Running>,
 }
 
@@ -51,8 +55,9 @@ impl Outputs {
         spool: Spool,
         embedded: Option<Embedded>,
         stdout: fn() -> Box<dyn Write + Send>,
+        on_delivery: OnDelivery,
     ) -> Self {
-        Self { spool, embedded, stdout, running: BTreeMap::new() }
+        Self { spool, embedded, stdout, on_delivery, running: BTreeMap::new() }
     }
 
     /// Starts, restarts and ends pumps so that they are what `config` says. The untouched ones go
@@ -94,6 +99,8 @@ impl Outputs {
         tasks: &mut JoinSet<&'static str>,
     ) -> Running {
         let (stop, stopped) = watch::channel(Stop::No);
+        let (on_delivery, output_name) = (self.on_delivery.clone(), name.to_owned());
+        let tell = Box::new(move |records| on_delivery(&output_name, records));
         let (state, task) = match output {
             Some(OutputConfig::Stdout) => {
                 let (out, state) = Stdout::new(name, &self.spool, (self.stdout)());
@@ -108,7 +115,7 @@ impl Outputs {
                 let settings =
                     PumpSettings { interval: Duration::from_secs(1), ..PumpSettings::new(name) };
                 let (pump, state) = Pump::new(self.spool.clone(), settings, sink);
-                (state, tasks.spawn(named("file output", pump.run(stopped))))
+                (state, tasks.spawn(named("file output", pump.telling(tell).run(stopped))))
             }
             Some(OutputConfig::Talaia(talaia)) => {
                 let ready = Endpoint::Ready { url: talaia.url.clone(), key: talaia.key.clone() };
@@ -118,7 +125,7 @@ impl Outputs {
                     PumpSettings { interval: talaia.interval, ..PumpSettings::new(name) };
                 let sink = TalaiaSink::new(talaia_settings(name, host, talaia), endpoint);
                 let (pump, state) = Pump::new(self.spool.clone(), settings, sink);
-                (state, tasks.spawn(named("talaia output", pump.run(stopped))))
+                (state, tasks.spawn(named("talaia output", pump.telling(tell).run(stopped))))
             }
             None => {
                 let endpoint = self.embedded.as_ref().map_or_else(
@@ -142,7 +149,7 @@ impl Outputs {
                     endpoint,
                 );
                 let (pump, state) = Pump::new(self.spool.clone(), settings, sink);
-                (state, tasks.spawn(named("embedded output", pump.run(stopped))))
+                (state, tasks.spawn(named("embedded output", pump.telling(tell).run(stopped))))
             }
         };
         Running { config: output.cloned(), host: host.to_owned(), state, stop, task }

@@ -15,7 +15,8 @@ use super::buffering;
 use super::confine::Plan;
 use super::prepare::{self, Common, Folders};
 use super::report::{self, Facts, Reported, SILENT};
-use super::status::LastRun;
+use super::recent::Recent;
+use super::status::{LastRun, PluginDetail, PluginStatus};
 use super::timetable::{Aligned, Calendar, Never, Restarted, Splayed};
 
 /// A report brings the plugin's contract again this long after the last that did, so that a hub
@@ -32,7 +33,7 @@ pub(super) struct Plugin {
     pub(super) fault: Option<String>,
     facts: Facts,
     judge: Mutex<Judge>,
-    last: Mutex<Option<LastRun>>,
+    recent: Mutex<Recent>,
     contract: ToldContract,
     /// When a report last brought the contract as it is.
     told: Mutex<Option<Instant>>,
@@ -55,13 +56,13 @@ impl Plugin {
                 judge
             }
         };
-        let last = before.and_then(|before| lock(&before.last).clone());
+        let recent = before.map(|before| std::mem::take(&mut *lock(&before.recent)));
         let facts = facts(&config, agent);
         let contract = contract_to_tell(&config);
         let told = before.filter(|before| before.contract == contract);
         let told = Mutex::new(told.and_then(|before| *lock(&before.told)));
-        let (judge, last) = (Mutex::new(judge), Mutex::new(last));
-        Self { config, fault, facts, judge, last, contract, told }
+        let (judge, recent) = (Mutex::new(judge), Mutex::new(recent.unwrap_or_default()));
+        Self { config, fault, facts, judge, recent, contract, told }
     }
 
     /// Whether it is to be run.
@@ -111,7 +112,8 @@ impl Plugin {
         if silent && let Some(words) = warnings.find(|words| words.starts_with(SILENT)) {
             tracing::warn!(plugin = %reported.report.plugin, "{words}");
         }
-        *lock(&self.last) = Some(LastRun::new(&reported.report, lag));
+        let last = LastRun::new(&reported.report, lag);
+        lock(&self.recent).note(&reported.report, last, &self.config.tags);
         reported
     }
 
@@ -143,9 +145,54 @@ impl Plugin {
         lock(&self.judge).series() as u64
     }
 
-    /// Its last run since the agent started.
-    pub(super) fn last(&self) -> Option<LastRun> {
-        lock(&self.last).clone()
+    /// Its last runs since the agent started, as `status` has them.
+    pub(super) fn note_runs(&self, status: &mut PluginStatus) {
+        let recent = lock(&self.recent);
+        status.last.clone_from(&recent.last);
+        let quantiles = recent.quantiles();
+        status.duration_p50 = quantiles.map(|q| q.p50);
+        status.duration_p99 = quantiles.map(|q| q.p99);
+    }
+
+    /// When its calendar has it due, which the timetable only looks at when that is near.
+    pub(super) fn next_by_calendar(&self) -> Option<Timestamp> {
+        match &self.config.timing {
+            Timing::Cron(cron) => cron.next_after(Timestamp::from(SystemTime::now())),
+            _ => None,
+        }
+    }
+
+    /// All that is remembered of it besides.
+    pub(super) fn detail(&self) -> PluginDetail {
+        let PluginConfig { name, command, mode, timing, timeout, format, .. } = &self.config;
+        let program = std::iter::once(command.program.display().to_string());
+        let recent = lock(&self.recent);
+        let (refused_at, refused) = recent.refused.clone().unzip();
+        let (stderr_at, stderr) = recent.talk.clone().unzip();
+        PluginDetail {
+            plugin: name.to_string(),
+            command: program.chain(command.args.iter().cloned()).collect(),
+            dir: command.dir.display().to_string(),
+            mode: match mode {
+                Mode::Interval => "interval",
+                Mode::Stream { .. } => "stream",
+                Mode::Tick { .. } => "tick",
+            }
+            .to_owned(),
+            interval: timing.interval().map(|interval| interval.as_secs_f64()),
+            cron: match timing {
+                Timing::Cron(cron) => Some(cron.as_str().to_owned()),
+                _ => None,
+            },
+            timeout: timeout.as_secs_f64(),
+            format: format.as_str().to_owned(),
+            durations: recent.durations().collect(),
+            values: recent.values.to_vec(),
+            refused_at,
+            refused: refused.unwrap_or_default().into_vec(),
+            stderr_at,
+            stderr: stderr.unwrap_or_default().into_string(),
+        }
     }
 
     /// What to do if it prints nothing because it buffers it.

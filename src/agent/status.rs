@@ -8,8 +8,8 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::config::SELF_PLUGIN;
-use crate::exec::Standing;
-use crate::model::{Outcome, Report, Timestamp};
+use crate::exec::{Outlook, Standing};
+use crate::model::{Metric, Outcome, Rejection, Report, Tags, Timestamp, Value};
 use crate::spool::Figures;
 
 /// `talaia status --json`.
@@ -88,6 +88,82 @@ pub struct PluginStatus {
     pub series: Option<u64>,
     /// The last run since the agent started.
     pub last: Option<LastRun>,
+    /// When it is due next, or was, while it waits for its turn; null for one that does not run, or
+    /// prints when it likes.
+    #[serde(default)]
+    pub next_run: Option<Timestamp>,
+    /// Since when it runs, or lives; null while it does not.
+    #[serde(default)]
+    pub running_since: Option<Timestamp>,
+    /// How long half of its last 60 runs took, in seconds.
+    #[serde(default)]
+    pub duration_p50: Option<f64>,
+    /// The same, for all but the slowest hundredth.
+    #[serde(default)]
+    pub duration_p99: Option<f64>,
+}
+
+/// One plugin at length: what it is, and what is remembered of its last runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginDetail {
+    /// Its name.
+    pub plugin: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The folder it runs in.
+    pub dir: String,
+    /// `interval`, `stream`, or `tick`.
+    pub mode: String,
+    /// Its interval in seconds; null under cron, and for one that prints when it likes.
+    pub interval: Option<f64>,
+    /// Its cron expression.
+    pub cron: Option<String>,
+    /// How long a run may take, in seconds.
+    pub timeout: f64,
+    /// How its output is read.
+    pub format: String,
+    /// How long its last runs took, in seconds, at most 60 of them, the oldest first.
+    pub durations: Vec<f32>,
+    /// The first metrics of the last run that had any.
+    pub values: Vec<ShownValue>,
+    /// When the last run started that had refused records.
+    pub refused_at: Option<Timestamp>,
+    /// The first of those.
+    pub refused: Vec<Rejection>,
+    /// When the last run started that said anything on stderr.
+    pub stderr_at: Option<Timestamp>,
+    /// The last of what it said.
+    pub stderr: String,
+}
+
+/// A metric, to be looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShownValue {
+    /// Its name, with the tags that are its own: `disk_used{mount=/}`.
+    pub name: String,
+    /// Its value. A text may be cut.
+    pub value: Value,
+    /// Its unit.
+    pub unit: Option<Box<str>>,
+}
+
+impl ShownValue {
+    /// `known` are the tags that need not be said; of a text so many bytes are kept.
+    pub(super) fn new(metric: &Metric, known: &Tags, longest: usize) -> Self {
+        let own = metric.tags.iter().filter(|(key, value)| known.get(key) != Some(*value));
+        let own: Vec<String> = own.map(|(key, value)| format!("{key}={value}")).collect();
+        let mut name = metric.name.to_string();
+        if !own.is_empty() {
+            name.push_str(&format!("{{{}}}", own.join(",")));
+        }
+        let value = match &metric.value {
+            Value::Text(text) if text.len() > longest => {
+                Value::Text(format!("{}…", &text[..text.floor_char_boundary(longest)]).into())
+            }
+            value => value.clone(),
+        };
+        Self { name, value, unit: metric.unit.clone() }
+    }
 }
 
 /// How a long-lived plugin fares.
@@ -214,6 +290,19 @@ impl LastRun {
             accepted: report.counts.accepted,
             rejected: report.counts.rejected_total(),
         }
+    }
+}
+
+impl PluginStatus {
+    /// What it is about to do.
+    pub(super) fn look_ahead(&mut self, outlook: Outlook) {
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        let wall = |at: Instant| {
+            let ahead = at.checked_duration_since(now).map(|ahead| clock + ahead);
+            Timestamp::from(ahead.unwrap_or_else(|| clock - now.duration_since(at)))
+        };
+        self.next_run = outlook.next.map(wall);
+        self.running_since = outlook.running.map(wall);
     }
 }
 

@@ -18,7 +18,7 @@ use super::confine::{Machine, Preparing};
 use super::itself;
 use super::keeper::{self, Finish, Keeper, Plugins};
 use super::lags::Lags;
-use super::outputs::{Embedded, Outputs};
+use super::outputs::{Embedded, OnDelivery, Outputs};
 use super::plugin::Plugin;
 use super::prepare::{self, Common};
 use super::reload::Changes;
@@ -41,6 +41,8 @@ pub struct Surroundings {
     pub load: Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>,
     /// Called with every report on the keeper's thread, before it is on disk.
     pub on_report: Box<dyn Fn(&Report) + Send>,
+    /// Called after every upload.
+    pub on_delivery: OnDelivery,
     /// The way to the embedded hub, where there is one.
     pub embedded: Option<Embedded>,
     /// Makes the writer of an output of type `stdout`.
@@ -139,8 +141,12 @@ impl Agent {
         };
         let (on_run, keeper) = keeper::start(keeper).map_err(AgentError::Keeper)?;
         let exec = Exec::start(settings, on_run).map_err(AgentError::Exec)?;
-        let outputs =
-            Outputs::new(spool.clone(), surroundings.embedded.take(), surroundings.stdout);
+        let outputs = Outputs::new(
+            spool.clone(),
+            surroundings.embedded.take(),
+            surroundings.stdout,
+            surroundings.on_delivery,
+        );
         Ok(Self {
             config,
             reloads: Reloads::new(surroundings.load),
@@ -280,6 +286,9 @@ impl Agent {
         // Who asked may have gone away meanwhile.
         match request {
             Request::Status(reply) => drop(reply.send(self.status().await)),
+            Request::Plugin(name, reply) => {
+                drop(reply.send(self.plugins.get(&name).map(|plugin| plugin.detail())));
+            }
             Request::Trigger(name, reply) => drop(reply.send(self.exec.trigger(&name))),
             Request::Reload(reply) => self.ask_reload(Asker::Person(reply)),
             // These wait for the disk, and nothing else must wait for them.
@@ -340,14 +349,18 @@ impl Agent {
                     Some(life) => life.state(plugin.buffering()),
                     None => plugin.state(),
                 };
-                let status = PluginStatus {
+                let mut status = PluginStatus {
                     state: state.to_owned(),
                     why,
                     life,
                     series: Some(plugin.series()),
-                    last: plugin.last(),
                     ..PluginStatus::default()
                 };
+                plugin.note_runs(&mut status);
+                if let Some(outlook) = self.exec.outlook(&plugin.config.name) {
+                    status.look_ahead(outlook);
+                    status.next_run = status.next_run.or_else(|| plugin.next_by_calendar());
+                }
                 (plugin.config.name.to_string(), status)
             })
             .collect();

@@ -23,10 +23,12 @@ mod quarantine;
 mod remote;
 mod report;
 mod run;
+mod run_lines;
 mod running;
 mod spool;
 mod target;
 mod test;
+mod text;
 
 use std::process::ExitCode;
 

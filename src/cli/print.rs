@@ -109,6 +109,22 @@ pub(crate) fn a_person_reads_stdout() -> bool {
     io::stdout().is_terminal()
 }
 
+/// The columns of the terminal that stderr is; 80 where that cannot be told.
+pub(crate) fn stderr_width() -> usize {
+    columns(io::stderr()).unwrap_or(80)
+}
+
+/// The columns of the terminal that stdout is.
+pub(crate) fn stdout_width() -> Option<usize> {
+    columns(io::stdout())
+}
+
+fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    // A terminal that was never told its size has none.
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const ODD: Style = AnsiColor::Yellow.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -141,6 +157,19 @@ pub(crate) fn seconds(seconds: f64) -> String {
     } else {
         format!("{seconds:.2} s")
     }
+}
+
+/// A count in groups of three digits: `1 204`.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// `one metric`, `2 metrics`.

@@ -1,4 +1,4 @@
-//! How a run is shown to a person: in one line while the agent runs, and at length by `test`.
+//! How a run is shown to a person at length, by `test`.
 
 use crate::agent::trial::Trial;
 use crate::model::{Metric, Outcome, Report, Status, is_unseen};
@@ -23,58 +23,8 @@ const RAW: usize = 4096;
 /// Metrics that `test` shows.
 const METRICS: usize = 50;
 
-/// One run in one line: `20:42:10 ok disk 12 ms, 4 metrics`.
-pub(crate) fn line(report: &Report) -> String {
-    let (style, word) = verdict(report);
-    let clock = report.started.to_string();
-    let mut line = format!(
-        "{} {} {} {}",
-        paint(FAINT, clock.get(11..19).unwrap_or(&clock)),
-        paint(style, format!("{word:<8}")),
-        paint(STRONG, &report.plugin),
-        print::seconds(report.duration),
-    );
-    add!(line, ", {}", print::count(report.counts.accepted, "metric"));
-    if !matches!(report.outcome, Outcome::Exited { code: 0 }) {
-        add!(line, ", {}", paint(style, clean(&report.outcome.to_string())));
-    }
-    let refused = report.counts.rejected_total();
-    if refused > 0 {
-        add!(line, ", {}", paint(BAD, format!("{refused} refused")));
-    }
-    if report.skipped > 0 {
-        add!(line, ", {} skipped", report.skipped);
-    }
-    if report.leftovers > 0 {
-        add!(line, ", {} left over", report.leftovers);
-    }
-    if let Some(message) = &report.message
-        && !matches!(report.outcome, Outcome::NotStarted { .. })
-    {
-        add!(line, " — {}", clean(message));
-    }
-    if let Some(first) = report.rejected.first() {
-        add!(
-            line,
-            "\n         {} {}: {}{}",
-            paint(BAD, format!("line {}:{}", first.line, first.column)),
-            first.code,
-            clean(&first.message),
-            hint(&first.hint),
-        );
-        if refused > 1 {
-            add!(line, " (and {} more: `talaia test {}`)", refused - 1, report.plugin);
-        }
-    }
-    line
-}
-
-fn hint(hint: &str) -> String {
-    if hint.is_empty() { String::new() } else { format!("; hint: {}", clean(hint)) }
-}
-
 /// The worst of what the run says and how it ended.
-fn verdict(report: &Report) -> (anstyle::Style, &'static str) {
+pub(crate) fn verdict(report: &Report) -> (anstyle::Style, &'static str) {
     let failed = !report.outcome.is_ok();
     match report.status {
         Status::Critical => (BAD, "critical"),
@@ -83,7 +33,7 @@ fn verdict(report: &Report) -> (anstyle::Style, &'static str) {
         Status::Unknown | Status::Ok if failed => (BAD, "failed"),
         Status::Unknown => (ODD, "unknown"),
         Status::Warning => (ODD, "warning"),
-        Status::Ok if report.counts.rejected_total() > 0 => (ODD, "refused"),
+        Status::Ok if report.counts.rejected_total() > 0 => (BAD, "refused"),
         Status::Ok if report.counts.produced == 0 => (FAINT, "empty"),
         Status::Ok => (GOOD, "ok"),
     }

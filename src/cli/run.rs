@@ -1,16 +1,17 @@
 use std::io::Write;
+use std::sync::Arc;
 
 use crate::agent::{Agent, AgentError, Embedded, Hangups, Surroundings};
 use crate::config::{self, Color, Env, Loaded, Scripts, Source};
 use crate::deliver::Endpoint;
 use crate::exec::ExecError;
-use crate::model::Report;
 use crate::spool::SpoolError;
 
 use super::args::{LogFormat, RunArgs, Talk};
 use super::exit::{Exit, Failure};
 use super::load::{self, Place};
-use super::{print, report};
+use super::print;
+use super::run_lines::RunLines;
 
 /// Runs the agent in the foreground until a signal ends it.
 pub(crate) fn run(
@@ -71,9 +72,12 @@ pub(crate) fn run(
         }
         Ok(loaded)
     };
+    let lines = RunLines::new(talk, stderr);
+    let (runs, deliveries) = (Arc::clone(&lines), Arc::clone(&lines));
     let surroundings = Surroundings {
-        load: std::sync::Arc::new(reload),
-        on_report: run_lines(talk, stderr),
+        load: Arc::new(reload),
+        on_report: Box::new(move |report| runs.run(report)),
+        on_delivery: Arc::new(move |output, records| deliveries.delivery(output, records)),
         embedded: hub.enabled.then(|| Embedded {
             endpoint: endpoint_seen,
             certificate: hub.tls.as_ref().map(|tls| tls.cert.clone()),
@@ -91,11 +95,17 @@ pub(crate) fn run(
             stop.send_replace(true);
             ended
         };
-        if hub.enabled {
-            let (ended, ()) = tokio::join!(agent, embedded(hub, hub_dir, endpoint, stopped));
-            ended
-        } else {
-            agent.await
+        let all = async move {
+            if hub.enabled {
+                let (ended, ()) = tokio::join!(agent, embedded(hub, hub_dir, endpoint, stopped));
+                ended
+            } else {
+                agent.await
+            }
+        };
+        tokio::select! {
+            ended = all => ended,
+            () = lines.keep_telling() => Ok(()),
         }
     });
     // A write that nobody reads (a full pipe behind an output of type `stdout`) must not keep the
@@ -150,30 +160,6 @@ fn failure(error: &AgentError) -> Failure {
     failure.text.push_str("\n\nhint: ");
     failure.text.push_str(hint);
     failure
-}
-
-/// What is done with each report for a person to see: a line on stderr.
-fn run_lines(talk: &Talk, stderr: &print::Background) -> Box<dyn Fn(&Report) + Send> {
-    if talk.quiet {
-        return Box::new(|_| {});
-    }
-    if talk.log_format == LogFormat::Json {
-        return Box::new(|report| {
-            tracing::info!(
-                target: "run",
-                plugin = %report.plugin,
-                run = %report.run,
-                outcome = report.outcome.kind(),
-                status = report.status.as_str(),
-                duration = report.duration,
-                accepted = report.counts.accepted,
-                rejected = report.counts.rejected_total(),
-                "run"
-            );
-        });
-    }
-    let stderr = stderr.clone();
-    Box::new(move |report| stderr.line(report::line(report)))
 }
 
 /// The time of day in UTC, as run lines have it: a journal adds its own date.

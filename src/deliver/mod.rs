@@ -35,7 +35,7 @@ use crate::model::Timestamp;
 pub use client::{ClientError, ClientSettings, ProxySettings, TlsSettings, client_builder};
 pub use encode::Compression;
 pub use file::{FileSettings, FileSink};
-pub use pump::{Batch, Pump, PumpSettings, Sink};
+pub use pump::{Batch, OnDelivery, Pump, PumpSettings, Sink};
 pub use stdout::Stdout;
 pub use talaia::{Endpoint, TalaiaSettings, TalaiaSink};
 

@@ -42,6 +42,9 @@ pub struct Batch<'a> {
     pub reports: &'a [Stored],
 }
 
+/// Is told how many records the destination has taken, once for each upload.
+pub type OnDelivery = Box<dyn Fn(u64) + Send + Sync>;
+
 /// How an output is pumped.
 #[derive(Debug, Clone)]
 pub struct PumpSettings {
@@ -80,6 +83,7 @@ pub struct Pump<S> {
     settings: PumpSettings,
     sink: S,
     reporter: Reporter,
+    on_delivery: Option<OnDelivery>,
     durable: watch::Receiver<Seq>,
     /// The stream that all below is about.
     stream: SpoolId,
@@ -139,8 +143,14 @@ impl<S: Sink> Pump<S> {
             settings,
             sink,
             reporter,
+            on_delivery: None,
         };
         (pump, state)
+    }
+
+    /// The same, which tells of its deliveries.
+    pub fn telling(self, on_delivery: OnDelivery) -> Self {
+        Self { on_delivery: Some(on_delivery), ..self }
     }
 
     /// Delivers until it is told to stop. Dropping this future at any moment is safe: what has no
@@ -245,7 +255,7 @@ impl<S: Sink> Pump<S> {
         let highest = self.spool.highest().max(last);
         let batch = Batch { identity, highest, reports: &reports };
         match self.sink.send(batch).await {
-            Verdict::Delivered { refused } => self.delivered(last, refused).await,
+            Verdict::Delivered { refused } => self.delivered(&reports, last, refused).await,
             Verdict::Ahead => {
                 self.reporter.set(Condition::Ok, None);
                 self.after(last)
@@ -273,7 +283,9 @@ impl<S: Sink> Pump<S> {
         }
     }
 
-    async fn delivered(&mut self, last: Seq, refused: Vec<Refused>) -> Step {
+    async fn delivered(&mut self, sent: &[Stored], last: Seq, refused: Vec<Refused>) -> Step {
+        let taken = sent.iter().filter(|sent| refused.iter().all(|r| r.seq != sent.seq));
+        let taken = taken.map(|sent| sent.records).sum();
         let mut all = self.refused.clone();
         all.extend(refused);
         // It works, and a person should hear of what it does not take.
@@ -288,6 +300,9 @@ impl<S: Sink> Pump<S> {
         self.settings.hold.reset();
         self.clones = 0;
         self.reporter.set(Condition::Ok, note);
+        if let Some(tell) = &self.on_delivery {
+            tell(taken);
+        }
         // Carefully back to full size.
         self.max_reports =
             (self.max_reports + self.max_reports / 8 + 1).min(self.settings.max_reports);

@@ -13,7 +13,7 @@ use super::room::Room;
 use super::shared::{Nofile, Shared, Stop, lock};
 use super::spawn::{self, SpawnFn};
 use super::spec::{Run, Spec, Timetable};
-use super::standing::Standing;
+use super::standing::{Outlook, Standing};
 use super::worker::{self, Tools};
 
 /// What an [`Exec`] is started with.
@@ -154,6 +154,11 @@ impl Exec {
     /// How a long-lived plugin fares; `None` for any other.
     pub fn standing(&self, name: &PluginName) -> Option<Standing> {
         self.shared.plan().standing(name)
+    }
+
+    /// When a plugin is due next, and since when it runs; `None` for one that is not to run.
+    pub fn outlook(&self, name: &PluginName) -> Option<Outlook> {
+        self.shared.plan().outlook(name)
     }
 
     /// Changes how much may run at once.

@@ -65,4 +65,4 @@ pub use order::WORD as LAUNCH_WORD;
 pub use orphans::{become_subreaper, sweep_previous};
 pub use plan::Limits;
 pub use spec::{Leftovers, Life, Next, Note, Part, Run, Spec, Stdin, Timetable};
-pub use standing::{LastEnd, Standing};
+pub use standing::{LastEnd, Outlook, Standing};

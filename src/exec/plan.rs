@@ -7,7 +7,7 @@ use crate::model::PluginName;
 
 use super::queue::{Class, Queue};
 use super::spec::{Leftovers, Life, Next, Note, Run, Spec, Timetable};
-use super::standing::{LastEnd, Standing};
+use super::standing::{LastEnd, Outlook, Standing};
 use super::trust;
 
 /// Runs younger than this count against `concurrency`; older ones are waiting for something and
@@ -42,6 +42,9 @@ struct Entry {
     /// Entries of the heap that name another generation are stale.
     generation: u64,
     state: State,
+    /// When it is due next, and when its last run or life began.
+    next: Option<Instant>,
+    began: Option<Instant>,
     skipped: u64,
     /// Orphans of earlier runs that were killed since the last report.
     leftovers: u64,
@@ -186,6 +189,8 @@ impl Plan {
                     timetable,
                     generation,
                     state: ending.map_or(State::Idle, |token| State::Running { token }),
+                    next: None,
+                    began: None,
                     skipped: 0,
                     leftovers: 0,
                     class: Class::Untried,
@@ -416,6 +421,16 @@ impl Plan {
         Some(standing)
     }
 
+    /// When a plugin is due next, and since when it runs or waits.
+    pub(super) fn outlook(&self, name: &PluginName) -> Option<Outlook> {
+        let entry = self.entries.get(name)?;
+        Some(match entry.state {
+            State::Idle => Outlook { next: entry.next, ..Outlook::default() },
+            State::Waiting { due } => Outlook { next: Some(due), ..Outlook::default() },
+            State::Running { .. } => Outlook { next: entry.next, running: entry.began },
+        })
+    }
+
     /// A tick came to nothing.
     pub(super) fn add_skipped(&mut self, name: &PluginName) {
         if let Some(entry) = self.entries.get_mut(name) {
@@ -463,6 +478,12 @@ impl Plan {
     }
 
     fn schedule(&mut self, name: PluginName, generation: u64, next: Next) {
+        if let Some(entry) = self.entries.get_mut(&name) {
+            entry.next = match next {
+                Next::Due { at, .. } => Some(at),
+                Next::Ask(_) | Next::Never => None,
+            };
+        }
         match next {
             Next::Due { at, missed } => {
                 if let Some(entry) = self.entries.get_mut(&name) {
@@ -555,6 +576,7 @@ impl Plan {
             State::Idle | State::Running { .. } => now,
         };
         entry.state = State::Running { token };
+        entry.began = Some(now);
         if entry.spec.life.is_resident() {
             entry.standing.next_start = None;
             entry.standing.starts += 1;

@@ -31,3 +31,13 @@ pub struct LastEnd {
     /// The last of what it said on stderr, at most 4 KiB.
     pub stderr: String,
 }
+
+/// What a plugin is about to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// When it is due next; in the past while it waits for a place. `None` for a plugin that prints
+    /// when it likes, and while a calendar's next time lies far ahead.
+    pub next: Option<Instant>,
+    /// Since when it runs, or lives.
+    pub running: Option<Instant>,
+}

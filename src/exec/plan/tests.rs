@@ -207,3 +207,23 @@ fn a_plugin_that_comes_back_within_the_grace_of_its_last_run_waits_for_that() {
     plan.ended(run.token, false, t0 + 100 * MS);
     assert!(start(&mut plan, t0 + 200 * MS).is_some());
 }
+
+#[test]
+fn the_outlook_says_when_a_plugin_is_due_and_since_when_it_runs() {
+    let t0 = Instant::now();
+    let mut plan = Plan::new(Limits { concurrency: 1, max_running: 1 });
+    let name: PluginName = "a".parse().unwrap();
+    assert_eq!(plan.outlook(&name), None);
+    plan.set(spec("a"), Box::new(Steady(100 * MS)), t0);
+    plan.set(spec("b"), Box::new(Steady(100 * MS)), t0);
+    assert_eq!(plan.outlook(&name), Some(Outlook { next: Some(t0), running: None }));
+    let first = start(&mut plan, t0).unwrap();
+    let other: PluginName = if first.spec.plugin == name { "b" } else { "a" }.parse().unwrap();
+    let running = Outlook { next: Some(t0 + 100 * MS), running: Some(t0) };
+    assert_eq!(plan.outlook(&first.spec.plugin), Some(running));
+    // The other waits for the place, and was due when it was due.
+    assert_eq!(plan.outlook(&other), Some(Outlook { next: Some(t0), running: None }));
+    plan.ended(first.token, false, t0 + MS);
+    let idle = Outlook { next: Some(t0 + 100 * MS), running: None };
+    assert_eq!(plan.outlook(&first.spec.plugin), Some(idle));
+}
