@@ -290,8 +290,14 @@ impl Writer {
         self.expected = Some(db.state.last_seq + reports.len() as u64);
         let mut fresh = None;
         let committed = db.commit(|tx, state| {
+            // Outputs that were named before a report came are to have it, also where one commit
+            // brings both.
+            let names = |command: &Command| matches!(command, Command::SetOutputs { .. });
+            for command in commands.iter_mut().filter(|command| names(command)) {
+                fresh = carry_out(tx, state, command)?.or(fresh);
+            }
             store::append(tx, state, reports)?;
-            for command in &mut commands {
+            for command in commands.iter_mut().filter(|command| !names(command)) {
                 fresh = carry_out(tx, state, command)?.or(fresh);
             }
             quarantine::trim(tx, state, bounds)?;

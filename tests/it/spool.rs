@@ -192,6 +192,20 @@ fn outputs_come_and_go() {
 }
 
 #[test]
+fn an_output_gets_what_comes_right_after_it_was_named() {
+    // One commit may bring both, and where it does is a matter of luck.
+    for start in [Start::Oldest, Start::Now].into_iter().cycle().take(40) {
+        let dir = TempDir::new().unwrap();
+        let (spool, _) = Spool::open(options(dir.path())).unwrap();
+        let named = spool.set_outputs(&[("a".to_owned(), start)]);
+        let kept = spool.append(report("p", 3, 0, 0)).unwrap();
+        named.wait().unwrap();
+        kept.wait().unwrap();
+        assert_eq!(balanced(&spool).outputs["a"].accepted, 3, "{start:?}");
+    }
+}
+
+#[test]
 fn over_the_quota_the_oldest_go_first_and_a_stuck_output_does_not_stop_the_other() {
     let dir = TempDir::new().unwrap();
     let mut options = options(dir.path());
