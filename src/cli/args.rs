@@ -212,6 +212,22 @@ pub(crate) struct TestArgs {
     /// How long to wait for what a plugin of mode `stream` prints
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
     pub(crate) wait: Duration,
+    /// Show exactly what each output would be sent
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) sent: bool,
+    /// Deliver it to a hub made for this, read it back, and compare
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Do it again whenever the program, its schema or the config changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// As the user that the agent runs as, if you are root; and say all in which the service differs
+    /// from this shell
+    #[arg(long)]
+    pub(crate) as_service: bool,
+    /// Warnings and advice give exit code 1 as well
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Arguments for a program given by its path
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,

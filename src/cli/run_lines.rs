@@ -198,13 +198,16 @@ impl State {
             if delivered.uploads > 0 && is_due {
                 let mut line = head(FAINT, "output", name, self.name, &clock(SystemTime::now()));
                 let (records, uploads) = (delivered.records, delivered.uploads);
-                line.add(Style::new(), format!(
-                    "  delivered {} {} in {} {}",
-                    print::grouped(records),
-                    if records == 1 { "record" } else { "records" },
-                    print::grouped(uploads),
-                    if uploads == 1 { "upload" } else { "uploads" },
-                ));
+                line.add(
+                    Style::new(),
+                    format!(
+                        "  delivered {} {} in {} {}",
+                        print::grouped(records),
+                        if records == 1 { "record" } else { "records" },
+                        print::grouped(uploads),
+                        if uploads == 1 { "upload" } else { "uploads" },
+                    ),
+                );
                 lines.push(line.fit(width));
                 *delivered = Delivered { told: Some(now), ..Delivered::default() };
             }
@@ -225,11 +228,14 @@ impl Together {
             line.add(*style, format!("{} {word}", print::grouped(*count)));
         }
         let (seconds, plugin) = &self.slowest;
-        line.add(Style::new(), format!(
-            " of {}; slowest {plugin}, {}",
-            print::count(self.plugins.len() as u64, "plugin"),
-            print::seconds(*seconds)
-        ));
+        line.add(
+            Style::new(),
+            format!(
+                " of {}; slowest {plugin}, {}",
+                print::count(self.plugins.len() as u64, "plugin"),
+                print::seconds(*seconds)
+            ),
+        );
         line.add(FAINT, "; -v shows each");
         line.fit(width)
     }
@@ -392,9 +398,7 @@ mod tests {
             "message": "a name has no hyphens, because destinations do not all take them",
             "hint": "rename it to `foo_bar`",
         });
-        let metric = |name: &str, value: serde_json::Value, kind: &str| {
-            json!({"name": name, "value": value, "type": kind})
-        };
+        let metric = |name: &str, value: serde_json::Value, kind: &str| json!({"name": name, "value": value, "type": kind});
         let rejected = if refused == 0 { json!({}) } else { json!({"name-hyphen": refused}) };
         serde_json::from_value(json!({
             "plugin": plugin, "key": null, "host": "h", "interval": 10, "message": null,
@@ -451,7 +455,10 @@ mod tests {
 
     #[test]
     fn what_no_person_reads_keeps_its_form() {
-        assert_eq!(seen(&[plain(&report("hello", 0))]), ["20:42:10 ok       hello 4 ms, 4 metrics"]);
+        assert_eq!(
+            seen(&[plain(&report("hello", 0))]),
+            ["20:42:10 ok       hello 4 ms, 4 metrics"]
+        );
         let refused = seen(&[plain(&report("hello", 2))]).remove(0);
         let wanted = "20:42:10 refused  hello 4 ms, 4 metrics, 2 refused\n         line 1:8 \
                       name-hyphen: a name has no hyphens, because destinations do not all take them; \
@@ -486,7 +493,10 @@ mod tests {
         assert!(state.tell(80, t0).is_empty());
         state.deliver("main", 1);
         let first = seen(&state.tell(80, t0));
-        assert!(first[0].ends_with("  output    main      delivered 1 record in 1 upload"), "{first:?}");
+        assert!(
+            first[0].ends_with("  output    main      delivered 1 record in 1 upload"),
+            "{first:?}"
+        );
         state.deliver("main", 1000);
         state.deliver("main", 204);
         assert!(state.tell(80, t0 + DELIVERIES / 2).is_empty());

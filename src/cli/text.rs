@@ -34,22 +34,38 @@ pub(crate) fn pad(text: &str, columns: usize) -> String {
     text + &" ".repeat(missing)
 }
 
-/// Lines of at most `most` columns, all of them indented, broken between words.
-pub(crate) fn wrap(text: &str, most: usize, indent: usize) -> impl Iterator<Item = String> {
+/// Lines of at most `most` columns, all of them indented, broken between words; a word that is longer
+/// than a line is broken where it has to be.
+pub(crate) fn wrap(text: &str, most: usize, indent: usize) -> impl Iterator<Item = String> + use<> {
     let room = most.saturating_sub(indent).max(1);
     let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last_mut().filter(|last| {
-            last.is_empty() || width(last) + 1 + width(word) <= room
-        });
+    for word in text.split_whitespace().flat_map(|word| pieces(word, room)) {
+        let last = lines
+            .last_mut()
+            .filter(|last| last.is_empty() || width(last) + 1 + width(word) <= room);
         match last {
-            Some(last) if last.is_empty() => *last = cut(word, room),
+            Some(last) if last.is_empty() => last.push_str(word),
             Some(last) => last.extend([" ", word]),
-            None => lines.push(cut(word, room)),
+            None => lines.push(word.to_owned()),
         }
     }
     let margin = " ".repeat(most.saturating_sub(room).min(indent));
     lines.into_iter().map(move |line| format!("{margin}{line}"))
+}
+
+/// A word in pieces of at most so many columns.
+fn pieces(word: &str, most: usize) -> impl Iterator<Item = &str> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let mut taken = 0;
+        let end = rest.char_indices().find(|(at, c)| {
+            taken += c.width().unwrap_or(0);
+            taken > most && *at > 0
+        });
+        let (piece, others) = rest.split_at(end.map_or(rest.len(), |(at, _)| at));
+        rest = others;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// A line in the making, of parts that look different.
@@ -66,6 +82,11 @@ impl Line {
         self.0.iter().map(|(_, text)| width(text)).sum()
     }
 
+    /// The line as it is, spaces at its end included.
+    pub(crate) fn whole(self) -> String {
+        self.0.into_iter().map(|(style, text)| paint(style, text)).collect()
+    }
+
     /// The line, cut to so many columns and without spaces at its end.
     pub(crate) fn fit(mut self, most: usize) -> String {
         if self.columns() > most {
@@ -78,7 +99,8 @@ impl Line {
                 let wide = width(text);
                 // A part that fills the line to its end is cut as well: more comes after it.
                 if wide >= left {
-                    *text = if wide == left { cut(&format!("{text} "), left) } else { cut(text, left) };
+                    *text =
+                        if wide == left { cut(&format!("{text} "), left) } else { cut(text, left) };
                     left = 0;
                 } else {
                     left -= wide;
@@ -93,7 +115,7 @@ impl Line {
             }
             self.0.pop();
         }
-        self.0.into_iter().map(|(style, text)| paint(style, text)).collect()
+        self.whole()
     }
 }
 
@@ -116,7 +138,8 @@ mod tests {
         let lines: Vec<String> = wrap("one two three", 10, 2).collect();
         assert_eq!(lines, ["  one two", "  three"]);
         assert_eq!(wrap("", 10, 2).collect::<Vec<_>>(), ["  "]);
-        assert_eq!(wrap("incomprehensible", 6, 2).collect::<Vec<_>>(), ["  inc…"]);
+        let lines: Vec<String> = wrap("an understanding", 7, 2).collect();
+        assert_eq!(lines, ["  an", "  under", "  stand", "  ing"]);
     }
 
     #[test]

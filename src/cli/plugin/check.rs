@@ -18,7 +18,7 @@ use super::super::args::PluginCheckArgs;
 use super::super::exit::{Exit, Failure};
 use super::super::load::{self, Place};
 use super::super::print::{self, GOOD, paint};
-use super::super::test::stop_on_signal;
+use super::super::test::Interrupt;
 use super::{lines, pack};
 
 /// How long a long-lived plugin may take for its first report.
@@ -182,13 +182,15 @@ struct Running<'a> {
     temp: PathBuf,
     config: Config,
     tried: Vec<String>,
+    interrupt: Interrupt,
 }
 
 impl<'a> Running<'a> {
     fn load(folder: &'a Path, env: &Env) -> Result<Self, Failure> {
         let scripts = Scripts { paths: vec![folder.to_owned()], ..Scripts::default() };
         let loaded = load::load(&Source::Scripts(scripts), env, Place::Production)?;
-        Ok(Self { folder, temp: temp(env), config: loaded.config, tried: Vec::new() })
+        let interrupt = Interrupt::listen();
+        Ok(Self { folder, temp: temp(env), config: loaded.config, tried: Vec::new(), interrupt })
     }
 
     /// The plugins that no case tried.
@@ -205,7 +207,7 @@ impl<'a> Running<'a> {
         })?;
         let mut trials =
             Trials::new(plugin, &self.config, &[], scratch).map_err(|e| internal(&e))?;
-        stop_on_signal(trials.stopper());
+        self.interrupt.stops(trials.stopper());
         if plugin.mode == Mode::Interval {
             return trials.run().map(Ok).map_err(|e| internal(&e));
         }

@@ -1,0 +1,312 @@
+//! In what the service differs from the shell in which somebody tries a plugin.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use crate::agent::status::Status;
+use crate::cli::client;
+use crate::cli::print::{FAINT, ODD, STRONG, paint};
+use crate::cli::report::clean;
+use crate::cli::text::wrap;
+use crate::config::{Command, Config, Env, PluginConfig};
+use crate::exec::accounts::{self, Account};
+
+/// How much of a script is looked at.
+const LOOKED_AT: u64 = 64 << 10;
+/// Variables and commands that are named.
+const NAMED: usize = 12;
+
+/// Whom the agent that is meant runs as.
+pub(super) struct Service {
+    account: Account,
+    /// How that is known.
+    because: String,
+}
+
+impl Service {
+    /// The running agent's user; else whose its data is; `None` where nothing says.
+    pub(super) fn of(config: &Config) -> Option<Self> {
+        let data_dir = &config.agent.data_dir;
+        if let Ok(body) = client::ask(data_dir, reqwest::Method::GET, "/v1/status")
+            && let Ok(status) = serde_json::from_slice::<Status>(&body)
+            && let Ok(process) = fs::metadata(format!("/proc/{}", status.agent.pid))
+            && let Some(account) = accounts::user_of(process.uid())
+        {
+            let because = format!("the running agent, pid {}", status.agent.pid);
+            return Some(Self { account, because });
+        }
+        let owner = fs::metadata(data_dir).ok()?.uid();
+        let because = format!("whose {} is", data_dir.display());
+        Some(Self { account: accounts::user_of(owner)?, because })
+    }
+
+    /// Runs the plugin as the service would, where that takes another user and we may be one.
+    pub(super) fn adopt(&self, plugin: &mut PluginConfig) {
+        let me = rustix::process::geteuid();
+        if me.is_root() && !is_root(&self.account) && plugin.confinement.user.is_none() {
+            plugin.confinement.user = Some(self.account.name.clone());
+        }
+    }
+}
+
+fn is_root(account: &Account) -> bool {
+    account.uid == 0
+}
+
+/// One line where the run at hand has another user than the service's would.
+pub(super) fn note(service: &Service, plugin: &PluginConfig) -> Option<String> {
+    let me = accounts::own()?;
+    let other = plugin.confinement.user.is_none() && service.account.uid != me.uid;
+    other.then(|| {
+        format!(
+            "it ran as {}, and the service is {} ({}); `--as-service` says what differs",
+            me.name, service.account.name, service.because
+        )
+    })
+}
+
+/// Every difference that can be known, for a person.
+pub(super) fn differences(
+    service: Option<&Service>,
+    plugin: &PluginConfig,
+    env: &Env,
+    width: usize,
+) -> String {
+    let mut rows = Vec::new();
+    let mut row = |what: &'static str, shell: String, service: String, note: String| {
+        rows.push(Row { what, shell, service, note });
+    };
+    let me = accounts::own();
+    let runs_as = plugin.confinement.user.as_deref().and_then(accounts::user);
+    let theirs = runs_as.as_ref().or(service.map(|service| &service.account)).or(me.as_ref());
+    let name = |account: Option<&Account>| {
+        account.map_or("?".to_owned(), |a| format!("{} ({})", a.name, a.uid))
+    };
+    let because = match (&plugin.confinement.user, service) {
+        (Some(_), Some(service)) if runs_as.as_ref() == Some(&service.account) => {
+            service.because.clone()
+        }
+        (Some(user), _) => format!("`user = \"{user}\"`"),
+        (None, Some(service)) => service.because.clone(),
+        (None, None) => "no agent has run here yet; taken to be you".to_owned(),
+    };
+    row("user", name(me.as_ref()), name(theirs), because);
+    let groups = |account: Option<&Account>| {
+        let named = account.map(|account| {
+            let mut ids = accounts::groups_of(&account.name);
+            ids.insert(0, account.gid);
+            ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        });
+        named.unwrap_or_else(|| "?".to_owned())
+    };
+    row("groups", groups(me.as_ref()), groups(theirs), "by number, its own first".to_owned());
+
+    let given = |key: &str| plugin.env.get(key).map(|value| value.expose().to_owned());
+    let mine = |key: &str| env.var(key).unwrap_or("unset").to_owned();
+    let path = given("PATH").unwrap_or_default();
+    let script = script(&plugin.command);
+    let lost = lost(&script, env.var("PATH").unwrap_or_default(), &path);
+    let note = if lost.is_empty() {
+        String::new()
+    } else {
+        format!("not found by the service: {}", lost.join(", "))
+    };
+    row("PATH", mine("PATH"), path, note);
+    let home =
+        theirs.map_or_else(|| "unset".to_owned(), |account| account.home.display().to_string());
+    row("HOME", mine("HOME"), given("HOME").unwrap_or(home), String::new());
+    for key in ["LANG", "LC_ALL", "TZ", "TMPDIR"] {
+        let theirs = given(key).unwrap_or_else(|| "unset".to_owned());
+        let note = match key {
+            "LC_ALL" | "LANG" if decimal_comma(&mine(key)) => {
+                "your shell prints numbers with a comma, the service with a point".to_owned()
+            }
+            _ => String::new(),
+        };
+        row(key, mine(key), theirs, note);
+    }
+    row(
+        "folder",
+        env.cwd.display().to_string(),
+        plugin.command.dir.display().to_string(),
+        String::new(),
+    );
+    row("stdin", "your terminal".to_owned(), "its settings, as a file".to_owned(), String::new());
+    row(
+        "terminal",
+        "yes".to_owned(),
+        "none".to_owned(),
+        "nothing can be asked for: no passwords, no `read`".to_owned(),
+    );
+    let kept = |key: &str| {
+        plugin.env.contains_key(key)
+            || ["HOME", "USER", "PWD", "OLDPWD", "SHLVL", "_"].contains(&key)
+    };
+    let gone: Vec<&str> = env.vars.keys().map(String::as_str).filter(|key| !kept(key)).collect();
+    let used: Vec<&str> = gone.iter().copied().filter(|key| names_variable(&script, key)).collect();
+    let note = if used.is_empty() {
+        String::new()
+    } else {
+        format!("the program names {}: set `env` or `pass_env`", some(&used))
+    };
+    row("variables", format!("{} more", gone.len()), "none of them".to_owned(), note);
+    write(&rows, width)
+}
+
+struct Row {
+    what: &'static str,
+    shell: String,
+    service: String,
+    note: String,
+}
+
+/// Rows that say the same on both sides are told together.
+fn write(rows: &[Row], width: usize) -> String {
+    let mut text = vec![paint(STRONG, "your shell and the service")];
+    let (same, other): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().partition(|row| row.shell == row.service);
+    for row in other {
+        let head = format!("{:<9}", row.what);
+        for (nth, (who, value)) in
+            [("shell", &row.shell), ("service", &row.service)].iter().enumerate()
+        {
+            let label = if nth == 0 { paint(STRONG, &head) } else { " ".repeat(9) };
+            let mut lines = wrap(&clean(value), width, 18);
+            let first = lines.next().unwrap_or_default();
+            text.push(format!(
+                "{label}{} {}",
+                paint(FAINT, format!("{who:<8}")),
+                first.trim_start()
+            ));
+            text.extend(lines);
+        }
+        if !row.note.is_empty() {
+            let lines = wrap(&format!("→ {}", clean(&row.note)), width, 18);
+            text.extend(lines.map(|line| paint(ODD, line)));
+        }
+    }
+    let same: Vec<&str> = same.iter().map(|row| row.what).collect();
+    if !same.is_empty() {
+        text.push(format!("{}{}", paint(STRONG, format!("{:<9}", "alike")), same.join(", ")));
+    }
+    text.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+fn some(names: &[&str]) -> String {
+    let shown: Vec<String> =
+        names.iter().take(NAMED).map(|name| format!("`{}`", clean(name))).collect();
+    let more = names.len().saturating_sub(NAMED);
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}
+
+/// Whether numbers are printed with a comma in this locale: in most languages but these.
+fn decimal_comma(locale: &str) -> bool {
+    let language = locale.split(['_', '.']).next().unwrap_or_default();
+    language.len() == 2 && !["en", "ja", "zh", "ko", "he", "th"].contains(&language)
+}
+
+/// The text of a program, where it is one.
+fn script(command: &Command) -> String {
+    use std::io::Read as _;
+    let paths = std::iter::once(command.program.clone())
+        .chain(command.args.iter().map(|arg| command.dir.join(arg)));
+    let mut all = command.args.join("\n");
+    for path in paths {
+        let mut bytes = Vec::new();
+        if path.is_file()
+            && let Ok(file) = fs::File::open(&path)
+            && file.take(LOOKED_AT).read_to_end(&mut bytes).is_ok()
+            && !bytes.contains(&0)
+        {
+            all.push('\n');
+            all.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    all
+}
+
+/// Words of a program that are commands for the shell at hand and not for the service.
+fn lost(script: &str, mine: &str, theirs: &str) -> Vec<String> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.+".contains(c);
+    let code =
+        script.lines().filter(|line| !line.trim_start().starts_with('#') || line.starts_with("#!"));
+    let words: BTreeSet<&str> = code
+        .flat_map(|line| line.split(|c: char| !is_word(c)))
+        .filter(|word| word.len() > 1 && word.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .collect();
+    let lost = words.into_iter().filter_map(|word| {
+        let there = find(word, mine)?;
+        find(word, theirs).is_none().then(|| there.display().to_string())
+    });
+    lost.take(NAMED).collect()
+}
+
+fn find(name: &str, path: &str) -> Option<PathBuf> {
+    path.split(':')
+        .filter(|folder| folder.starts_with('/'))
+        .map(|folder| Path::new(folder).join(name))
+        .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
+}
+
+/// Whether a program's text names a variable, in the ways of shells and of Python, Perl, Ruby, Node
+/// and Go.
+fn names_variable(script: &str, name: &str) -> bool {
+    [
+        format!("${name}"),
+        format!("${{{name}"),
+        format!("\"{name}\""),
+        format!("'{name}'"),
+        format!("env.{name}"),
+        format!("ENV{{{name}}}"),
+    ]
+    .iter()
+    .any(|words| {
+        script.match_indices(words.as_str()).any(|(at, _)| {
+            let next = script[at + words.len()..].chars().next();
+            !next.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_found_where_a_program_names_them() {
+        for (script, found) in [
+            ("echo $DB_HOST", true),
+            ("echo ${DB_HOST:-x}", true),
+            ("os.environ[\"DB_HOST\"]", true),
+            ("process.env.DB_HOST", true),
+            ("$ENV{DB_HOST}", true),
+            ("echo $DB_HOSTS", false),
+            ("DB_HOST is set elsewhere", false),
+        ] {
+            assert_eq!(names_variable(script, "DB_HOST"), found, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_only_the_shell_finds_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let tool = folder.path().join("mytool");
+        std::os::unix::fs::symlink("/bin/sh", &tool).unwrap();
+        let mine = format!("{}:/usr/bin:/bin", folder.path().display());
+        let script = "#!/bin/sh\n# mytool is not run here\nsh -c true\n";
+        assert!(lost(script, &mine, "/usr/bin:/bin").is_empty());
+        let script = format!("{script}x=$(mytool --json | sh)\n");
+        assert_eq!(lost(&script, &mine, "/usr/bin:/bin"), [tool.display().to_string()]);
+    }
+
+    #[test]
+    fn languages_that_write_a_comma() {
+        assert!(decimal_comma("de_DE.UTF-8") && decimal_comma("fr_FR"));
+        assert!(!decimal_comma("en_US.UTF-8") && !decimal_comma("C") && !decimal_comma("C.UTF-8"));
+        assert!(!decimal_comma("unset") && !decimal_comma("POSIX"));
+    }
+}

@@ -1,0 +1,265 @@
+//! Delivers reports to a hub that is made for it, reads them back, and compares.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use reqwest::Url;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use tokio::sync::watch;
+
+use crate::agent::trial::Scratch;
+use crate::deliver::{
+    ClientSettings, Compression, Endpoint, ProxySettings, Pump, PumpSettings, Stop, TalaiaSettings,
+    TalaiaSink, client_builder,
+};
+use crate::hub::{Hub, Settings};
+use crate::model::{Metric, MetricType, Report, Secret, Value, chain};
+use crate::spool::{NewReport, Options, QuarantineChange, Spool, Start};
+
+/// The output's name.
+const OUTPUT: &str = "verify";
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Points in an answer.
+const PAGE: usize = 100_000;
+/// Differences that are told.
+const TOLD: usize = 20;
+
+/// What came of it.
+pub(super) struct Verified {
+    /// Values that are there as they were sent.
+    pub(super) same: usize,
+    /// What is not, in sentences; none where all is well.
+    pub(super) wrong: Vec<String>,
+}
+
+/// Goes the whole way: spool, upload, hub, and back by its API. `scratch` is an empty folder.
+pub(super) async fn verify(reports: &[Report], scratch: &Scratch) -> Result<Verified, String> {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let hub = Hub::bind(Settings::new(any_port, scratch.path().join("hub")))
+        .await
+        .map_err(|e| format!("no hub to try it with: {}", chain(&e)))?;
+    let credentials = hub.credentials();
+    let (stop, stopped) = watch::channel(false);
+    let mut gone = stopped.clone();
+    let serving = hub.serve(async move {
+        let _gone = gone.wait_for(|stop| *stop).await;
+    });
+    let work = async {
+        let verified = tokio::time::timeout(PATIENCE, async {
+            deliver(reports, scratch, &credentials.url, &credentials.key).await?;
+            let stored = read_back(reports, &credentials.url, &credentials.key).await?;
+            Ok(compare(&expected(reports), &stored))
+        })
+        .await;
+        stop.send_replace(true);
+        verified.unwrap_or_else(|_| Err(format!("it took longer than {PATIENCE:?}")))
+    };
+    let (served, verified) = tokio::join!(serving, work);
+    served.map_err(|e| chain(&e))?;
+    verified
+}
+
+async fn deliver(
+    reports: &[Report],
+    scratch: &Scratch,
+    url: &str,
+    key: &str,
+) -> Result<(), String> {
+    let options = Options { min_free: 0, ..Options::new(scratch.path().join("agent")) };
+    let (spool, _) = Spool::open(options).map_err(|e| chain(&e))?;
+    spool.set_outputs(&[(OUTPUT.to_owned(), Start::Oldest)]);
+    for report in reports {
+        let body = report.to_json().map_err(|e| e.to_string())?;
+        let quarantine = QuarantineChange { come: Vec::new(), format: "json", leave: Vec::new() };
+        let new = NewReport {
+            plugin: report.plugin.clone(),
+            body,
+            counts: report.counts.clone(),
+            skipped: 0,
+            quarantine,
+        };
+        drop(spool.append(new).map_err(|e| chain(&e))?);
+    }
+    spool.flush().await.map_err(|e| chain(&e))?;
+    let host = reports.first().map(|report| report.host.clone()).unwrap_or_default();
+    let client = ClientSettings { proxy: ProxySettings::Direct, ..ClientSettings::default() };
+    let settings = TalaiaSettings {
+        output: OUTPUT.to_owned(),
+        host,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        compression: Compression::Zstd,
+        client,
+    };
+    let ready = Endpoint::Ready { url: url.to_owned(), key: Secret::new(key) };
+    let sink = TalaiaSink::new(settings, watch::channel(ready).1);
+    let (pump, state) = Pump::new(spool.clone(), PumpSettings::new(OUTPUT), sink);
+    let until = Instant::now() + PATIENCE;
+    pump.run(watch::channel(Stop::Draining { until }).1).await;
+    let ledger = spool.ledger().map_err(|e| chain(&e))?;
+    let totals = ledger.outputs.get(OUTPUT);
+    let sent: u64 = reports.iter().map(|report| report.counts.accepted).sum();
+    if totals.is_none_or(|totals| totals.delivered != sent) {
+        let why = state.borrow().error.clone().unwrap_or_else(|| "it did not take all".to_owned());
+        return Err(format!("the hub did not take them: {why}"));
+    }
+    Ok(())
+}
+
+/// Series, as the API has them.
+type Stored = BTreeMap<Identity, Points>;
+
+/// What tells one series from another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    name: String,
+    tags: BTreeMap<String, String>,
+}
+
+/// A series' type and unit, which are those that it had last, and its values by time.
+#[derive(Debug, Default)]
+struct Points {
+    kind: Option<MetricType>,
+    unit: Option<String>,
+    values: BTreeMap<i64, Json>,
+}
+
+impl Points {
+    fn about(&self) -> String {
+        let kind = self.kind.map_or("no type", MetricType::as_str);
+        format!(
+            "{kind}, {}",
+            self.unit.as_deref().map_or("no unit".to_owned(), |u| format!("in {u}"))
+        )
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tags: Vec<String> =
+            self.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        if tags.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}{{{}}}", self.name, tags.join(","))
+        }
+    }
+}
+
+fn expected(reports: &[Report]) -> Stored {
+    let mut all = Stored::new();
+    for report in reports {
+        for metric in &report.metrics {
+            let at = metric.time.unwrap_or(report.started).millis();
+            let points = all.entry(identity(metric)).or_default();
+            points.kind = Some(metric.kind);
+            points.unit = metric.unit.as_deref().map(str::to_owned);
+            points.values.insert(at, value(&metric.value));
+        }
+    }
+    all
+}
+
+fn identity(metric: &Metric) -> Identity {
+    Identity {
+        name: metric.name.to_string(),
+        tags: metric.tags.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+    }
+}
+
+fn value(value: &Value) -> Json {
+    match value {
+        Value::Gap => Json::Null,
+        Value::Signed(n) => (*n).into(),
+        Value::Unsigned(n) => (*n).into(),
+        Value::Float(x) => (*x).into(),
+        Value::Boolean(b) => (*b).into(),
+        Value::Text(text) => Json::String(text.to_string()),
+    }
+}
+
+async fn read_back(reports: &[Report], url: &str, key: &str) -> Result<Stored, String> {
+    #[derive(Deserialize)]
+    struct Page {
+        series: Vec<Series>,
+        next: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Series {
+        name: String,
+        tags: BTreeMap<String, String>,
+        #[serde(rename = "type")]
+        kind: MetricType,
+        unit: Option<String>,
+        points: Vec<(i64, Json)>,
+    }
+
+    let client = client_builder().no_proxy().build().map_err(|e| chain(&e))?;
+    let mut all = Stored::new();
+    let Some(first) = reports.first() else { return Ok(all) };
+    let mut after: Option<String> = None;
+    loop {
+        let mut address = Url::parse(&format!("{url}/api/v1/points")).map_err(|e| e.to_string())?;
+        address
+            .query_pairs_mut()
+            .append_pair("plugin", first.plugin.as_str())
+            .append_pair("host", &first.host)
+            .append_pair("from", "0")
+            .append_pair("to", &i64::from(u32::MAX).saturating_mul(1000).to_string())
+            .append_pair("limit", &PAGE.to_string())
+            .extend_pairs(after.iter().map(|after| ("after", after)));
+        let reply = client.get(address).bearer_auth(key).send().await.map_err(|e| chain(&e))?;
+        let status = reply.status();
+        let body = reply.bytes().await.map_err(|e| chain(&e))?;
+        if !status.is_success() {
+            return Err(format!("the hub answers {status}: {}", String::from_utf8_lossy(&body)));
+        }
+        let page: Page = serde_json::from_slice(&body).map_err(|e| e.to_string())?;
+        for series in page.series {
+            let points = all.entry(Identity { name: series.name, tags: series.tags }).or_default();
+            points.kind = Some(series.kind);
+            points.unit = series.unit;
+            points.values.extend(series.points);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+fn compare(expected: &Stored, stored: &Stored) -> Verified {
+    let (mut same, mut wrong) = (0, Vec::new());
+    for (series, points) in expected {
+        let Some(there) = stored.get(series) else {
+            wrong.push(format!("the hub has no series {series}"));
+            continue;
+        };
+        if points.about() != there.about() {
+            let (sent, found) = (points.about(), there.about());
+            wrong.push(format!("{series}: sent as {sent}, the hub has it as {found}"));
+        }
+        for (at, value) in &points.values {
+            match there.values.get(at) {
+                Some(found) if equal(found, value) => same += 1,
+                Some(found) => wrong.push(format!("{series}: sent {value}, the hub has {found}")),
+                None => wrong.push(format!("{series}: sent {value}, which the hub does not have")),
+            }
+        }
+    }
+    let more = stored.keys().filter(|series| !expected.contains_key(series));
+    wrong.extend(more.map(|series| format!("the hub has {series}, which was not sent")));
+    if wrong.len() > TOLD {
+        let more = wrong.len() - TOLD;
+        wrong.truncate(TOLD);
+        wrong.push(format!("and {more} more differences"));
+    }
+    Verified { same, wrong }
+}
+
+/// Numbers are equal by what they are worth: `1` is `1.0`.
+fn equal(a: &Json, b: &Json) -> bool {
+    a == b || a.as_f64().is_some_and(|a| b.as_f64() == Some(a))
+}
