@@ -1,7 +1,7 @@
 //! What an unlucky run's own words give away about why it went wrong, and what to do about it.
 //!
-//! Only runs that failed or printed nothing are looked at: a program that goes on without a command
-//! that is not there has been written for that.
+//! A command, a library or a password that is missing is told of every run that says so: a program that
+//! has been written for that says nothing. All else only of runs that failed or printed nothing.
 
 use crate::exec::Run;
 use crate::model::{Outcome, codes};
@@ -36,7 +36,8 @@ codes! {
 /// nothing is known. `path` is the search path that it had, `user` whose name it ran under, where
 /// that is not the agent's.
 pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -> Option<String> {
-    if run.part.is_some() || run.outcome.is_ok() && produced > 0 {
+    let unlucky = !run.outcome.is_ok() || produced == 0;
+    if run.part.is_some() || !unlucky && run.stderr.is_empty() {
         return None;
     }
     let said = String::from_utf8_lossy(&run.stderr);
@@ -73,7 +74,7 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
                  `env = {{ PATH = \"…\" }}`"
             ),
         )
-    } else if denied(&said) {
+    } else if unlucky && denied(&said) {
         (
             Mistake::PermissionDenied,
             format!(

@@ -4,6 +4,7 @@
 mod hub;
 mod monitor;
 mod plugin;
+mod schema;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub(crate) use plugin::{
     ApproveArgs, CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand, RegisterArgs,
     ReviewArgs,
 };
+pub(crate) use schema::{DiffArgs, InferArgs, Pasted, SchemaCommand};
 
 /// Runs any program as a metrics plugin, checks what it prints and loses none of it.
 #[derive(Debug, Parser)]
@@ -127,7 +129,7 @@ pub(crate) enum Command {
     Plugin(PluginCommand),
     /// Print correct JSON from a shell script
     Emit(EmitArgs),
-    /// The JSON Schemas
+    /// The JSON Schemas; contracts learnt from real output
     #[command(subcommand)]
     Schema(SchemaCommand),
     /// Explain a rejection code
@@ -287,15 +289,6 @@ pub(crate) struct EmitArgs {
     /// A sentence with the status
     #[arg(long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SchemaCommand {
-    /// Print a schema; without a name list them
-    Print {
-        /// Such as report.v1
-        name: Option<String>,
-    },
 }
 
 #[derive(Debug, Subcommand)]

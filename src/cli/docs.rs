@@ -6,7 +6,7 @@ use crate::config;
 use crate::contract::{explain, schemas};
 use crate::model::RejectionCode;
 
-use super::args::{Cli, SchemaCommand};
+use super::args::Cli;
 use super::exit::{Exit, Failure};
 use super::print;
 
@@ -19,8 +19,7 @@ const MADE: [Made; 2] = [
     ("manifest", "what a package says of itself: `talaia-plugin.toml`", config::manifest_schema),
 ];
 
-pub(crate) fn schema(command: &SchemaCommand) -> Result<Exit, Failure> {
-    let SchemaCommand::Print { name } = command;
+pub(crate) fn schema(name: Option<&str>) -> Result<Exit, Failure> {
     let Some(name) = name else {
         for schema in schemas::list() {
             out(format!("{:<10} {}", schema.name, schema.about));

@@ -25,6 +25,7 @@ mod report;
 mod run;
 mod run_lines;
 mod running;
+mod schema;
 mod spool;
 mod target;
 mod test;
@@ -95,7 +96,7 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::New(args) => new::run(args),
         Command::Plugin(command) => plugin::run(command),
         Command::Emit(args) => emit::run(args),
-        Command::Schema(command) => docs::schema(command),
+        Command::Schema(command) => schema::run(command),
         Command::Explain { code } => Ok(docs::explain(*code)),
         Command::Status { config, json } => running::status(config, *json),
         Command::Reload { config } => running::reload(config),

@@ -279,18 +279,22 @@ impl<'a> Look<'a> {
             .map_err(|text| Failure::new(Exit::Internal, text))?;
         let head = paint(STRONG, "verify  ");
         let values = print::count(verified.same as u64, "value");
+        let mut lines = Vec::new();
         if verified.wrong.is_empty() {
             let same = paint(GOOD, "the same");
-            print::talk(format!("{head} {values} sent to a hub and read back: {same}"));
+            lines.push(format!("{head} {values} sent to a hub and read back: {same}"));
         } else {
             self.exit = Exit::Finding;
-            print::talk(format!(
-                "{head} {values} came back as sent; {}:",
-                paint(BAD, "others did not")
-            ));
-            for wrong in &verified.wrong {
-                print::talk(format!("         {}", report::clean(wrong)));
-            }
+            let others = paint(BAD, "others did not");
+            lines.push(format!("{head} {values} came back as sent; {others}:"));
+            let wrong = verified.wrong.iter();
+            lines.extend(wrong.map(|wrong| format!("         {}", report::clean(wrong))));
+        }
+        let text = lines.join("\n");
+        if self.args.json {
+            print::talk(text);
+        } else {
+            self.print(text);
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ pub(super) fn sent(reports: &[Report], config: &Config, extent: Extent) -> Resul
     let mut add = |name: &str, text: String, body: &dyn Fn() -> Result<String, Failure>| {
         lines.push(format!("{} {name}: {text}", paint(STRONG, "sent    ")));
         if extent == Extent::Whole {
-            lines.extend(body()?.lines().map(|line| format!("      {line}")));
+            lines.extend(body()?.lines().map(|line| format!("      {line}").trim_end().to_owned()));
         }
         Ok::<_, Failure>(())
     };

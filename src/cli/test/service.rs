@@ -115,7 +115,27 @@ pub(super) fn differences(
     } else {
         format!("not found by the service: {}", lost.join(", "))
     };
-    row("PATH", mine("PATH"), path, note);
+    let also = |a: &str, b: &str| {
+        let besides: Vec<&str> = a.split(':').filter(|x| !b.split(':').any(|y| y == *x)).collect();
+        let mut seen = BTreeSet::new();
+        besides.into_iter().filter(|x| seen.insert(*x)).collect::<Vec<_>>().join(", ")
+    };
+    let shell = mine("PATH");
+    match (also(&shell, &path), also(&path, &shell)) {
+        (more, fewer) if more.is_empty() && fewer.is_empty() => {
+            row("PATH", String::new(), String::new(), note)
+        }
+        (more, fewer) => {
+            let say = |folders: String| {
+                if folders.is_empty() {
+                    "nothing more".to_owned()
+                } else {
+                    format!("also {folders}")
+                }
+            };
+            row("PATH", say(more), say(fewer), note);
+        }
+    }
     let home =
         theirs.map_or_else(|| "unset".to_owned(), |account| account.home.display().to_string());
     row("HOME", mine("HOME"), given("HOME").unwrap_or(home), String::new());
@@ -170,12 +190,12 @@ fn write(rows: &[Row], width: usize) -> String {
     let (same, other): (Vec<&Row>, Vec<&Row>) =
         rows.iter().partition(|row| row.shell == row.service);
     for row in other {
-        let head = format!("{:<9}", row.what);
+        let head = format!("{:<10}", row.what);
         for (nth, (who, value)) in
             [("shell", &row.shell), ("service", &row.service)].iter().enumerate()
         {
-            let label = if nth == 0 { paint(STRONG, &head) } else { " ".repeat(9) };
-            let mut lines = wrap(&clean(value), width, 18);
+            let label = if nth == 0 { paint(STRONG, &head) } else { " ".repeat(10) };
+            let mut lines = wrap(&clean(value), width, 19);
             let first = lines.next().unwrap_or_default();
             text.push(format!(
                 "{label}{} {}",
@@ -185,13 +205,13 @@ fn write(rows: &[Row], width: usize) -> String {
             text.extend(lines);
         }
         if !row.note.is_empty() {
-            let lines = wrap(&format!("→ {}", clean(&row.note)), width, 18);
+            let lines = wrap(&format!("→ {}", clean(&row.note)), width, 19);
             text.extend(lines.map(|line| paint(ODD, line)));
         }
     }
     let same: Vec<&str> = same.iter().map(|row| row.what).collect();
     if !same.is_empty() {
-        text.push(format!("{}{}", paint(STRONG, format!("{:<9}", "alike")), same.join(", ")));
+        text.push(format!("{}{}", paint(STRONG, format!("{:<10}", "alike")), same.join(", ")));
     }
     text.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
 }

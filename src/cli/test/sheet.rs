@@ -9,7 +9,7 @@ use crate::agent::trial::Trial;
 use crate::cli::print::{self, BAD, FAINT, GOOD, STRONG};
 use crate::cli::report::clean;
 use crate::cli::text::{self, Line};
-use crate::model::{Metric, Rejection, Taken, limits};
+use crate::model::{Metric, Rejection, Taken, Value, limits};
 
 /// Lines that are shown of a long output, besides those with something refused in them.
 const LINES: usize = 40;
@@ -329,7 +329,12 @@ impl Fields {
 
 /// A value with its unit.
 fn value(metric: &Metric) -> String {
-    let value = clean(&metric.value.to_string());
+    let value = match &metric.value {
+        Value::Text(text) if text.trim() != &**text || text.is_empty() => {
+            format!("\"{}\"", clean(text))
+        }
+        value => clean(&value.to_string()),
+    };
     match &metric.unit {
         Some(unit) => format!("{value} {}", clean(unit)),
         None => value,

@@ -68,7 +68,7 @@ pub(super) fn run(trial: &Trial, width: usize) -> String {
         // Writing to a string cannot fail.
         let _written = write!(records, ": {}", all.join(", "));
     }
-    section(&mut text, "records", &records);
+    said(&mut text, "records", &records, width, None);
     for warning in &report.warnings {
         said(&mut text, "warning", &clean(warning), width, Some(ODD));
     }
