@@ -41,16 +41,23 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     }
     for (name, plugin) in &config.plugins {
         let what = format!("plugin {name}");
-        match &plugin.state {
-            PluginState::Disabled => say(true, &what, " (disabled)"),
-            PluginState::Skipped { why } => say(true, &what, &format!(" (skipped here: {why})")),
-            PluginState::Broken { why } => say(false, &what, &format!(": {why}")),
-            PluginState::Ready => {
+        let contract = plugin.contract().err().map(|error| error.to_string());
+        match (&plugin.state, contract) {
+            // What does not run today runs tomorrow.
+            (PluginState::Disabled | PluginState::Skipped { .. }, Some(why)) => {
+                say(false, &what, &format!(": {why}"));
+            }
+            (PluginState::Disabled, None) => say(true, &what, " (disabled)"),
+            (PluginState::Skipped { why }, None) => {
+                say(true, &what, &format!(" (skipped here: {why})"));
+            }
+            (PluginState::Broken { why }, _) => say(false, &what, &format!(": {why}")),
+            (PluginState::Ready, contract) => {
                 let plan = machine.plan(plugin, &config.plugins, &config.agent.data_dir);
                 let refused = check_trust(plugin, &owners)
                     .err()
                     .map(|error| chain(&error))
-                    .or_else(|| plugin.contract().err().map(|error| error.to_string()))
+                    .or(contract)
                     .or_else(|| plan.as_ref().err().map(|error| chain(error)));
                 match refused {
                     None => say(true, &what, ""),
