@@ -14,8 +14,8 @@ use crate::spool::Quarantined;
 use super::buffering;
 use super::confine::Plan;
 use super::prepare::{self, Common, Folders};
-use super::report::{self, Facts, Reported, SILENT};
 use super::recent::Recent;
+use super::report::{self, Facts, Reported, SILENT};
 use super::status::{LastRun, PluginDetail, PluginStatus};
 use super::timetable::{Aligned, Calendar, Never, Restarted, Splayed};
 

@@ -14,6 +14,7 @@ mod exit;
 mod hub;
 mod keys;
 mod load;
+mod log;
 mod memory;
 mod monitor;
 mod new;
@@ -56,7 +57,7 @@ pub fn main() -> ExitCode {
             return Exit::Internal.into();
         }
     };
-    run::init_log(&cli.talk, &stderr);
+    log::init(&cli.talk, &stderr);
     let outcome = dispatch(&cli, &stderr);
     stderr.flush();
     match outcome {

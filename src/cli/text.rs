@@ -39,9 +39,9 @@ pub(crate) fn wrap(text: &str, most: usize, indent: usize) -> impl Iterator<Item
     let room = most.saturating_sub(indent).max(1);
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let last = lines.last_mut().filter(|last| {
-            last.is_empty() || width(last) + 1 + width(word) <= room
-        });
+        let last = lines
+            .last_mut()
+            .filter(|last| last.is_empty() || width(last) + 1 + width(word) <= room);
         match last {
             Some(last) if last.is_empty() => *last = cut(word, room),
             Some(last) => last.extend([" ", word]),
@@ -78,7 +78,8 @@ impl Line {
                 let wide = width(text);
                 // A part that fills the line to its end is cut as well: more comes after it.
                 if wide >= left {
-                    *text = if wide == left { cut(&format!("{text} "), left) } else { cut(text, left) };
+                    *text =
+                        if wide == left { cut(&format!("{text} "), left) } else { cut(text, left) };
                     left = 0;
                 } else {
                     left -= wide;
