@@ -4,12 +4,14 @@
 //! interface: see `exit::Exit`.
 
 mod args;
+mod brief;
 mod check;
 mod client;
 mod decode;
 mod docs;
 mod emit;
 mod exit;
+mod health;
 #[cfg(feature = "hub")]
 mod hub;
 mod keys;
@@ -27,9 +29,11 @@ mod run;
 mod run_lines;
 mod running;
 mod spool;
+mod status;
 mod target;
 mod test;
 mod text;
+mod top;
 
 use std::process::ExitCode;
 
@@ -98,7 +102,8 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Emit(args) => emit::run(args),
         Command::Schema(command) => docs::schema(command),
         Command::Explain { code } => Ok(docs::explain(*code)),
-        Command::Status { config, json } => running::status(config, *json),
+        Command::Status(args) => status::run(args),
+        Command::Top(args) => top::run(args),
         Command::Reload { config } => running::reload(config),
         Command::Spool(command) => spool::run(command),
         Command::Quarantine(command) => quarantine::run(command),

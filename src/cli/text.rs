@@ -35,7 +35,7 @@ pub(crate) fn pad(text: &str, columns: usize) -> String {
 }
 
 /// Lines of at most `most` columns, all of them indented, broken between words.
-pub(crate) fn wrap(text: &str, most: usize, indent: usize) -> impl Iterator<Item = String> {
+pub(crate) fn wrap(text: &str, most: usize, indent: usize) -> impl Iterator<Item = String> + use<> {
     let room = most.saturating_sub(indent).max(1);
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
