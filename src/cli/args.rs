@@ -139,13 +139,9 @@ pub(crate) enum Command {
         code: Option<RejectionCode>,
     },
     /// What the running agent does
-    Status {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// Print it as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status(StatusArgs),
+    /// Watch the running agent: a live view that fills the terminal
+    Top(TopArgs),
     /// Have the running agent read its configuration again
     Reload {
         #[command(flatten)]
@@ -233,6 +229,33 @@ pub(crate) struct TestArgs {
     /// Arguments for a program given by its path
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Only this plugin, at length
+    #[arg(value_name = "PLUGIN")]
+    pub(crate) plugin: Option<String>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// End with 1 where something needs a person, and without --json print only that
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// How often the agent is asked
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s")]
+    pub(crate) interval: Duration,
+    /// Print one table and end, also where there is no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,16 +4,19 @@
 //! interface: see `exit::Exit`.
 
 mod args;
+mod brief;
 mod check;
 mod client;
 mod decode;
 mod docs;
 mod emit;
 mod exit;
+mod health;
 #[cfg(feature = "hub")]
 mod hub;
 mod keys;
 mod load;
+mod log;
 mod memory;
 mod monitor;
 mod new;
@@ -27,9 +30,11 @@ mod run_lines;
 mod running;
 mod schema;
 mod spool;
+mod status;
 mod target;
 mod test;
 mod text;
+mod top;
 
 use std::process::ExitCode;
 
@@ -57,7 +62,7 @@ pub fn main() -> ExitCode {
             return Exit::Internal.into();
         }
     };
-    run::init_log(&cli.talk, &stderr);
+    log::init(&cli.talk, &stderr);
     let outcome = dispatch(&cli, &stderr);
     stderr.flush();
     match outcome {
@@ -98,7 +103,8 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Emit(args) => emit::run(args),
         Command::Schema(command) => schema::run(command),
         Command::Explain { code } => Ok(docs::explain(*code)),
-        Command::Status { config, json } => running::status(config, *json),
+        Command::Status(args) => status::run(args),
+        Command::Top(args) => top::run(args),
         Command::Reload { config } => running::reload(config),
         Command::Spool(command) => spool::run(command),
         Command::Quarantine(command) => quarantine::run(command),

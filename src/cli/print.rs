@@ -119,6 +119,12 @@ pub(crate) fn stdout_width() -> Option<usize> {
     columns(io::stdout())
 }
 
+/// Whether colours are wanted on stdout: it is a terminal, and neither `NO_COLOR` nor another such
+/// variable says no.
+pub(crate) fn stdout_has_colours() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
 fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
     // A terminal that was never told its size has none.

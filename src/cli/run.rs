@@ -2,12 +2,12 @@ use std::io::Write;
 use std::sync::Arc;
 
 use crate::agent::{Agent, AgentError, Embedded, Hangups, Surroundings};
-use crate::config::{self, Color, Env, Loaded, Scripts, Source};
+use crate::config::{self, Env, Loaded, Scripts, Source};
 use crate::deliver::Endpoint;
 use crate::exec::ExecError;
 use crate::spool::SpoolError;
 
-use super::args::{LogFormat, RunArgs, Talk};
+use super::args::{RunArgs, Talk};
 use super::exit::{Exit, Failure};
 use super::load::{self, Place};
 use super::print;
@@ -160,49 +160,4 @@ fn failure(error: &AgentError) -> Failure {
     failure.text.push_str("\n\nhint: ");
     failure.text.push_str(hint);
     failure
-}
-
-/// The time of day in UTC, as run lines have it: a journal adds its own date.
-struct Clock;
-
-impl tracing_subscriber::fmt::time::FormatTime for Clock {
-    fn format_time(
-        &self,
-        out: &mut tracing_subscriber::fmt::format::Writer<'_>,
-    ) -> std::fmt::Result {
-        let now = crate::model::Timestamp::from(std::time::SystemTime::now()).to_string();
-        out.write_str(now.get(11..19).unwrap_or(&now))
-    }
-}
-
-/// Sets up the log on stderr.
-pub(crate) fn init_log(talk: &Talk, stderr: &print::Background) {
-    use tracing::level_filters::LevelFilter;
-    use tracing_subscriber::layer::SubscriberExt;
-    use tracing_subscriber::util::SubscriberInitExt;
-
-    let level = match (talk.quiet, talk.verbose) {
-        (true, _) => LevelFilter::WARN,
-        (false, 0) => LevelFilter::INFO,
-        (false, 1) => LevelFilter::DEBUG,
-        (false, _) => LevelFilter::TRACE,
-    };
-    // Libraries talk only when everything is asked for.
-    let others = if talk.verbose > 1 { LevelFilter::TRACE } else { LevelFilter::WARN };
-    let filter = tracing_subscriber::filter::Targets::new()
-        .with_target("talaia", level)
-        .with_target("plugin", level)
-        .with_target("run", level)
-        .with_default(others);
-    let layer = tracing_subscriber::fmt::layer().with_writer(stderr.clone()).with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
-    let done = match talk.log_format {
-        LogFormat::Text => {
-            let ansi = load::color() == Color::Always;
-            registry.with(layer.with_timer(Clock).with_ansi(ansi)).try_init()
-        }
-        LogFormat::Json => registry.with(layer.json()).try_init(),
-    };
-    // Set already: by a test in the same process.
-    let _already = done;
 }

@@ -2,16 +2,16 @@
 //!
 //! Where no terminal is read, every run is one line of a fixed form (`20:42:10 ok       hello 4 ms,
 //! 2 metrics`), and nothing else is added. On a terminal they stand in columns, never wider than the
-//! terminal, with the first values; a refusal has its hint below it. Runs that come faster than a
+//! terminal, with the first values; a refusal has its hint below it, once a minute. Runs that come faster than a
 //! person reads are told together, troubles last of all; `-v` shows each.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anstyle::Style;
 
-use crate::model::{Outcome, PluginName, Report, Timestamp};
+use crate::model::{Outcome, PluginName, RejectionCode, Report, Timestamp};
 
 use super::args::{LogFormat, Talk};
 use super::print::{self, BAD, Background, FAINT, ODD, STRONG, paint};
@@ -27,6 +27,8 @@ const SPARED: f64 = 15.0;
 const TOGETHER: Duration = Duration::from_secs(5);
 /// How often an output's deliveries are told.
 const DELIVERIES: Duration = Duration::from_secs(30);
+/// When a plugin's refusals, while they are the same, are explained again.
+const AGAIN: Duration = Duration::from_secs(60);
 /// The longest name of a plugin that has a column to itself.
 const NAME: usize = 20;
 /// The longest value that is shown.
@@ -126,6 +128,8 @@ struct State {
     budget: f64,
     filled: Instant,
     together: Option<Together>,
+    /// What was last said of a plugin's refusals, and when.
+    hints: HashMap<PluginName, (RejectionCode, String, Instant)>,
     outputs: BTreeMap<String, Delivered>,
 }
 
@@ -148,8 +152,8 @@ struct Delivered {
 
 impl State {
     fn new(now: Instant) -> Self {
-        let outputs = BTreeMap::new();
-        Self { name: 8, budget: BURST, filled: now, together: None, outputs }
+        let (hints, outputs) = (HashMap::new(), BTreeMap::new());
+        Self { name: 8, budget: BURST, filled: now, together: None, hints, outputs }
     }
 
     fn run(&mut self, report: &Report, all: bool, width: usize, now: Instant) -> Vec<String> {
@@ -174,10 +178,27 @@ impl State {
             return told;
         }
         self.name = self.name.max(text::width(report.plugin.as_str())).min(NAME);
-        let lines = columns(report, self.name, width);
+        let mut lines = columns(report, self.name, width);
+        if !report.rejected.is_empty() && (all || self.is_news(report, now)) {
+            lines.extend(why(report, width));
+        }
         self.budget -= lines.len() as f64;
         told.extend(lines);
         told
+    }
+
+    /// Whether the refusal is another one than was told lately.
+    fn is_news(&mut self, report: &Report, now: Instant) -> bool {
+        let Some(first) = report.rejected.first() else { return false };
+        let told = self.hints.get(&report.plugin).is_some_and(|(code, message, at)| {
+            let lately = now.saturating_duration_since(*at) < AGAIN;
+            lately && *code == first.code && *message == first.message
+        });
+        if !told {
+            let said = (first.code, first.message.clone(), now);
+            self.hints.insert(report.plugin.clone(), said);
+        }
+        !told
     }
 
     fn deliver(&mut self, output: &str, records: u64) {
@@ -258,10 +279,12 @@ fn head(style: Style, word: &str, name: &str, columns: usize, clock: &str) -> Li
     line
 }
 
-/// One run on a terminal: a line, and below it the first refusal with its hint.
+/// One run on a terminal. The clock is that of its end, so that it never goes back.
 fn columns(report: &Report, name: usize, width: usize) -> Vec<String> {
     let (style, word) = verdict(report);
-    let mut line = head(style, word, report.plugin.as_str(), name, &clock(report.started));
+    let ended = report.started.millis().saturating_add((report.duration * 1e3) as i64);
+    let clock = clock(Timestamp::from_millis(ended).unwrap_or(report.started));
+    let mut line = head(style, word, report.plugin.as_str(), name, &clock);
     let metrics = print::count(report.counts.accepted, "metric");
     line.add(Style::new(), format!("  {:>7}  {metrics:<10}", print::seconds(report.duration)));
     let refused = report.counts.rejected_total();
@@ -290,16 +313,22 @@ fn columns(report: &Report, name: usize, width: usize) -> Vec<String> {
     for (name, value) in values(report) {
         let name = format!("  {name}=");
         // Half a value would be a wrong one.
-        if line.columns() + text::width(&name) + text::width(&value) + 2 > width {
-            line.add(FAINT, " …");
+        if line.columns() + text::width(&name) + text::width(&value) + 3 > width {
+            line.add(FAINT, "  …");
             break;
         }
         line.add(FAINT, name);
         line.add(Style::new(), value);
     }
-    let mut lines = vec![line.fit(width)];
+    vec![line.fit(width)]
+}
+
+/// The first refusal, with its hint on a line of its own.
+fn why(report: &Report, width: usize) -> Vec<String> {
     // The columns of the name, or what a narrow terminal leaves.
     let indent = 20.min(width / 4);
+    let refused = report.counts.rejected_total();
+    let mut lines = Vec::new();
     if let Some(first) = report.rejected.first() {
         let place = format!("line {}:{} ", first.line, first.column);
         let more = match refused {
@@ -426,15 +455,17 @@ mod tests {
     #[test]
     fn a_good_run_is_one_line_in_columns() {
         let lines = seen(&columns(&report("hello", 0), 8, 80));
-        let wanted = "20:42:10  ok        hello        4 ms  4 metrics   load1=0.42  users=3 …";
+        let wanted = "20:42:10  ok        hello        4 ms  4 metrics   load1=0.42  users=3  …";
         assert_eq!(lines, [wanted]);
     }
 
     #[test]
     fn a_refusal_has_its_hint_on_a_line_of_its_own() {
-        let lines = columns(&report("hello", 3), 8, 80);
+        let report = report("hello", 3);
+        let mut lines = columns(&report, 8, 80);
+        lines.extend(why(&report, 80));
         let wanted = [
-            "20:42:10  refused   hello        4 ms  4 metrics   3 refused  load1=0.42 …",
+            "20:42:10  refused   hello        4 ms  4 metrics   3 refused  load1=0.42  …",
             "                    line 1:8 name-hyphen: a name has no hyphens, because",
             "                    destinations do not all take them (and 2 more: `talaia test",
             "                    hello`)",
@@ -447,7 +478,10 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for width in 1..200 {
-            for line in seen(&columns(&report("a_rather_long_name_of_a_plugin", 2), NAME, width)) {
+            let report = report("a_rather_long_name_of_a_plugin", 2);
+            let mut lines = columns(&report, NAME, width);
+            lines.extend(why(&report, width));
+            for line in seen(&lines) {
                 assert!(text::width(&line) <= width, "{width}: {line}");
             }
         }
@@ -474,13 +508,15 @@ mod tests {
         let shown = (0..500).filter(|_| !state.run(&good, false, 80, t0).is_empty()).count();
         assert_eq!(shown as f64, BURST - SPARED + 1.0);
         assert_eq!(state.run(&bad, false, 80, t0).len(), 4);
+        // What was explained just now is not explained again.
+        assert_eq!(state.run(&bad, false, 80, t0).len(), 1);
         for _ in 0..100 {
             state.run(&bad, false, 80, t0);
         }
         assert!(state.tell(80, t0 + TOGETHER / 2).is_empty());
         let told = seen(&state.tell(200, t0 + TOGETHER));
         assert_eq!(told.len(), 1);
-        let what = "  484 ok, 97 refused of 2 plugins; slowest good, 4 ms; -v shows each";
+        let what = "  484 ok, 91 refused of 2 plugins; slowest good, 4 ms; -v shows each";
         assert!(told[0].ends_with(what), "{}", told[0]);
         // With `-v` all of them are shown.
         assert_eq!((0..500).filter(|_| !state.run(&good, true, 80, t0).is_empty()).count(), 500);

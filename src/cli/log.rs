@@ -1,0 +1,156 @@
+//! The log, on stderr.
+//!
+//! Where no terminal is read its lines have the form that they always had. On a terminal they stand
+//! in the columns of run lines, folded instead of running on, and what plugins say has their names.
+
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::model::Timestamp;
+
+use super::args::{LogFormat, Talk};
+use super::print::{self, BAD, Background, FAINT, ODD, STRONG, paint};
+use super::text;
+
+/// Lines that one event may take on a terminal. What a plugin says may be long.
+const LINES: usize = 12;
+const PLUGIN_LINES: usize = 2;
+
+/// Sets it up.
+pub(crate) fn init(talk: &Talk, stderr: &Background) {
+    let level = match (talk.quiet, talk.verbose) {
+        (true, _) => LevelFilter::WARN,
+        (false, 0) => LevelFilter::INFO,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    // Libraries talk only when everything is asked for.
+    let others = if talk.verbose > 1 { LevelFilter::TRACE } else { LevelFilter::WARN };
+    let filter = tracing_subscriber::filter::Targets::new()
+        .with_target("talaia", level)
+        .with_target("plugin", level)
+        .with_target("run", level)
+        .with_default(others);
+    let layer = tracing_subscriber::fmt::layer().with_writer(stderr.clone()).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    let done = match talk.log_format {
+        LogFormat::Text if print::a_person_reads_stderr() => {
+            registry.with(layer.event_format(Columns)).try_init()
+        }
+        LogFormat::Text => registry.with(layer.with_timer(Clock).with_ansi(false)).try_init(),
+        LogFormat::Json => registry.with(layer.json()).try_init(),
+    };
+    // Set already: by a test in the same process.
+    let _already = done;
+}
+
+/// The time of day in UTC, as run lines have it: a journal adds its own date.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, out: &mut Writer<'_>) -> fmt::Result {
+        out.write_str(&now())
+    }
+}
+
+fn now() -> String {
+    let now = Timestamp::from(std::time::SystemTime::now()).to_string();
+    now.get(11..19).unwrap_or(&now).to_owned()
+}
+
+/// Events as a person reads them.
+struct Columns;
+
+impl<S, N> FormatEvent<S, N> for Columns
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut said = Said::default();
+        event.record(&mut said);
+        let is_plugin = event.metadata().target() == "plugin";
+        let (style, word) = match *event.metadata().level() {
+            Level::ERROR => (BAD, "error"),
+            Level::WARN => (ODD, "warning"),
+            Level::INFO if is_plugin => (FAINT, "stderr"),
+            Level::INFO => (FAINT, "info"),
+            _ => (FAINT, "debug"),
+        };
+        let text = text(is_plugin, said, print::stderr_width());
+        write!(out, "{}  {}  ", paint(FAINT, now()), paint(style, format!("{word:<8}")))?;
+        writeln!(out, "{text}")
+    }
+}
+
+/// What stands after the clock and the word.
+fn text(is_plugin: bool, said: Said, width: usize) -> String {
+    let mut text = said.message;
+    let mut name = None;
+    for (key, value) in said.fields {
+        if is_plugin && key == "plugin" {
+            name = Some(value);
+        } else {
+            text.push_str(&format!("  {key}={value}"));
+        }
+    }
+    let most = if is_plugin { PLUGIN_LINES } else { LINES };
+    let indent = 20.min(width / 4);
+    let whole = match &name {
+        Some(name) => format!("{name} {text}"),
+        None => text,
+    };
+    // What has lines of its own (a configuration that does not load) is laid out already.
+    if whole.contains('\n') {
+        return whole;
+    }
+    let mut lines: Vec<String> = text::wrap(&whole, width, indent).take(most + 1).collect();
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            *last = text::cut(last, width.saturating_sub(2));
+            last.push_str(" …");
+        }
+    }
+    let mut joined = lines.join("\n").trim_start().to_owned();
+    if let Some(name) = name.filter(|name| joined.starts_with(name)) {
+        joined.replace_range(..name.len(), &paint(STRONG, &name));
+    }
+    joined
+}
+
+/// What an event says.
+#[derive(Default)]
+struct Said {
+    message: String,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Visit for Said {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let value = format!("{value:?}");
+        if field.name() == "message" {
+            self.message = value;
+        } else {
+            self.fields.push((field.name(), value));
+        }
+    }
+}
