@@ -19,6 +19,7 @@ mod choices;
 mod command;
 mod confinement;
 mod diagnostic;
+pub mod edit;
 mod env;
 mod files;
 mod json;
