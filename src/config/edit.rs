@@ -268,11 +268,13 @@ mod tests {
         let off = set_enabled(text, &["plugins", "a"], false).unwrap();
         assert_eq!(off, "[plugins.a]\nenabled   =  false # why\ninterval = \"1s\"\n");
         assert_eq!(
-            set_enabled("[plugins]\na = { command = ['a'] } # x\n", &["plugins", "a"], false).unwrap(),
+            set_enabled("[plugins]\na = { command = ['a'] } # x\n", &["plugins", "a"], false)
+                .unwrap(),
             "[plugins]\na = { command = ['a'], enabled = false } # x\n"
         );
         assert_eq!(
-            set_enabled("[plugins]\na.command = ['a'] # x\n\n[hub]\n", &["plugins", "a"], false).unwrap(),
+            set_enabled("[plugins]\na.command = ['a'] # x\n\n[hub]\n", &["plugins", "a"], false)
+                .unwrap(),
             "[plugins]\na.command = ['a'] # x\na.enabled = false\n\n[hub]\n"
         );
         // A sidecar, and a command of a package.

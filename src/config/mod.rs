@@ -44,6 +44,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 mod values;
+mod written;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -70,6 +71,7 @@ pub use proxy::Proxy;
 pub use raw_manifest::{Category, manifest_schema};
 pub use read::size;
 pub use schema::schema;
+pub use written::{Written, plugin_names, written};
 
 use crate::model::{PackageName, PluginName};
 
@@ -117,4 +119,32 @@ pub struct Origin {
     pub path: PathBuf,
     /// The line, from 1.
     pub line: usize,
+    /// What is there.
+    pub by: DefinedBy,
+}
+
+/// What defines a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DefinedBy {
+    /// A table `[plugins.NAME]` of a config file.
+    Table,
+    /// The file beside its executable, which is in a folder of plugins or on the command line.
+    Sidecar {
+        /// The executable.
+        program: PathBuf,
+    },
+    /// Its executable alone.
+    Program {
+        /// The executable.
+        program: PathBuf,
+    },
+    /// A package's manifest.
+    Package {
+        /// The package.
+        name: PackageName,
+        /// Which of its commands.
+        command: String,
+        /// Whether it is installed, and not merely in a folder of plugins.
+        installed: bool,
+    },
 }

@@ -91,6 +91,18 @@ macro_rules! section {
             pub(super) spoiled: bool,
         }
 
+        impl $name {
+            /// The keys that are written, and where.
+            #[allow(dead_code, reason = "only some sections are ever shown")]
+            pub(super) fn places(&self) -> Vec<(&'static str, &$crate::config::node::Place)> {
+                let mut places = Vec::new();
+                $(if let Some(at) = &self.$field {
+                    places.push(($crate::config::read::key_of(stringify!($field)), &at.place));
+                })*
+                places
+            }
+        }
+
         impl $crate::config::read::Read for $name {
             fn read(
                 node: &$crate::config::node::Node,
