@@ -22,8 +22,8 @@ pub(crate) use monitor::{
     RangeArgs, Sender, Shape, Spec,
 };
 pub(crate) use plugin::{
-    ApproveArgs, CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand, RegisterArgs,
-    ReviewArgs,
+    AddArgs, ApproveArgs, CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand,
+    RegisterArgs, ReviewArgs,
 };
 
 /// Runs any program as a metrics plugin, checks what it prints and loses none of it.
@@ -122,7 +122,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Write a plugin to start from, as a package
     New(NewArgs),
-    /// Packages of plugins: make, check, install and review them
+    /// Plugins of the config, and packages of them: add, show, make, install and review them
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print correct JSON from a shell script

@@ -100,6 +100,13 @@ pub fn set_enabled(text: &str, path: &[&str], enabled: bool) -> Result<String, E
     })
 }
 
+/// What `enabled` in the table at `path` is, where it is written.
+pub fn enabled(text: &str, path: &[&str]) -> Option<bool> {
+    let document: DocumentMut = text.parse().ok()?;
+    let found = path.iter().try_fold(document.as_item(), |item, key| item.get(key));
+    found?.get("enabled")?.as_bool()
+}
+
 /// Takes the table `[plugins.NAME]` out, with all below it and the comment right above it.
 pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
     edit(text, |document| {

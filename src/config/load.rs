@@ -14,7 +14,7 @@ use super::json::parse_json;
 use super::node::{Kind, Node, Place, parse_toml};
 use super::output::{OutputConfig, output};
 use super::packages::{self, DROP_INS, InstalledPackage};
-use super::pattern::{expand, is_pattern};
+use super::pattern::{expand, fits, is_pattern};
 use super::profile::{self, Destinations};
 use super::raw::{RawAgent, RawConfig, RawHub, RawOutput, RawPackage, RawProfile};
 use super::read::{At, Found, Named, Read as _};
@@ -258,7 +258,20 @@ impl<'a> Loading<'a> {
         let path = self.cx.path(pattern);
         let paths = if path.to_str().is_some_and(is_pattern) {
             match expand(&path) {
-                Ok(paths) => paths,
+                Ok(mut paths) => {
+                    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                    // Files that are to become.
+                    paths.extend(self.edits.iter().filter(|(_, text)| text.is_some()).filter_map(
+                        |(new, _)| {
+                            let fit = new.parent() == path.parent()
+                                && fits(name, new.file_name()?.to_str()?);
+                            fit.then(|| new.clone())
+                        },
+                    ));
+                    paths.sort();
+                    paths.dedup();
+                    paths
+                }
                 Err(e) => {
                     let message = format!("cannot list `{}`: {e}", path.display());
                     return self.cx.error(message, &pattern.place);

@@ -47,7 +47,7 @@ mod values;
 mod written;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use agent::{AgentConfig, HubConfig, HubTls, QuarantineConfig, SELF_PLUGIN, SpoolConfig};
 pub use choices::{Compression, Leftovers, Start, Stdin};
@@ -69,11 +69,18 @@ pub use profile::{
 };
 pub use proxy::Proxy;
 pub use raw_manifest::{Category, manifest_schema};
+pub use read::nearest;
 pub use read::size;
 pub use schema::schema;
 pub use written::{Written, plugin_names, written};
 
 use crate::model::{PackageName, PluginName};
+
+/// `path` as the config writes paths: without its `.` components, and with each `..` taken together
+/// with the name before it.
+pub fn plain_path(path: &Path) -> PathBuf {
+    resolve_plugin::without_dots(path)
+}
 
 /// The commented config that a new installation begins with.
 pub const DEFAULT: &str = include_str!("default.toml");

@@ -200,7 +200,7 @@ pub(super) fn listed(names: &[&str]) -> String {
 }
 
 /// The candidate that `given` is most likely a slip of: at most a third of its letters away.
-pub(super) fn nearest<'a>(given: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let given = given.to_lowercase().replace('-', "_");
     let allowed = (given.chars().count() / 3).clamp(1, 3);
     candidates

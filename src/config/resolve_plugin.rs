@@ -451,7 +451,7 @@ fn folder_below(base: &Path, file: &Path) -> Option<PathBuf> {
 }
 
 /// `path` with each `..` taken together with the name before it.
-fn without_dots(path: &Path) -> PathBuf {
+pub(super) fn without_dots(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

@@ -14,7 +14,8 @@ use crate::model::PluginName;
 pub struct Written {
     /// Its key; `tags`, `env`, `config` and `metrics` with that of the entry: `tags.tier`.
     pub key: String,
-    /// Of `env` and `config`: the value as JSON, as it is written. A secret is the name of its place.
+    /// Of `env` and `config`: the value as JSON, as it is written. A secret is the name of its place;
+    /// what is handed on from the agent's own environment has none.
     pub text: Option<String>,
     /// Where.
     pub origin: Origin,
@@ -53,14 +54,15 @@ pub fn written(source: &Source, env: &Env, plugin: &PluginName) -> Vec<Written> 
             say(format!("tags.{}", tag.name), None, &tag.place);
         }
     }
-    for env in [raw.env.as_ref(), agent.and_then(|agent| agent.env.as_ref())] {
-        for pair in entries(env) {
-            let text = match &pair.value.value {
-                EnvText::Text(text) => serde_json::Value::from(text.as_str()),
-                EnvText::Secret(source) => secret(source),
-            };
-            say(format!("env.{}", pair.name), Some(text.to_string()), &pair.place);
-        }
+    let agent_env = entries(agent.and_then(|agent| agent.env.as_ref()));
+    for pair in entries(raw.env.as_ref()) {
+        say(format!("env.{}", pair.name), Some(variable(&pair.value.value)), &pair.place);
+    }
+    for name in raw.pass_env.iter().flat_map(|at| &at.value) {
+        say(format!("env.{}", name.value), None, &name.place);
+    }
+    for pair in agent_env {
+        say(format!("env.{}", pair.name), Some(variable(&pair.value.value)), &pair.place);
     }
     if let Some(At { value: settings, .. }) = &raw.config
         && let Kind::Table(settings) = &settings.0.kind
@@ -80,11 +82,13 @@ fn entries<T>(table: Option<&At<Table<T>>>) -> &[super::read::Named<T>] {
     table.map_or(&[], |at| &at.value.0)
 }
 
-fn secret(source: &SecretSource) -> serde_json::Value {
-    match source {
-        SecretSource::Env(name) => serde_json::json!({ "env": name.value }),
-        SecretSource::File(path) => serde_json::json!({ "file": path.value }),
-    }
+fn variable(written: &EnvText) -> String {
+    let value = match written {
+        EnvText::Text(text) => serde_json::Value::from(text.as_str()),
+        EnvText::Secret(SecretSource::Env(name)) => serde_json::json!({ "env": name.value }),
+        EnvText::Secret(SecretSource::File(path)) => serde_json::json!({ "file": path.value }),
+    };
+    value.to_string()
 }
 
 /// The value as JSON, without fetching secrets.

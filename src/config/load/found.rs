@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::agent::AgentConfig;
 use super::super::diagnostic::Diagnostic;
-use super::super::files::{is_program, list, read_text};
+use super::super::files::{is_program, list};
 use super::super::manifest::MANIFEST;
 use super::super::node::Place;
 use super::super::packages;
@@ -66,8 +66,12 @@ impl Loading<'_> {
         let beside = |suffix: &str| executable.with_file_name(format!("{stem}{suffix}"));
         let sidecar = beside(".toml");
         let schema = Some(beside(".schema.json")).filter(|path| path.is_file());
-        let (raw, place) = if sidecar.is_file() {
-            let text = match read_text(&sidecar) {
+        let there = match self.edits.get(&sidecar) {
+            Some(edited) => edited.is_some(),
+            None => sidecar.is_file(),
+        };
+        let (raw, place) = if there {
+            let text = match self.text(&sidecar) {
                 Ok(text) => text,
                 Err(diagnostic) => {
                     self.cx.found.push(diagnostic);
@@ -83,8 +87,7 @@ impl Loading<'_> {
             (RawPlugin::default(), Place { file, span: 0..0 })
         };
         let executable = Some(executable.to_path_buf());
-        let sidecar = sidecar.is_file();
-        Some(Definition { executable, sidecar, schema, ..Definition::new(name, raw, place) })
+        Some(Definition { executable, sidecar: there, schema, ..Definition::new(name, raw, place) })
     }
 
     /// The plugins in one of the agent's folders.
