@@ -165,10 +165,20 @@ fn cut_down(config: &mut Node, reading: Reading) {
 impl<'a> Loading<'a> {
     /// Reads a config as far as its plugins are defined, however much is wrong with it.
     pub(super) fn defined(source: &Source, env: &'a Env) -> (Self, Option<At<RawAgent>>) {
-        let mut loading = Self::new(env, Reading::All);
-        loading.read(source);
+        let mut loading = Self::read_only(source, env);
         let (.., raw_agent) = loading.define_found(source);
         (loading, raw_agent)
+    }
+
+    /// Reads the files of a config, and no more.
+    pub(super) fn read_only(source: &Source, env: &'a Env) -> Self {
+        let mut loading = Self::new(env, Reading::All);
+        loading.read(source);
+        loading
+    }
+
+    pub(super) fn package_names(&self) -> Vec<String> {
+        self.packages.iter().map(|package| package.name.clone()).collect()
     }
 
     fn read(&mut self, source: &Source) {

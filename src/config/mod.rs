@@ -72,7 +72,7 @@ pub use raw_manifest::{Category, manifest_schema};
 pub use read::nearest;
 pub use read::size;
 pub use schema::schema;
-pub use written::{Written, plugin_names, written};
+pub use written::{Written, package_names, plugin_names, written};
 
 use crate::model::{PackageName, PluginName};
 

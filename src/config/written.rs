@@ -28,6 +28,11 @@ pub fn plugin_names(source: &Source, env: &Env) -> Vec<PluginName> {
     loading.plugins.into_keys().collect()
 }
 
+/// The names of the packages that a config names, as far as it can be read.
+pub fn package_names(source: &Source, env: &Env) -> Vec<String> {
+    Loading::read_only(source, env).package_names()
+}
+
 /// The settings of a plugin that are written anywhere; all others are defaults.
 pub fn written(source: &Source, env: &Env, plugin: &PluginName) -> Vec<Written> {
     let (loading, agent) = Loading::defined(source, env);

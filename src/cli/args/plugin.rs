@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
+use super::super::names;
 use super::{ConfigArgs, RemoteArgs};
 
 #[derive(Debug, Subcommand)]
@@ -22,6 +24,7 @@ pub(crate) enum PluginCommand {
     /// Show all that a plugin is run with, and where each setting is written
     Show {
         /// The plugin
+        #[arg(add = ArgValueCandidates::new(names::plugins))]
         name: String,
         /// Print it as JSON
         #[arg(long)]
@@ -34,6 +37,7 @@ pub(crate) enum PluginCommand {
     /// Take a plugin out of the config, with the comment right above it
     Remove {
         /// The plugin
+        #[arg(add = ArgValueCandidates::new(names::plugins))]
         name: String,
         #[command(flatten)]
         config: ConfigArgs,
@@ -41,6 +45,7 @@ pub(crate) enum PluginCommand {
     /// Have a plugin, or all of a package, run again
     Enable {
         /// The plugin, or the package
+        #[arg(add = ArgValueCandidates::new(names::plugins_and_packages))]
         name: String,
         #[command(flatten)]
         config: ConfigArgs,
@@ -48,6 +53,7 @@ pub(crate) enum PluginCommand {
     /// Keep a plugin, or all of a package, from running
     Disable {
         /// The plugin, or the package
+        #[arg(add = ArgValueCandidates::new(names::plugins_and_packages))]
         name: String,
         #[command(flatten)]
         config: ConfigArgs,
@@ -67,6 +73,7 @@ pub(crate) enum PluginCommand {
     /// Go over to a newer version, or to VERSION
     Upgrade {
         /// The package
+        #[arg(add = ArgValueCandidates::new(names::packages))]
         name: String,
         /// The version [default: the newest]
         version: Option<String>,
@@ -76,6 +83,7 @@ pub(crate) enum PluginCommand {
     /// Go back to the version that was used before
     Rollback {
         /// The package
+        #[arg(add = ArgValueCandidates::new(names::packages))]
         name: String,
         /// The version [default: the newest installed one below that in use]
         version: Option<String>,
@@ -85,6 +93,7 @@ pub(crate) enum PluginCommand {
     /// Remove a package and its plugins
     Uninstall {
         /// The package
+        #[arg(add = ArgValueCandidates::new(names::packages))]
         name: String,
         #[command(flatten)]
         config: ConfigArgs,
@@ -177,6 +186,7 @@ pub(crate) enum PluginCommand {
     /// Say whether installed packages are still as they were installed
     Verify {
         /// The package [default: every one]
+        #[arg(add = ArgValueCandidates::new(names::packages))]
         name: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
@@ -186,7 +196,7 @@ pub(crate) enum PluginCommand {
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
     /// A command of the plugins' search path, or the path (with a `/`) of a program
-    #[arg(value_name = "NAME|PATH")]
+    #[arg(value_name = "NAME|PATH", value_hint = clap::ValueHint::AnyPath)]
     pub(crate) what: String,
     /// Its name [default: the program's, without its ending]
     #[arg(long, value_name = "NAME")]
@@ -316,7 +326,7 @@ pub(crate) struct ReviewArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InstallArgs {
     /// A package's name, or the path (with a `/`) of a folder or archive
-    #[arg(value_name = "NAME|PATH")]
+    #[arg(value_name = "NAME|PATH", add = ArgValueCompleter::new(names::package_or_path))]
     pub(crate) what: String,
     /// The version [default: the newest]
     pub(crate) version: Option<String>,
