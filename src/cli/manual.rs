@@ -117,7 +117,7 @@ fn page(top: &Command, path: &[String], command: &Command) -> Result<Vec<u8>, Fa
     let mut written = man
         .render_title(&mut text)
         .and_then(|()| man.render_name_section(&mut text))
-        .and_then(|()| man.render_synopsis_section(&mut text))
+        .and_then(|()| synopsis(command.clone()).to_writer(&mut text))
         .and_then(|()| man.render_description_section(&mut text))
         .and_then(|()| man.render_options_section(&mut text));
     if command.get_subcommands().any(|sub| !sub.is_hide_set()) {
@@ -155,6 +155,15 @@ fn page(top: &Command, path: &[String], command: &Command) -> Result<Vec<u8>, Fa
         .and_then(|()| roff.to_writer(&mut text))
         .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
     Ok(plain(&String::from_utf8_lossy(&text)).into_bytes())
+}
+
+/// As it is typed, in one line.
+fn synopsis(mut command: Command) -> Roff {
+    let usage = command.render_usage().to_string();
+    let mut roff = Roff::default();
+    roff.control("SH", ["SYNOPSIS"]);
+    roff.text([bold(usage.strip_prefix("Usage: ").unwrap_or(&usage).trim())]);
+    roff
 }
 
 /// The text in ASCII: without being told, troff reads nothing else.
