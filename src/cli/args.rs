@@ -11,8 +11,11 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
 use crate::model::{MetricType, RejectionCode, Timestamp};
+
+use super::names;
 
 #[cfg(feature = "hub")]
 pub(crate) use hub::{
@@ -23,8 +26,8 @@ pub(crate) use monitor::{
     RangeArgs, Sender, Shape, Spec,
 };
 pub(crate) use plugin::{
-    ApproveArgs, CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand, RegisterArgs,
-    ReviewArgs,
+    AddArgs, ApproveArgs, CheckArgs as PluginCheckArgs, HowArgs, InstallArgs, PluginCommand,
+    RegisterArgs, ReviewArgs,
 };
 pub(crate) use schema::{DiffArgs, InferArgs, Pasted, SchemaCommand};
 
@@ -116,6 +119,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         config: ConfigArgs,
         /// The plugin
+        #[arg(add = ArgValueCandidates::new(names::plugins))]
         plugin: String,
     },
     /// Read a plugin's output and print the report it makes
@@ -124,7 +128,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Write a plugin to start from, as a package
     New(NewArgs),
-    /// Packages of plugins: make, check, install and review them
+    /// Plugins of the config, and packages of them: add, show, make, install and review them
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print correct JSON from a shell script
@@ -135,7 +139,7 @@ pub(crate) enum Command {
     /// Explain a rejection code
     Explain {
         /// The code, such as name-hyphen; none lists them all
-        #[arg(value_parser = parse_code)]
+        #[arg(value_parser = parse_code, add = ArgValueCandidates::new(names::codes))]
         code: Option<RejectionCode>,
     },
     /// What the running agent does
@@ -162,13 +166,20 @@ pub(crate) enum Command {
     /// Run the hub on its own
     #[cfg(feature = "hub")]
     Hub(HubArgs),
-    /// Print a shell's completions
+    /// Print what has a shell complete commands, options, plugins, packages and codes
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual, or write it as files
+    Man {
+        /// The command whose page is wanted, such as `plugin add`; none prints all
+        #[arg(value_name = "COMMAND", conflicts_with = "dir")]
+        command: Vec<String>,
+        /// Write one file for each command into this folder: talaia.1, talaia-run.1 …
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// A script given on the command line needs no configuration at all.
@@ -199,7 +210,7 @@ pub(crate) struct TestArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// A plugin of the config, or a path (with a `/`) to a program
-    #[arg(value_name = "PLUGIN|PATH")]
+    #[arg(value_name = "PLUGIN|PATH", add = ArgValueCompleter::new(names::plugin_or_path))]
     pub(crate) target: String,
     /// Print the report as JSON, one line per run
     #[arg(long)]
@@ -284,7 +295,8 @@ pub(crate) struct NewArgs {
     /// The package's name; also the folder's
     pub(crate) name: String,
     /// The language
-    #[arg(long, value_name = "LANG", default_value = "sh")]
+    #[arg(long, value_name = "LANG", default_value = "sh",
+          add = ArgValueCandidates::new(names::languages))]
     pub(crate) lang: String,
 }
 
@@ -329,7 +341,7 @@ pub(crate) enum SpoolCommand {
         #[command(flatten)]
         config: ConfigArgs,
         /// Only this plugin's
-        #[arg(long, value_name = "PLUGIN")]
+        #[arg(long, value_name = "PLUGIN", add = ArgValueCandidates::new(names::plugins))]
         plugin: Option<String>,
         /// At most this many
         #[arg(long, value_name = "N", default_value_t = 100)]
@@ -360,10 +372,10 @@ pub(crate) struct PickArgs {
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<i64>,
     /// Only this plugin's
-    #[arg(long, value_name = "PLUGIN")]
+    #[arg(long, value_name = "PLUGIN", add = ArgValueCandidates::new(names::plugins))]
     pub(crate) plugin: Option<String>,
     /// Only with this code
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", add = ArgValueCandidates::new(names::codes))]
     pub(crate) code: Option<String>,
     /// Only what came in since: a time, or how long ago
     #[arg(long, value_name = "TIME", value_parser = parse_since)]

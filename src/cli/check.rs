@@ -1,6 +1,6 @@
 use crate::agent::confine::{Machine, Preparing};
 use crate::agent::prepare::{check_trust, owner_ids};
-use crate::config::{Env, OutputConfig, PluginState};
+use crate::config::{Config, Env, OutputConfig, PluginConfig, PluginState};
 use crate::exec::trust;
 
 use crate::model::chain;
@@ -52,21 +52,16 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
                 say(true, &what, &format!(" (skipped here: {why})"));
             }
             (PluginState::Broken { why }, _) => say(false, &what, &format!(": {why}")),
-            (PluginState::Ready, contract) => {
-                let plan = machine.plan(plugin, &config.plugins, &config.agent.data_dir);
-                let refused = check_trust(plugin, &owners)
-                    .err()
-                    .map(|error| chain(&error))
-                    .or(contract)
-                    .or_else(|| plan.as_ref().err().map(|error| chain(error)));
-                match refused {
-                    None => say(true, &what, ""),
-                    Some(why) => say(false, &what, &format!(": {why}")),
+            (PluginState::Ready, _) => match fitness(plugin, config, &machine, &owners) {
+                Ok(notes) => {
+                    say(true, &what, "");
+                    for note in notes {
+                        let note = format!("{} {what}: {note}", paint(ODD, "note"));
+                        let _closed = print::data(note);
+                    }
                 }
-                for note in plan.map_or_else(|_| Vec::new(), |plan| plan.notes) {
-                    let _closed = print::data(format!("{} {what}: {note}", paint(ODD, "note")));
-                }
-            }
+                Err(why) => say(false, &what, &format!(": {why}")),
+            },
         }
     }
     for (name, output) in &config.outputs {
@@ -90,6 +85,19 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         print::count(findings, "finding")
     });
     Ok(if findings == 0 { Exit::Ok } else { Exit::Finding })
+}
+
+/// What is to be said of how a plugin that is ready would run; or why it would not.
+pub(crate) fn fitness(
+    plugin: &PluginConfig,
+    config: &Config,
+    machine: &Machine,
+    owners: &[u32],
+) -> Result<Vec<String>, String> {
+    check_trust(plugin, owners).map_err(|error| chain(&error))?;
+    plugin.contract().map_err(|error| error.to_string())?;
+    let plan = machine.plan(plugin, &config.plugins, &config.agent.data_dir);
+    plan.map(|plan| plan.notes).map_err(|error| chain(&error))
 }
 
 fn trouble(name: &str, output: &OutputConfig, host: &str, online: bool) -> Option<String> {

@@ -1,12 +1,9 @@
-//! `schema`, `explain`, `completions` and `man`: what the binary says about itself.
-
-use clap::CommandFactory;
+//! `schema` and `explain`: what the binary says about itself.
 
 use crate::config;
 use crate::contract::{explain, schemas};
 use crate::model::RejectionCode;
 
-use super::args::Cli;
 use super::exit::{Exit, Failure};
 use super::print;
 
@@ -57,32 +54,6 @@ pub(crate) fn explain(code: Option<RejectionCode>) -> Exit {
         }
     }
     Exit::Ok
-}
-
-pub(crate) fn completions(shell: clap_complete::Shell) -> Exit {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "talaia", &mut text);
-    // A reader that went away has seen enough.
-    let _closed = print::raw(&text);
-    Exit::Ok
-}
-
-/// The manual: the program's page, then one for each command.
-pub(crate) fn man() -> Result<Exit, Failure> {
-    let mut text = Vec::new();
-    let mut command = Cli::command();
-    command.build();
-    clap_mangen::Man::new(command.clone())
-        .render(&mut text)
-        .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-        let sub = sub.clone().display_name(format!("talaia-{}", sub.get_name()));
-        clap_mangen::Man::new(sub)
-            .render(&mut text)
-            .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
-    }
-    let _closed = print::raw(&text);
-    Ok(Exit::Ok)
 }
 
 fn out(text: impl std::fmt::Display) {

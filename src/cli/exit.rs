@@ -24,6 +24,34 @@ pub(crate) enum Exit {
     Config = 78,
 }
 
+impl Exit {
+    /// All of them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Finding,
+        Self::Usage,
+        Self::Input,
+        Self::Unreachable,
+        Self::Internal,
+        Self::Disk,
+        Self::Config,
+    ];
+
+    /// What it says, as a sentence.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "All well.",
+            Self::Finding => "It worked, and found something wrong with what it looked at.",
+            Self::Usage => "The command line makes no sense, or names what there is not.",
+            Self::Input => "The input cannot be read.",
+            Self::Unreachable => "Nobody answers: no agent, no hub.",
+            Self::Internal => "A defect of the program.",
+            Self::Disk => "The disk, or another agent's lock on it.",
+            Self::Config => "The configuration does not load.",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -30,6 +30,11 @@ pub(crate) fn source(args: &ConfigArgs, env: &Env) -> Result<Source, Failure> {
     Ok(Source::File(path))
 }
 
+/// The file that is meant, whether it is there or not.
+pub(crate) fn path(args: &ConfigArgs, env: &Env) -> Option<PathBuf> {
+    named(args, env).or_else(|| env.default_config_path())
+}
+
 /// The file that somebody named. Not clap's business: the variable is a default for those commands
 /// that need a file, and must not be in the way of `talaia run SCRIPT`.
 fn named(args: &ConfigArgs, env: &Env) -> Option<PathBuf> {

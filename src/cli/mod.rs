@@ -7,9 +7,11 @@ mod args;
 mod brief;
 mod check;
 mod client;
+mod complete;
 mod decode;
 mod docs;
 mod emit;
+mod examples;
 mod exit;
 mod health;
 #[cfg(feature = "hub")]
@@ -17,8 +19,10 @@ mod hub;
 mod keys;
 mod load;
 mod log;
+mod manual;
 mod memory;
 mod monitor;
+mod names;
 mod new;
 mod plugin;
 mod print;
@@ -38,7 +42,7 @@ mod top;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches as _;
 
 use crate::exec::NotLaunched;
 
@@ -51,7 +55,11 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == crate::exec::LAUNCH_WORD) {
         return launch();
     }
-    let cli = Cli::parse();
+    if let Some(exit) = complete::answer() {
+        return exit.into();
+    }
+    let words = manual::command().get_matches();
+    let cli = Cli::from_arg_matches(&words).unwrap_or_else(|error| error.exit());
     if let Command::Run(_) = cli.command {
         memory::settle();
     }
@@ -112,7 +120,7 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Monitor(command) => monitor::run(command),
         #[cfg(feature = "hub")]
         Command::Hub(args) => hub::run(args),
-        Command::Completions { shell } => Ok(docs::completions(*shell)),
-        Command::Man => docs::man(),
+        Command::Completions { shell } => complete::script(*shell),
+        Command::Man { command, dir } => manual::run(command, dir.as_deref()),
     }
 }

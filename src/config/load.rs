@@ -1,25 +1,26 @@
 //! Reading the files of a config and putting them together.
 
-use std::collections::{BTreeMap, HashSet};
+mod found;
+
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, LoadErrors, Severity, Sources};
 use super::env::Env;
-use super::files::{is_program, list, read_text};
+use super::files::{list, read_text};
 use super::json::parse_json;
-use super::manifest::MANIFEST;
 use super::node::{Kind, Node, Place, parse_toml};
 use super::output::{OutputConfig, output};
 use super::packages::{self, DROP_INS, InstalledPackage};
-use super::pattern::{expand, is_pattern};
+use super::pattern::{expand, fits, is_pattern};
 use super::profile::{self, Destinations};
-use super::raw::{RawAgent, RawConfig, RawHub, RawOutput, RawPackage, RawPlugin, RawProfile};
-use super::read::{At, Found, Named, Read as _, Span};
+use super::raw::{RawAgent, RawConfig, RawHub, RawOutput, RawPackage, RawProfile};
+use super::read::{At, Found, Named, Read as _};
 use super::resolve::Cx;
 use super::resolve_plugin::{Around, Definition, normal, plugin};
-use super::values::{RawCommand, SecretSource};
+use super::values::SecretSource;
 use super::{AgentConfig, Config, HubConfig, Loaded, Origin, SELF_PLUGIN, agent};
 use crate::model::{InvalidName, PackageName, PluginName, nearest_name};
 
@@ -75,19 +76,9 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, LoadErrors> {
 pub fn load_edited(source: &Source, edits: &Edits, env: &Env) -> Result<Loaded, LoadErrors> {
     let mut loading = Loading::new(env, Reading::All);
     loading.edits = edits.clone();
-    match source {
-        Source::File(path) => loading.main_file(path),
-        Source::Text { name, text, base } => {
-            loading.main_text(base.join(name), text.clone());
-        }
-        Source::Scripts(scripts) => {
-            if let Some(path) = &scripts.config {
-                loading.main_file(path);
-            }
-            return loading.finish(Some(scripts));
-        }
-    }
-    loading.finish(None)
+    loading.read(source);
+    let (agent, packages, _) = loading.define_found(source);
+    loading.finish(agent, packages)
 }
 
 /// Reads what a config file says to commands that talk to a hub: its profiles, the hubs among its
@@ -127,14 +118,17 @@ pub fn hub(path: &Path, env: &Env) -> Result<HubConfig, LoadErrors> {
     Ok(hub)
 }
 
-struct Loading<'a> {
-    cx: Cx<'a>,
+/// The packages in use.
+type Packages = BTreeMap<PackageName, InstalledPackage>;
+
+pub(super) struct Loading<'a> {
+    pub(super) cx: Cx<'a>,
     files: Vec<PathBuf>,
     agent: Option<At<RawAgent>>,
     hub: Option<At<RawHub>>,
     outputs: Vec<Named<At<RawOutput>>>,
     profiles: Vec<Named<At<RawProfile>>>,
-    plugins: BTreeMap<PluginName, Definition>,
+    pub(super) plugins: BTreeMap<PluginName, Definition>,
     packages: Vec<Named<At<RawPackage>>>,
     edits: Edits,
     reading: Reading,
@@ -169,6 +163,36 @@ fn cut_down(config: &mut Node, reading: Reading) {
 }
 
 impl<'a> Loading<'a> {
+    /// Reads a config as far as its plugins are defined, however much is wrong with it.
+    pub(super) fn defined(source: &Source, env: &'a Env) -> (Self, Option<At<RawAgent>>) {
+        let mut loading = Self::read_only(source, env);
+        let (.., raw_agent) = loading.define_found(source);
+        (loading, raw_agent)
+    }
+
+    /// Reads the files of a config, and no more.
+    pub(super) fn read_only(source: &Source, env: &'a Env) -> Self {
+        let mut loading = Self::new(env, Reading::All);
+        loading.read(source);
+        loading
+    }
+
+    pub(super) fn package_names(&self) -> Vec<String> {
+        self.packages.iter().map(|package| package.name.clone()).collect()
+    }
+
+    fn read(&mut self, source: &Source) {
+        match source {
+            Source::File(path) => self.main_file(path),
+            Source::Text { name, text, base } => self.main_text(base.join(name), text.clone()),
+            Source::Scripts(scripts) => {
+                if let Some(path) = &scripts.config {
+                    self.main_file(path);
+                }
+            }
+        }
+    }
+
     fn new(env: &'a Env, reading: Reading) -> Self {
         Self {
             cx: Cx { env, sources: Sources::default(), found: Found::default() },
@@ -244,7 +268,20 @@ impl<'a> Loading<'a> {
         let path = self.cx.path(pattern);
         let paths = if path.to_str().is_some_and(is_pattern) {
             match expand(&path) {
-                Ok(paths) => paths,
+                Ok(mut paths) => {
+                    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                    // Files that are to become.
+                    paths.extend(self.edits.iter().filter(|(_, text)| text.is_some()).filter_map(
+                        |(new, _)| {
+                            let fit = new.parent() == path.parent()
+                                && fits(name, new.file_name()?.to_str()?);
+                            fit.then(|| new.clone())
+                        },
+                    ));
+                    paths.sort();
+                    paths.dedup();
+                    paths
+                }
                 Err(e) => {
                     let message = format!("cannot list `{}`: {e}", path.display());
                     return self.cx.error(message, &pattern.place);
@@ -390,115 +427,8 @@ impl<'a> Loading<'a> {
         self.plugins.insert(def.name.clone(), def);
     }
 
-    fn scripts(&mut self, scripts: &Scripts, agent: &AgentConfig) {
-        let every = scripts.every.map(|every| {
-            let text = format!("--every {}", humantime::format_duration(every));
-            let span = 0..text.len();
-            let file = self.cx.sources.add(self.cx.env.cwd.join("command line"), &text);
-            At { value: Span(every), place: Place { file, span } }
-        });
-        for path in &scripts.paths {
-            let full = normal(&self.cx.env.cwd.join(path));
-            if full.join(MANIFEST).is_file() {
-                for mut def in packages::unpacked(&full, agent, &mut self.files, &mut self.cx) {
-                    on_command_line(&mut def, &scripts.args, every.as_ref());
-                    self.define(def);
-                }
-                continue;
-            }
-            if !full.is_file() {
-                let what = if full.is_dir() { "is a folder" } else { "does not exist" };
-                self.cx.found.push(
-                    Diagnostic::error(format!("`{}` {what}", path.display()))
-                        .help("name the executable of a plugin, such as `./disk.sh`"),
-                );
-                continue;
-            }
-            let Some(mut def) = self.found_as(&full, agent) else { continue };
-            on_command_line(&mut def, &scripts.args, every.as_ref());
-            self.define(def);
-        }
-    }
-
-    /// The plugin that an executable is, with what is beside it.
-    fn found_as(&mut self, executable: &Path, agent: &AgentConfig) -> Option<Definition> {
-        // A program may lie in a folder of its package.
-        for folder in executable.ancestors().skip(1).take(2) {
-            if folder.join(MANIFEST).is_file() {
-                let plugins = packages::unpacked(folder, agent, &mut self.files, &mut self.cx);
-                let own = plugins
-                    .into_iter()
-                    .find(|def| self.program(def).as_deref() == Some(executable));
-                if own.is_some() {
-                    return own;
-                }
-            }
-        }
-        let stem = executable.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let name = nearest_name(&stem).parse::<PluginName>().ok()?;
-        let beside = |suffix: &str| executable.with_file_name(format!("{stem}{suffix}"));
-        let sidecar = beside(".toml");
-        let schema = Some(beside(".schema.json")).filter(|path| path.is_file());
-        let (raw, place) = if sidecar.is_file() {
-            let text = match read_text(&sidecar) {
-                Ok(text) => text,
-                Err(diagnostic) => {
-                    self.cx.found.push(diagnostic);
-                    return None;
-                }
-            };
-            self.files.push(sidecar.clone());
-            let at = self.parse::<RawPlugin>(sidecar, text)?;
-            (at.value, Place { file: at.place.file, span: 0..0 })
-        } else {
-            // So that messages have a path to show; there is no line to show.
-            let file = self.cx.sources.add(executable.to_path_buf(), "");
-            (RawPlugin::default(), Place { file, span: 0..0 })
-        };
-        let executable = Some(executable.to_path_buf());
-        Some(Definition { executable, schema, ..Definition::new(name, raw, place) })
-    }
-
-    /// The plugins in one of the agent's folders.
-    fn folder(&mut self, folder: &At<String>, named: &HashSet<PathBuf>, agent: &AgentConfig) {
-        let path = normal(&self.cx.path(folder));
-        let entries = match list(&path) {
-            Ok(entries) => entries,
-            Err(e) => {
-                let message = format!("cannot list the plugin folder `{}`: {e}", path.display());
-                return self.cx.error(message, &folder.place);
-            }
-        };
-        for entry in entries {
-            let entry = if entry.join(MANIFEST).is_file() {
-                for def in packages::unpacked(&entry, agent, &mut self.files, &mut self.cx) {
-                    self.define(def);
-                }
-                continue;
-            } else if entry.is_dir() {
-                // A plugin in a folder of its own, as `talaia new` makes it.
-                match list(&entry)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .find(|file| file.file_stem() == entry.file_name() && is_program(file))
-                {
-                    Some(executable) => executable,
-                    None => continue,
-                }
-            } else {
-                entry
-            };
-            if is_program(&entry)
-                && !named.contains(&entry)
-                && let Some(def) = self.found_as(&entry, agent)
-            {
-                self.define(def);
-            }
-        }
-    }
-
     /// The packages that are in use; their plugins are defined.
-    fn packages(&mut self, agent: &AgentConfig) -> BTreeMap<PackageName, InstalledPackage> {
+    fn packages(&mut self, agent: &AgentConfig) -> Packages {
         let mut packages = BTreeMap::new();
         for named in std::mem::take(&mut self.packages) {
             let found = packages::installed(&named, agent, &mut self.files, &mut self.cx);
@@ -509,27 +439,6 @@ impl<'a> Loading<'a> {
             packages.insert(name, package);
         }
         packages
-    }
-
-    /// The files that plugins already defined run; found in a folder, they are no second plugin.
-    fn named(&self) -> HashSet<PathBuf> {
-        let mut files = HashSet::new();
-        for plugin in self.plugins.values() {
-            if let Some(At { value: RawCommand::Argv(argv), .. }) = &plugin.raw.command {
-                let base = self.cx.base(&plugin.place);
-                files.extend(argv.iter().map(|word| normal(&base.join(&word.value))));
-            }
-        }
-        files
-    }
-
-    /// The file that a plugin's command begins with.
-    fn program(&self, def: &Definition) -> Option<PathBuf> {
-        let At { value: RawCommand::Argv(argv), .. } = def.raw.command.as_ref()? else {
-            return None;
-        };
-        let base = self.cx.base(&def.place);
-        argv.first().map(|word| normal(&base.join(&word.value)))
     }
 
     /// The variables that hold keys of outputs and profiles.
@@ -548,18 +457,23 @@ impl<'a> Loading<'a> {
         outputs.chain(profiles).filter_map(named).collect()
     }
 
-    fn finish(mut self, scripts: Option<&Scripts>) -> Result<Loaded, LoadErrors> {
+    /// Defines the plugins that are found: on the command line, in folders, in packages.
+    fn define_found(&mut self, source: &Source) -> (AgentConfig, Packages, Option<At<RawAgent>>) {
         let raw_agent = self.agent.take();
         let agent = agent::agent(raw_agent.as_ref().map(|at| &at.value), &mut self.cx);
-        if let Some(scripts) = scripts {
+        if let Source::Scripts(scripts) = source {
             self.scripts(scripts, &agent);
         }
-        let dirs = raw_agent.and_then(|at| at.value.plugin_dirs);
+        let dirs = raw_agent.as_ref().and_then(|at| at.value.plugin_dirs.as_ref());
         let named = self.named();
         for folder in dirs.iter().flat_map(|at| &at.value) {
             self.folder(folder, &named, &agent);
         }
         let packages = self.packages(&agent);
+        (agent, packages, raw_agent)
+    }
+
+    fn finish(mut self, agent: AgentConfig, packages: Packages) -> Result<Loaded, LoadErrors> {
         let keys = self.key_variables();
         let mut outputs: BTreeMap<String, OutputConfig> = BTreeMap::new();
         for raw in &self.outputs {
@@ -585,23 +499,13 @@ impl<'a> Loading<'a> {
         for def in self.plugins.values() {
             if let Some(resolved) = plugin(def, &around, &mut self.files, &mut self.cx) {
                 let (path, line) = self.cx.sources.line(&def.place);
-                origins.insert(def.name.clone(), Origin { path: path.clone(), line });
+                let origin = Origin { path: path.clone(), line, by: def.by() };
+                origins.insert(def.name.clone(), origin);
                 plugins.insert(def.name.clone(), resolved);
             }
         }
         let config = Config { agent, plugins, packages, outputs, profiles, hub };
         conclude(config, origins, self.files, self.cx)
-    }
-}
-
-/// Arguments and interval of the command line in place of any other.
-fn on_command_line(def: &mut Definition, args: &[String], every: Option<&At<Span>>) {
-    args.clone_into(&mut def.args);
-    if let Some(every) = every {
-        def.raw.interval = Some(every.clone());
-        def.raw.cron = None;
-        def.raw.timezone = None;
-        def.raw.align = None;
     }
 }
 

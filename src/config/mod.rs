@@ -19,6 +19,7 @@ mod choices;
 mod command;
 mod confinement;
 mod diagnostic;
+pub mod edit;
 mod env;
 mod files;
 mod json;
@@ -43,9 +44,10 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 mod values;
+mod written;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use agent::{AgentConfig, HubConfig, HubTls, QuarantineConfig, SELF_PLUGIN, SpoolConfig};
 pub use choices::{Compression, Leftovers, Start, Stdin};
@@ -67,10 +69,18 @@ pub use profile::{
 };
 pub use proxy::Proxy;
 pub use raw_manifest::{Category, manifest_schema};
+pub use read::nearest;
 pub use read::size;
 pub use schema::schema;
+pub use written::{Written, package_names, plugin_names, written};
 
 use crate::model::{PackageName, PluginName};
+
+/// `path` as the config writes paths: without its `.` components, and with each `..` taken together
+/// with the name before it.
+pub fn plain_path(path: &Path) -> PathBuf {
+    resolve_plugin::without_dots(path)
+}
 
 /// The commented config that a new installation begins with.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -116,4 +126,32 @@ pub struct Origin {
     pub path: PathBuf,
     /// The line, from 1.
     pub line: usize,
+    /// What is there.
+    pub by: DefinedBy,
+}
+
+/// What defines a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DefinedBy {
+    /// A table `[plugins.NAME]` of a config file.
+    Table,
+    /// The file beside its executable, which is in a folder of plugins or on the command line.
+    Sidecar {
+        /// The executable.
+        program: PathBuf,
+    },
+    /// Its executable alone.
+    Program {
+        /// The executable.
+        program: PathBuf,
+    },
+    /// A package's manifest.
+    Package {
+        /// The package.
+        name: PackageName,
+        /// Which of its commands.
+        command: String,
+        /// Whether it is installed, and not merely in a folder of plugins.
+        installed: bool,
+    },
 }

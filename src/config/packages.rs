@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::DefinedBy;
 use super::agent::AgentConfig;
 use super::diagnostic::{Diagnostic, Severity};
 use super::manifest::{self, MANIFEST, Manifest, Packaged};
@@ -190,6 +191,11 @@ fn definitions(
         }
         let mut def = Definition::new(manifest.name.plugin(name), raw, place.clone());
         def.package = Some(Provenance {
+            by: DefinedBy::Package {
+                name: manifest.name.clone(),
+                command: name.clone(),
+                installed: over.is_some(),
+            },
             settings_schema: manifest.settings_schema.clone(),
             unfit: manifest.unfit(),
             missing: manifest.missing(&agent.path),

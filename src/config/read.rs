@@ -91,6 +91,18 @@ macro_rules! section {
             pub(super) spoiled: bool,
         }
 
+        impl $name {
+            /// The keys that are written, and where.
+            #[allow(dead_code, reason = "only some sections are ever shown")]
+            pub(super) fn places(&self) -> Vec<(&'static str, &$crate::config::node::Place)> {
+                let mut places = Vec::new();
+                $(if let Some(at) = &self.$field {
+                    places.push(($crate::config::read::key_of(stringify!($field)), &at.place));
+                })*
+                places
+            }
+        }
+
         impl $crate::config::read::Read for $name {
             fn read(
                 node: &$crate::config::node::Node,
@@ -188,7 +200,7 @@ pub(super) fn listed(names: &[&str]) -> String {
 }
 
 /// The candidate that `given` is most likely a slip of: at most a third of its letters away.
-pub(super) fn nearest<'a>(given: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let given = given.to_lowercase().replace('-', "_");
     let allowed = (given.chars().count() / 3).clamp(1, 3);
     candidates

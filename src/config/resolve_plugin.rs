@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use super::DefinedBy;
 use super::agent::{AgentConfig, size};
 use super::choices::{Leftovers, Stdin};
 use super::command::{Command, Fault, find, inspect, look_up};
@@ -34,6 +35,8 @@ pub(super) struct Definition {
     pub(super) place: Place,
     /// The executable that it was found as, in a folder of plugins or on the command line.
     pub(super) executable: Option<PathBuf>,
+    /// Whether there is a file with settings beside that.
+    pub(super) sidecar: bool,
     /// Arguments from the command line.
     pub(super) args: Vec<String>,
     /// The schema found beside its executable.
@@ -45,6 +48,8 @@ pub(super) struct Definition {
 /// What a package says of each of its plugins.
 #[derive(Clone)]
 pub(super) struct Provenance {
+    /// Which package, and what of it.
+    pub(super) by: DefinedBy,
     /// The schema of the settings, and its path in the package.
     pub(super) settings_schema: Option<(String, serde_json::Value)>,
     /// Why it is not for this machine.
@@ -56,7 +61,28 @@ pub(super) struct Provenance {
 impl Definition {
     /// A plugin that is nothing but what is written about it.
     pub(super) fn new(name: PluginName, raw: RawPlugin, place: Place) -> Self {
-        Self { name, raw, place, executable: None, args: Vec::new(), schema: None, package: None }
+        Self {
+            name,
+            raw,
+            place,
+            executable: None,
+            sidecar: false,
+            args: Vec::new(),
+            schema: None,
+            package: None,
+        }
+    }
+
+    /// What it is defined by.
+    pub(super) fn by(&self) -> DefinedBy {
+        if let Some(package) = &self.package {
+            return package.by.clone();
+        }
+        match &self.executable {
+            Some(program) if self.sidecar => DefinedBy::Sidecar { program: program.clone() },
+            Some(program) => DefinedBy::Program { program: program.clone() },
+            None => DefinedBy::Table,
+        }
     }
 }
 
@@ -425,7 +451,7 @@ fn folder_below(base: &Path, file: &Path) -> Option<PathBuf> {
 }
 
 /// `path` with each `..` taken together with the name before it.
-fn without_dots(path: &Path) -> PathBuf {
+pub(super) fn without_dots(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

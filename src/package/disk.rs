@@ -63,12 +63,24 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Removes what processes that were killed left in a folder: all whose name begins with `prefix`. The
-/// caller sees to it that nobody else writes there.
-pub fn sweep(folder: &Path, prefix: &str) -> io::Result<()> {
+/// Removes what processes left that were killed while they replaced a file. The caller sees to it that
+/// nobody else does now.
+pub fn sweep_beside(path: &Path) -> io::Result<()> {
+    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    // Others keep files there as well: `.talaia.toml.swp` is an editor's.
+    let ours = |name: &str| {
+        let number = name.strip_prefix(&prefix);
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    sweep(path.parent().unwrap_or(Path::new(".")), ours)
+}
+
+/// Removes what processes that were killed left in a folder: all whose name is `ours`. The caller sees
+/// to it that nobody else writes there.
+pub(super) fn sweep(folder: &Path, ours: impl Fn(&str) -> bool) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
+        if ours(&entry.file_name().to_string_lossy()) {
             if entry.file_type()?.is_dir() {
                 fs::remove_dir_all(entry.path())?;
             } else {
@@ -96,6 +108,13 @@ mod tests {
         fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         std::os::unix::fs::symlink("f", &link).unwrap();
         replace(&link, b"two", 0o644).unwrap();
+        for (name, kept) in [(".f.77", false), (".f.swp", true), (".f.", true), (".f.7x", true)] {
+            let path = folder.path().join(name);
+            File::create(&path).unwrap();
+            sweep_beside(&file).unwrap();
+            assert_eq!(path.exists(), kept, "{name}");
+            let _gone = fs::remove_file(path);
+        }
         assert_eq!(fs::read(&file).unwrap(), b"two");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

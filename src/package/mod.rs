@@ -32,7 +32,7 @@ pub use archive::{ArchiveError, pack, unpack};
 pub use case::{Case, CaseError, Expected, case_files, name_of};
 pub use contents::{Contents, PackageFile, SUMS, bounds};
 pub use diff::{Change, FileDiff, diff, diff_whole};
-pub use disk::{make_folder, replace, sweep};
+pub use disk::{make_folder, replace, sweep_beside};
 pub use dropin::{DropInError, drop_in, versioned};
 pub use finding::{Finding, Weight};
 pub use inspect::{CommandSummary, FileSummary, Inspection, Summary, inspect};

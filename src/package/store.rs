@@ -155,7 +155,9 @@ impl Store {
     }
 
     fn sweep(&self) -> Result<(), StoreError> {
-        let all = |folder: &Path| sweep(folder, ".").map_err(failed("tidy", folder));
+        let all = |folder: &Path| {
+            sweep(folder, |name| name.starts_with('.')).map_err(failed("tidy", folder))
+        };
         all(&self.root)?;
         for entry in fs::read_dir(&self.root).map_err(failed("list", &self.root))?.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -103,7 +103,7 @@ impl Language {
     }
 
     /// Its name for people.
-    fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Self::Sh => "POSIX shell",
             Self::Bash => "Bash",

@@ -1,7 +1,7 @@
 //! Every command, as it is typed: what it prints, where, and its exit code.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -56,6 +56,11 @@ const COMMANDS: &[&[&str]] = &[
     &["monitor", "prune"],
     &["plugin"],
     &["plugin", "list"],
+    &["plugin", "show"],
+    &["plugin", "add"],
+    &["plugin", "remove"],
+    &["plugin", "enable"],
+    &["plugin", "disable"],
     &["plugin", "check"],
     &["plugin", "pack"],
     &["plugin", "install"],
@@ -309,53 +314,6 @@ fn every_schema_is_a_schema() {
         let file = format!("{name}.v1.json");
         assert_eq!(site.talaia(&["schema", "print", &file]).code(0).json(), schema);
     }
-}
-
-#[test]
-fn completions_are_scripts_of_their_shell() {
-    let site = Site::new();
-    for (shell, check) in [
-        ("bash", Some("bash")),
-        ("zsh", Some("zsh")),
-        ("fish", Some("fish")),
-        ("elvish", None),
-        ("powershell", None),
-    ] {
-        let text = site.talaia(&["completions", shell]).code(0).stdout.clone();
-        assert!(text.contains("talaia") && text.contains("trigger"), "{shell}");
-        let Some(program) = check else { continue };
-        let file = site.write(&format!("completions.{shell}"), &text, 0o644);
-        match Command::new(program).arg("-n").arg(&file).status() {
-            Ok(status) => assert!(status.success(), "{shell} cannot read its completions"),
-            Err(_) if shell == "bash" => skip("bash is not here"),
-            Err(_) => println!("{shell} is not here: its completions were not parsed"),
-        }
-    }
-}
-
-#[test]
-fn the_manual_renders() {
-    let site = Site::new();
-    let page = site.talaia(&["man"]).code(0).stdout.clone();
-    assert!(page.contains(".TH talaia 1"), "{page}");
-    for words in COMMANDS.iter().filter(|words| words.len() == 1) {
-        assert!(page.contains(&format!("talaia\\-{}", words[0])), "{words:?} is not in the manual");
-    }
-    let file = site.write("talaia.1", &page, 0o644);
-    let mut groff = Command::new("groff");
-    groff.args(["-man", "-Tutf8", "-ww"]).arg(file).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let Ok(mut child) = groff.spawn() else {
-        println!("groff is not here: the manual was not rendered");
-        return;
-    };
-    let (mut text, mut warnings) = (String::new(), String::new());
-    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut warnings).unwrap();
-    assert!(child.wait().unwrap().success(), "{warnings}");
-    // Without the line ends and the spaces that set it in a block.
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("Runs any program as a metrics plugin"), "{text}");
-    assert!(!warnings.contains("error"), "{warnings}");
 }
 
 #[test]

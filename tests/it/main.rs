@@ -24,6 +24,8 @@ mod decode;
 mod deliver;
 #[cfg(feature = "hub")]
 mod disk;
+#[cfg(feature = "hub")]
+mod edits;
 mod exec;
 #[cfg(feature = "hub")]
 mod faces;
@@ -57,6 +59,8 @@ mod quarantine;
 #[cfg(feature = "hub")]
 mod reload;
 mod schema;
+#[cfg(feature = "hub")]
+mod shell;
 mod spool;
 mod spool_damage;
 mod spool_model;

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
+use super::super::names;
 use super::{ConfigArgs, RemoteArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// List the plugins of the config, and the packages that they come from
+    /// List the plugins of the config, and where they come from
     List {
         #[command(flatten)]
         config: ConfigArgs,
@@ -18,6 +20,43 @@ pub(crate) enum PluginCommand {
         /// Print one JSON object per line
         #[arg(long)]
         json: bool,
+    },
+    /// Show all that a plugin is run with, and where each setting is written
+    Show {
+        /// The plugin
+        #[arg(add = ArgValueCandidates::new(names::plugins))]
+        name: String,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Add a plugin to the config; where there is no config yet, one is made
+    Add(AddArgs),
+    /// Take a plugin out of the config, with the comment right above it
+    Remove {
+        /// The plugin
+        #[arg(add = ArgValueCandidates::new(names::plugins))]
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Have a plugin, or all of a package, run again
+    Enable {
+        /// The plugin, or the package
+        #[arg(add = ArgValueCandidates::new(names::plugins_and_packages))]
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Keep a plugin, or all of a package, from running
+    Disable {
+        /// The plugin, or the package
+        #[arg(add = ArgValueCandidates::new(names::plugins_and_packages))]
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Say what is wrong with a package's folder, and run its recorded cases
     Check(CheckArgs),
@@ -34,6 +73,7 @@ pub(crate) enum PluginCommand {
     /// Go over to a newer version, or to VERSION
     Upgrade {
         /// The package
+        #[arg(add = ArgValueCandidates::new(names::packages))]
         name: String,
         /// The version [default: the newest]
         version: Option<String>,
@@ -43,6 +83,7 @@ pub(crate) enum PluginCommand {
     /// Go back to the version that was used before
     Rollback {
         /// The package
+        #[arg(add = ArgValueCandidates::new(names::packages))]
         name: String,
         /// The version [default: the newest installed one below that in use]
         version: Option<String>,
@@ -52,6 +93,7 @@ pub(crate) enum PluginCommand {
     /// Remove a package and its plugins
     Uninstall {
         /// The package
+        #[arg(add = ArgValueCandidates::new(names::packages))]
         name: String,
         #[command(flatten)]
         config: ConfigArgs,
@@ -144,10 +186,65 @@ pub(crate) enum PluginCommand {
     /// Say whether installed packages are still as they were installed
     Verify {
         /// The package [default: every one]
+        #[arg(add = ArgValueCandidates::new(names::packages))]
         name: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// A command of the plugins' search path, or the path (with a `/`) of a program
+    #[arg(value_name = "NAME|PATH", value_hint = clap::ValueHint::AnyPath)]
+    pub(crate) what: String,
+    /// Its name [default: the program's, without its ending]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// From one run to the next [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    pub(crate) interval: Option<String>,
+    /// When to run, by the calendar
+    #[arg(long, value_name = "EXPRESSION", conflicts_with = "interval")]
+    pub(crate) cron: Option<String>,
+    /// How long a run may take
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    pub(crate) timeout: Option<String>,
+    /// What it prints [default: json]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// The user to run as
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// A tag of each of its metrics; may be given several times
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub(crate) tags: Vec<(String, String)>,
+    /// A variable of its environment; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Write it down, and do not run it yet
+    #[arg(long)]
+    pub(crate) disabled: bool,
+    /// The file to write it into, which the config includes [default: the config file]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Its arguments
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+/// A duration, kept as it is written.
+fn parse_span(text: &str) -> Result<String, String> {
+    super::parse_duration(text).map(|_| text.to_owned())
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -229,7 +326,7 @@ pub(crate) struct ReviewArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InstallArgs {
     /// A package's name, or the path (with a `/`) of a folder or archive
-    #[arg(value_name = "NAME|PATH")]
+    #[arg(value_name = "NAME|PATH", add = ArgValueCompleter::new(names::package_or_path))]
     pub(crate) what: String,
     /// The version [default: the newest]
     pub(crate) version: Option<String>,

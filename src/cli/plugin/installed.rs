@@ -1,12 +1,13 @@
 //! The config as it is, as it is to become, and the agent that runs by it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 
 use crate::agent::reload::Changes;
 use crate::config::{
-    self, Config, DROP_INS, Edits, Env, InstalledPackage, Loaded, PluginState, Source,
+    self, Config, DROP_INS, Edits, Env, InstalledPackage, Loaded, Origin, PluginState, Source,
 };
 use crate::exec::trust::{self, Untrusted};
 use crate::model::{PackageName, PluginName, chain};
@@ -20,9 +21,11 @@ use super::super::print::{self, BAD, GOOD, ODD, paint};
 
 /// A config whose packages are looked at or changed.
 pub(super) struct Host {
-    source: Source,
-    env: Env,
+    pub(super) source: Source,
+    pub(super) env: Env,
     pub(super) config: Config,
+    /// Where its plugins are defined.
+    pub(super) origins: BTreeMap<PluginName, Origin>,
 }
 
 impl Host {
@@ -30,8 +33,29 @@ impl Host {
     pub(super) fn load(args: &ConfigArgs) -> Result<Self, Failure> {
         let env = Env::system();
         let source = load::source(args, &env)?;
-        let loaded = load::load(&source, &env, load::Place::Production)?;
-        Ok(Self { source, env, config: loaded.config })
+        let Loaded { config, origins, .. } = load::load(&source, &env, load::Place::Production)?;
+        Ok(Self { source, env, config, origins })
+    }
+
+    /// The config as a new one begins, where there is none yet at the path that this gives.
+    pub(super) fn begin(args: &ConfigArgs) -> Result<Option<(Self, PathBuf)>, Failure> {
+        let env = Env::system();
+        let Some(path) = load::path(args, &env).filter(|path| !path.exists()) else {
+            return Ok(None);
+        };
+        let source = Source::File(path.clone());
+        let edits = Edits::from([(path.clone(), Some(config::DEFAULT.to_owned()))]);
+        let Loaded { config, origins, .. } = config::load_edited(&source, &edits, &env)
+            .map_err(|errors| Failure::new(Exit::Config, errors.render(load::color())))?;
+        Ok(Some((Self { source, env, config, origins }, path)))
+    }
+
+    /// The main file.
+    pub(super) fn main_file(&self) -> PathBuf {
+        match &self.source {
+            Source::File(path) => path.clone(),
+            Source::Text { .. } | Source::Scripts(_) => PathBuf::new(),
+        }
     }
 
     /// The same, with the packages locked, so that nobody else changes them from here on.
@@ -190,8 +214,7 @@ fn write(path: &Path, text: Option<&str>) -> Result<(), Failure> {
         Some(text) => {
             if let Some(folder) = path.parent() {
                 package::make_folder(folder).map_err(failed)?;
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                package::sweep(folder, &format!(".{name}.")).map_err(failed)?;
+                package::sweep_beside(path).map_err(failed)?;
             }
             package::replace(path, text.as_bytes(), 0o644).map_err(failed)
         }

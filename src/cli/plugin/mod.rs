@@ -1,11 +1,13 @@
 //! `talaia plugin`: packages, from the author's folder to another host's agent.
 
 mod check;
+mod edit;
 mod hub;
 mod install;
 mod installed;
 mod list;
 mod pack;
+mod show;
 mod sign;
 mod source;
 
@@ -16,6 +18,11 @@ use crate::package::Finding;
 pub(crate) fn run(command: &PluginCommand) -> Result<Exit, Failure> {
     match command {
         PluginCommand::List { config, outdated, json } => list::run(config, *outdated, *json),
+        PluginCommand::Show { name, config, json } => show::run(name, config, *json),
+        PluginCommand::Add(args) => edit::add(args),
+        PluginCommand::Remove { name, config } => edit::remove(name, config),
+        PluginCommand::Enable { name, config } => edit::switch(name, true, config),
+        PluginCommand::Disable { name, config } => edit::switch(name, false, config),
         PluginCommand::Check(args) => check::run(args),
         PluginCommand::Pack { folder, output } => pack::run(folder, output.as_deref()),
         PluginCommand::Install(args) => install::install(args),

@@ -1,0 +1,85 @@
+//! Names that a shell can complete. They are read from the config as far as it can be read; nothing is
+//! said of what is wrong with it, and nothing is run.
+
+use std::ffi::OsStr;
+
+use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter as _};
+
+use crate::config::{self, Env};
+use crate::model::RejectionCode;
+use crate::package::Language;
+
+/// The plugins of the config.
+pub(crate) fn plugins() -> Vec<CompletionCandidate> {
+    let names = source().map(|source| config::plugin_names(&source, &Env::system()));
+    names.into_iter().flatten().map(|name| name.to_string().into()).collect()
+}
+
+/// The packages of the config.
+pub(crate) fn packages() -> Vec<CompletionCandidate> {
+    let names = source().map(|source| config::package_names(&source, &Env::system()));
+    names.into_iter().flatten().map(CompletionCandidate::new).collect()
+}
+
+/// What `enable` and `disable` take.
+pub(crate) fn plugins_and_packages() -> Vec<CompletionCandidate> {
+    let mut all = plugins();
+    for package in packages() {
+        if all.iter().all(|one| one.get_value() != package.get_value()) {
+            all.push(package.help(Some("all of the package".into())));
+        }
+    }
+    all
+}
+
+/// A plugin of the config, or with a `/` a path.
+pub(crate) fn plugin_or_path(current: &OsStr) -> Vec<CompletionCandidate> {
+    named_or_path(current, plugins)
+}
+
+/// A package of the config, or with a `/` a path.
+pub(crate) fn package_or_path(current: &OsStr) -> Vec<CompletionCandidate> {
+    named_or_path(current, packages)
+}
+
+fn named_or_path(
+    current: &OsStr,
+    names: fn() -> Vec<CompletionCandidate>,
+) -> Vec<CompletionCandidate> {
+    let typed = current.to_string_lossy();
+    if typed.contains('/') {
+        return PathCompleter::any().complete(current);
+    }
+    let fits = |name: &CompletionCandidate| name.get_value().to_string_lossy().starts_with(&*typed);
+    names().into_iter().filter(fits).collect()
+}
+
+/// The codes of rejections.
+pub(crate) fn codes() -> Vec<CompletionCandidate> {
+    RejectionCode::ALL.iter().map(|code| CompletionCandidate::new(code.as_str())).collect()
+}
+
+/// The languages of `talaia new`.
+pub(crate) fn languages() -> Vec<CompletionCandidate> {
+    let one = |language: Language| {
+        CompletionCandidate::new(language.as_str()).help(Some(language.title().into()))
+    };
+    Language::ALL.into_iter().map(one).collect()
+}
+
+/// The config that the line so far names, else that which it would mean.
+fn source() -> Option<config::Source> {
+    let env = Env::system();
+    let words: Vec<String> = std::env::args().collect();
+    let mut named = None;
+    for (n, word) in words.iter().enumerate() {
+        if matches!(word.as_str(), "-c" | "--config") {
+            named = words.get(n + 1).cloned();
+        } else if let Some(path) = word.strip_prefix("--config=") {
+            named = Some(path.to_owned());
+        }
+    }
+    let named = named.or_else(|| env.var("TALAIA_CONFIG_FILE").map(str::to_owned));
+    let path = named.map_or_else(|| env.default_config_path(), |path| Some(env.cwd.join(path)));
+    path.map(config::Source::File)
+}

@@ -1,0 +1,165 @@
+//! What shells and manual readers get: completions that know names, and a page for each command.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::support::{Site, finish, skip};
+
+/// A site whose config has two plugins and a package that is not there, and is broken besides.
+fn site() -> Site {
+    let site = Site::new();
+    site.script("disk", "echo ran >>ran; echo '{}'");
+    let plugins = "[plugins.disk]\ncommand = [\"./disk\"]\n[plugins.mail]\ncommand = [\"./none\"]\n\
+        [packages.netstat]\nversion = \"0.1.0\"\n";
+    site.configure(plugins);
+    site
+}
+
+/// What bash offers after this line.
+fn offered(site: &Site, line: &str) -> BTreeSet<String> {
+    let script = format!(
+        "source <(talaia completions bash)\n\
+         COMP_LINE={line:?}; COMP_POINT=${{#COMP_LINE}}; read -ra COMP_WORDS <<<\"$COMP_LINE\"\n\
+         [[ $COMP_LINE == *' ' ]] && COMP_WORDS+=('')\n\
+         COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9\n\
+         function=$(complete -p talaia | sed 's/.*-F \\([^ ]*\\) .*/\\1/')\n\
+         $function talaia \"${{COMP_WORDS[COMP_CWORD]}}\" ''\n\
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+    );
+    let mut bash = site.shell("exec bash --norc -c \"$0\"");
+    bash.arg(script).env("TALAIA_CONFIG_FILE", site.path("talaia.toml"));
+    let done = finish(bash, b"");
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{line}");
+    done.stdout.lines().map(|word| word.trim_end().to_owned()).filter(|w| !w.is_empty()).collect()
+}
+
+#[test]
+fn bash_completes_names_without_running_anything() {
+    if Command::new("bash").arg("--version").stdout(Stdio::null()).status().is_err() {
+        return skip("bash is not here");
+    }
+    let site = site();
+    let names = |line: &str| {
+        let words = offered(&site, line);
+        words.into_iter().filter(|word| !word.starts_with('-')).collect::<Vec<_>>()
+    };
+    let both = ["disk", "mail"];
+    for command in ["plugin show ", "plugin remove ", "trigger ", "test ", "spool ls --plugin "] {
+        assert_eq!(names(&format!("talaia {command}")), both, "{command}");
+    }
+    assert_eq!(names("talaia plugin enable "), ["disk", "mail", "netstat"]);
+    assert_eq!(names("talaia plugin upgrade "), ["netstat"]);
+    assert_eq!(names("talaia test d"), ["disk"]);
+    assert_eq!(names("talaia test ./d"), ["./disk"]);
+    assert_eq!(names("talaia plugin dis"), ["disable"]);
+    assert_eq!(names("talaia explain name-h"), ["name-hyphen"]);
+    assert_eq!(names("talaia new x --lang p"), ["perl", "php", "python"]);
+    assert!(offered(&site, "talaia plugin add --").contains("--interval"));
+    // However much is wrong with the config, what can be read of it is offered, and nothing is said.
+    let text = fs::read_to_string(site.path("talaia.toml")).unwrap();
+    site.write(
+        "talaia.toml",
+        format!("{text}[plugins.third]\ninterval = \"soon\"\nx = 1\n"),
+        0o644,
+    );
+    assert_eq!(names("talaia plugin show "), ["disk", "mail", "third"]);
+    site.write("talaia.toml", "[plugins", 0o644);
+    assert_eq!(names("talaia plugin show "), [""; 0]);
+    site.write("other.toml", "[plugins.other]\ncommand = [\"./disk\"]\n", 0o644);
+    assert_eq!(names("talaia plugin show -c other.toml "), ["other"]);
+    assert!(!site.path("ran").exists());
+}
+
+#[test]
+fn completions_are_scripts_of_their_shell() {
+    let site = Site::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let text = site.talaia(&["completions", shell]).code(0).stdout.clone();
+        assert!(text.contains("TALAIA_COMPLETE"), "{shell}");
+        if !["bash", "zsh", "fish"].contains(&shell) {
+            continue;
+        }
+        let file = site.write(&format!("completions.{shell}"), &text, 0o644);
+        match Command::new(shell).arg("-n").arg(&file).status() {
+            Ok(status) => assert!(status.success(), "{shell} cannot read its completions"),
+            Err(_) if shell == "bash" => skip("bash is not here"),
+            Err(_) => println!("{shell} is not here: its completions were not parsed"),
+        }
+    }
+}
+
+/// Every command of a help text: the words of the list under `Commands:`.
+fn commands(site: &Site, above: &[String], all: &mut BTreeSet<Vec<String>>) {
+    let line: Vec<&str> = above.iter().map(String::as_str).chain(["--help"]).collect();
+    let help = site.talaia(&line).code(0).stdout.clone();
+    all.insert(above.to_vec());
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for line in listed.take_while(|line| !line.is_empty()) {
+        // A line that goes on is indented further.
+        if let Some(word) = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')) {
+            let word = word.split_whitespace().next().unwrap().to_owned();
+            commands(site, &[above, &[word]].concat(), all);
+        }
+    }
+}
+
+#[test]
+fn every_command_has_a_page_that_renders() {
+    let site = Site::new();
+    site.talaia(&["man", "--dir", "man1"]).code(0);
+    let mut all = BTreeSet::new();
+    commands(&site, &[], &mut all);
+    assert!(all.len() > 60, "{all:?}");
+    let files: BTreeSet<String> = fs::read_dir(site.path("man1"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let name = |words: &Vec<String>| {
+        let words: Vec<&str> =
+            ["talaia"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        format!("{}.1", words.join("-"))
+    };
+    assert_eq!(files, all.iter().map(name).collect::<BTreeSet<_>>());
+    for words in &all {
+        let page = fs::read_to_string(site.path("man1").join(name(words))).unwrap();
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"] {
+            assert!(
+                page.contains(&format!(".SH {section}"))
+                    || page.contains(&format!(".SH \"{section}\"")),
+                "{words:?} has no {section}: {page}"
+            );
+        }
+    }
+    // One page, and all of them.
+    let one = site.talaia(&["man", "plugin", "add"]).code(0).stdout.clone();
+    assert_eq!(one, fs::read_to_string(site.path("man1/talaia-plugin-add.1")).unwrap());
+    assert!(one.contains(".SH EXAMPLES"), "{one}");
+    let whole = site.talaia(&["man"]).code(0).stdout.clone();
+    assert_eq!(whole.matches("\n.TH ").count(), all.len());
+    site.talaia(&["man", "nothing"]).code(2).says(&["no command `talaia nothing`"]);
+    // What a page sends to is there.
+    for words in &all {
+        let page = fs::read_to_string(site.path("man1").join(name(words))).unwrap();
+        let (_, also) = page.rsplit_once("SEE ALSO").unwrap();
+        for other in also.replace("\\-", "-").split("(1)") {
+            let other = other.trim().trim_start_matches("\\fR").trim_start_matches(',').trim();
+            let other = other.trim_matches('"').trim();
+            assert!(
+                other.is_empty() || files.contains(&format!("{other}.1")),
+                "{words:?}: {other}"
+            );
+        }
+    }
+    if Command::new("groff").arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("groff is not here: the manual was not rendered");
+        return;
+    }
+    for file in &files {
+        let mut groff = site.shell("exec groff -man -Tutf8 -ww \"$0\"");
+        groff.arg(site.path("man1").join(file));
+        let done = finish(groff, b"");
+        assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{file}");
+        assert!(done.stdout.contains("All well."), "{file}: {}", done.stdout);
+    }
+}
