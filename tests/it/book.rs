@@ -8,24 +8,29 @@
 //!   and stderr together. Numbers and identifiers are compared by their shape alone, a line `...`
 //!   stands for any lines, ` ...` at the end of one for the rest of it, and a last line `[exit N]` is
 //!   the exit code where it is not 0.
-//! - ` ```toml ` and ` ```json `: with `file=NAME` behind it, it is written to that file. TOML is a
-//!   config that loads, JSON a sequence of JSON values.
+//! - ` ```toml ` and ` ```json `: TOML is a config that loads, JSON a sequence of JSON values.
 //! - ` ```text `: nothing.
+//! - With `file=NAME` behind it, a block is written to that file. One that begins with `#!` is a
+//!   program and not run; TOML beside a program is its sidecar.
 //!
 //! A line that begins with `talaia run` or `talaia hub` is started, awaited until it has printed what
 //! the page says, and ended at the end of the page. Servers listen on ports of the system's choice,
-//! by a wrapper around the program. Lines in [`NOT_RUN`] are not run at all.
+//! by a wrapper around the program. Lines in [`NOT_RUN`] are not run at all. The folder `examples` is
+//! there, as in a clone.
 //!
-//! The tables of `docs/config.md` are made from the schema: `TALAIA_BOOK=write cargo test --test it
-//! book` writes them anew.
+//! The tables of `docs/config.md` are made from the schema, the recipes of `docs/cookbook.md` are those
+//! of `examples/cookbook`: `TALAIA_BOOK=write cargo test --test it book` writes them anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::support::{PATIENCE, Site, skip};
+
+mod made;
+mod references;
 
 /// Lines that change the machine, or build this very program.
 const NOT_RUN: &[&str] = &[
@@ -91,6 +96,7 @@ impl Page {
         }
         let site = Site::of_ordinary_user();
         fs::create_dir(site.path("tools")).unwrap();
+        copy(&root().join("examples"), &site.path("examples"));
         let program = if site.path("bin/talaia").exists() {
             site.path("bin/talaia")
         } else {
@@ -119,7 +125,13 @@ impl Page {
     fn block(&mut self, block: &Block) {
         let at = format!("{}:{}", self.name, block.line);
         if let Some(file) = &block.file {
-            self.site.write(file, &block.text, 0o644);
+            fs::create_dir_all(self.site.path(file).parent().unwrap()).unwrap();
+            let program = block.text.starts_with("#!");
+            self.site.write(file, &block.text, if program { 0o755 } else { 0o644 });
+            let beside = file.strip_suffix(".toml").map(|name| self.site.path(name));
+            if program || beside.is_some_and(|program| program.exists()) {
+                return;
+            }
         }
         match block.kind.as_str() {
             "sh" => self.script(&at, &block.text),
@@ -252,6 +264,19 @@ fn exit_code(line: &str) -> Option<i32> {
     line.strip_prefix("[exit ")?.strip_suffix(']')?.parse().ok()
 }
 
+/// A folder with all that is in it, for everybody to read.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
 /// Whether a tool is where the pages' commands look for it.
 fn installed(tool: &str) -> bool {
     ["/usr/bin", "/bin"].iter().any(|dir| Path::new(dir).join(tool).exists())
@@ -336,6 +361,26 @@ fn the_tutorial() {
 }
 
 #[test]
+fn the_contents() {
+    Page::run("docs/README.md");
+}
+
+#[test]
+fn the_cookbook() {
+    Page::run("docs/cookbook.md");
+}
+
+#[test]
+fn troubleshooting() {
+    Page::run("docs/troubleshooting.md");
+}
+
+#[test]
+fn the_examples() {
+    Page::run("examples/README.md");
+}
+
+#[test]
 fn the_protocol() {
     Page::run("docs/protocol.md");
 }
@@ -383,221 +428,4 @@ fn old_clients() {
 #[test]
 fn the_seeds() {
     Page::run("docs/seeds.md");
-}
-
-/// `name.rs::test` between backquotes, without a folder in `tests/it`.
-fn named_tests(page: &str) -> impl Iterator<Item = (&str, &str)> {
-    let spans = page.split('`').skip(1).step_by(2);
-    spans.filter_map(|span| span.split_once(".rs::"))
-}
-
-/// Whether a file has a test of that name, and not only a function or a word.
-fn has_test(text: &str, name: &str) -> bool {
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let declared = [format!("fn {name}("), format!("async fn {name}(")];
-    let at = lines.iter().position(|line| declared.iter().any(|start| line.starts_with(start)));
-    let Some(at) = at else { return false };
-    let before = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
-    before.into_iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
-}
-
-#[test]
-fn every_test_that_a_page_names_exists() {
-    let docs = fs::read_dir(root().join("docs")).unwrap();
-    let (mut named, mut missing) = (0, Vec::new());
-    for page in docs.map(|entry| entry.unwrap().path()) {
-        let text = fs::read_to_string(&page).unwrap();
-        for (file, test) in named_tests(&text) {
-            let folder = if file.starts_with("src/") { "" } else { "tests/it" };
-            let path = root().join(folder).join(format!("{file}.rs"));
-            let source = fs::read_to_string(&path).unwrap_or_default();
-            if !has_test(&source, test) {
-                missing.push(format!("{}: {file}.rs::{test}", page.display()));
-            }
-            named += 1;
-        }
-    }
-    assert!(missing.is_empty(), "there are no such tests: {missing:#?}");
-    assert!(named > 100, "{named} tests are named");
-    let here = include_str!("book.rs");
-    assert!(has_test(here, "reliability") && !has_test(here, "has_test"));
-}
-
-#[test]
-fn every_complaint_has_its_test_or_the_reason_why_not() {
-    let text = fs::read_to_string(root().join("docs/reliability.md")).unwrap();
-    for number in 1..=46 {
-        let start = format!("| {number} | ");
-        let row = text.lines().find(|line| line.starts_with(&start));
-        let row = row.unwrap_or_else(|| panic!("there is no complaint {number}"));
-        let answered = named_tests(row).next().is_some() || row.contains("| Not ours: ");
-        assert!(answered, "{row}");
-    }
-}
-
-#[test]
-fn every_row_of_the_seeds_is_answered() {
-    let text = fs::read_to_string(root().join("docs/seeds.md")).unwrap();
-    for (letter, last) in [('S', 36), ('M', 40)] {
-        for number in 1..=last {
-            let start = format!("| {letter}{number} | ");
-            let row = text.lines().find(|line| line.starts_with(&start));
-            let row = row.unwrap_or_else(|| panic!("there is no row {letter}{number}"));
-            let later = row.contains("to come") || row.contains("not ours");
-            assert!(later || named_tests(row).next().is_some(), "{row}");
-        }
-    }
-}
-
-#[test]
-fn every_page_is_run_and_every_link_leads_somewhere() {
-    let here = include_str!("book.rs");
-    let docs = fs::read_dir(root().join("docs")).unwrap();
-    let pages = docs.map(|entry| entry.unwrap().path()).chain([root().join("README.md")]);
-    for page in pages.filter(|path| path.extension().is_some_and(|e| e == "md")) {
-        let relative = page.strip_prefix(root()).unwrap().display().to_string();
-        assert!(here.contains(&format!("Page::run(\"{relative}\")")), "{relative} is not run");
-        let text = fs::read_to_string(&page).unwrap();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if link.starts_with("http") || link.starts_with('#') {
-                continue;
-            }
-            let target = page.parent().unwrap().join(link.split('#').next().unwrap());
-            assert!(target.exists(), "{relative}: {link} leads nowhere");
-        }
-    }
-}
-
-#[test]
-fn every_code_and_exit_code_is_in_the_book() {
-    let protocol = fs::read_to_string(root().join("docs/protocol.md")).unwrap();
-    for code in talaia::model::RejectionCode::ALL {
-        let row = format!("| `{}` |", code.as_str());
-        assert!(protocol.contains(&row), "protocol.md has no row for {}", code.as_str());
-    }
-    let rows = protocol.lines().filter(|line| line.starts_with("| `")).count();
-    assert!(rows >= talaia::model::RejectionCode::ALL.len());
-    let operations = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    for code in [0, 1, 2, 65, 69, 70, 74, 78] {
-        assert!(
-            operations.contains(&format!("| {code} |")),
-            "operations.md has no exit code {code}"
-        );
-    }
-}
-
-const BEGIN: &str = "<!-- made from schemas/config.v1.json -->\n";
-const END: &str = "<!-- end -->\n";
-
-#[test]
-fn the_tables_of_the_config_reference_are_those_of_the_schema() {
-    let schema = talaia::config::schema();
-    let path = root().join("docs/config.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
-    let wanted = format!("{before}{BEGIN}{}{END}{after}", tables(&schema));
-    let write = std::env::var("TALAIA_BOOK").is_ok_and(|value| value == "write");
-    if write {
-        fs::write(&path, &wanted).unwrap();
-        return;
-    }
-    assert!(
-        page == wanted,
-        "docs/config.md is not what the schema says; write it anew with \
-         `TALAIA_BOOK=write cargo test --test it book`"
-    );
-}
-
-/// Sections of a config, in the order of the page, and what they are called in the schema.
-const SECTIONS: &[(&str, &str)] = &[
-    ("Agent", "`[agent]`"),
-    ("Spool", "`[agent.spool]`"),
-    ("Plugin", "`[plugins.NAME]`"),
-    ("DeclaredMetric", "`[plugins.NAME.metrics.METRIC]`"),
-    ("When", "`[plugins.NAME.when]`"),
-    ("Limits", "`[plugins.NAME.limits]`"),
-    ("Package", "`[packages.NAME]`"),
-    ("HubOutput", "`[outputs.NAME]`, `type = \"talaia\"`"),
-    ("FileOutput", "`[outputs.NAME]`, `type = \"file\"`"),
-    ("StdoutOutput", "`[outputs.NAME]`, `type = \"stdout\"`"),
-    ("Profile", "`[profiles.NAME]`"),
-    ("Hub", "`[hub]`"),
-    ("HubTls", "`[hub.tls]`"),
-];
-
-fn tables(schema: &Value) -> String {
-    let defs = schema["$defs"].as_object().unwrap();
-    let mut text = String::from("\n## At the top\n\n");
-    table(&mut text, schema["properties"].as_object().unwrap());
-    let named = |name: &str| SECTIONS.iter().find(|(known, _)| *known == name);
-    let others = defs.keys().filter(|name| named(name).is_none());
-    let sections = SECTIONS.iter().map(|(name, title)| (*name, *title));
-    for (name, title) in sections.chain(others.map(|name| (name.as_str(), name.as_str()))) {
-        let Some(properties) = defs.get(name).and_then(|def| def["properties"].as_object()) else {
-            continue;
-        };
-        text.push_str(&format!("\n## {title}\n\n{}\n\n", cell(&defs[name]["description"])));
-        table(&mut text, properties);
-    }
-    text.push_str("\n## Values\n\n| value | what it is | such as |\n|---|---|---|\n");
-    for (name, def) in defs.iter().filter(|(_, def)| def["properties"].is_null()) {
-        let examples = def["examples"].as_array().map(|all| all.iter().map(code).collect());
-        let words = words(def);
-        let shown = examples.unwrap_or(words).join(", ");
-        let title = def["title"].as_str().unwrap_or(name).to_lowercase();
-        text.push_str(&format!("| {title} | {} | {shown} |\n", cell(&def["description"])));
-    }
-    text.push('\n');
-    text
-}
-
-/// The words that a value may be.
-fn words(def: &Value) -> Vec<String> {
-    let of = |key: &str| def[key].as_array().cloned().unwrap_or_default();
-    let consts = of("oneOf").into_iter().filter_map(|one| one.get("const").cloned());
-    of("enum").into_iter().chain(consts).map(|word| code(&word)).collect()
-}
-
-fn table(text: &mut String, properties: &Map<String, Value>) {
-    text.push_str("| key | what it is | default | such as |\n|---|---|---|---|\n");
-    for (key, property) in properties {
-        let description = cell(&property["description"]);
-        let (meaning, default) = match description.split_once("Default: ") {
-            Some((meaning, default)) => {
-                // What follows the default's sentence belongs to the meaning.
-                let (default, rest) = default.split_once(". ").unwrap_or((default, ""));
-                (format!("{meaning}{rest}"), default.trim_end_matches('.').to_owned())
-            }
-            None => (description, String::new()),
-        };
-        let example = property["examples"].as_array().and_then(|all| all.first());
-        let example = example.map(code).unwrap_or_default();
-        text.push_str(&format!("| `{key}` | {} | {default} | {example} |\n", meaning.trim()));
-    }
-}
-
-fn cell(text: &Value) -> String {
-    let text = text.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-    text.replace('|', "\\|")
-}
-
-/// A value as it is written in TOML.
-fn code(value: &Value) -> String {
-    format!("`{}`", toml_text(value).replace('|', "\\|"))
-}
-
-fn toml_text(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let pairs: Vec<String> =
-                map.iter().map(|(key, value)| format!("{key} = {}", toml_text(value))).collect();
-            format!("{{ {} }}", pairs.join(", "))
-        }
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(toml_text).collect();
-            format!("[{}]", items.join(", "))
-        }
-        other => other.to_string(),
-    }
 }

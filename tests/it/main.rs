@@ -20,6 +20,8 @@ mod chaos;
 mod cli;
 #[cfg(feature = "hub")]
 mod complaints;
+#[cfg(feature = "hub")]
+mod cookbook;
 mod decode;
 mod deliver;
 #[cfg(feature = "hub")]
