@@ -218,7 +218,7 @@ impl Keeper {
         self.lags.note(run.lag, Instant::now());
         let mut reported = plugin.report(run);
         self.spare(&mut reported);
-        let Reported { report, quarantine } = reported;
+        let Reported { report, quarantine, .. } = reported;
         (self.on_report)(&report);
         let body = match report.to_json() {
             Ok(body) => body,
@@ -241,7 +241,7 @@ impl Keeper {
 
     /// Leaves out what goes beyond [`TOLD`] and [`KEPT`].
     fn spare(&mut self, reported: &mut Reported) {
-        let Reported { report, quarantine } = reported;
+        let Reported { report, quarantine, .. } = reported;
         if report.rejected.is_empty() {
             return;
         }

@@ -43,7 +43,7 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
     let said = String::from_utf8_lossy(&run.stderr);
     let who = user.map_or("the agent's user".to_owned(), |user| format!("`{user}`"));
     let timed_out = matches!(run.outcome, Outcome::TimedOut { .. });
-    let (mistake, words) = if said.contains("\r") && said.contains("not found") {
+    let (mistake, words) = if said.contains('\r') && said.contains("not found") {
         (
             Mistake::DosLines,
             "its lines end as on Windows; take the carriage returns away: `sed -i 's/\\r$//' FILE`"

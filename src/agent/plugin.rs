@@ -35,6 +35,8 @@ pub(super) struct Plugin {
     judge: Mutex<Judge>,
     recent: Mutex<Recent>,
     contract: ToldContract,
+    /// The mistake that was logged last, and when.
+    mistake: Mutex<Option<(String, Instant)>>,
     /// When a report last brought the contract as it is.
     told: Mutex<Option<Instant>>,
 }
@@ -62,7 +64,8 @@ impl Plugin {
         let told = before.filter(|before| before.contract == contract);
         let told = Mutex::new(told.and_then(|before| *lock(&before.told)));
         let (judge, recent) = (Mutex::new(judge), Mutex::new(recent.unwrap_or_default()));
-        Self { config, fault, facts, judge, recent, contract, told }
+        let mistake = Mutex::new(None);
+        Self { config, fault, facts, judge, recent, contract, mistake, told }
     }
 
     /// Whether it is to be run.
@@ -112,9 +115,23 @@ impl Plugin {
         if silent && let Some(words) = warnings.find(|words| words.starts_with(SILENT)) {
             tracing::warn!(plugin = %reported.report.plugin, "{words}");
         }
+        self.log_mistake(&reported);
         let last = LastRun::new(&reported.report, lag);
         lock(&self.recent).note(&reported.report, last, &self.config.tags);
         reported
+    }
+
+    /// Says what went wrong when it begins to, and once an hour while it goes on.
+    fn log_mistake(&self, reported: &Reported) {
+        let mut logged = lock(&self.mistake);
+        let Some(words) = &reported.mistake else {
+            *logged = None;
+            return;
+        };
+        if logged.as_ref().is_none_or(|(said, at)| said != words || at.elapsed() >= RETELL) {
+            tracing::warn!(plugin = %reported.report.plugin, "{words}");
+            *logged = Some((words.clone(), Instant::now()));
+        }
     }
 
     /// Judges excerpts of one run again, one verdict for each; `None` for what could not be read in

@@ -42,6 +42,8 @@ pub struct Reported {
     pub report: Report,
     /// Its refused records with their own bytes.
     pub quarantine: QuarantineChange,
+    /// The one of its warnings that names the mistake behind it.
+    pub mistake: Option<String>,
 }
 
 /// Judges what a run printed and makes its report.
@@ -85,7 +87,8 @@ pub(super) fn report_read(
     }
     warnings.extend(run.notes.iter().map(|note| words(note, facts)));
     let produced = judged.counts.produced;
-    warnings.extend(mistakes::of_run(&run, produced, &facts.path, facts.user.as_deref()));
+    let mistake = mistakes::of_run(&run, produced, &facts.path, facts.user.as_deref());
+    warnings.extend(mistake.clone());
     // What the plugin itself has to say goes first.
     let (message, limit) = match (judged.message, run.limit) {
         (None, limit) => (limit, None),
@@ -120,7 +123,7 @@ pub(super) fn report_read(
     };
     let format = facts.format.as_str();
     let quarantine = QuarantineChange { come: judged.quarantine, format, leave: Vec::new() };
-    Reported { report, quarantine }
+    Reported { report, quarantine, mistake }
 }
 
 fn words(note: &Note, facts: &Facts) -> String {

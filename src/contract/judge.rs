@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{
-    Counts, Declared, Excerpt, ExcerptForm, Extent, Field, Head, Keep, Metric, MetricType,
-    QuarantineItem, Raw, Record, Records, Rejection, RejectionCode as Code, Source, Status, Tags,
-    Taken, Timestamp, Value, Words, limits,
+    Counts, Excerpt, ExcerptForm, Extent, Field, Head, Keep, Metric, MetricType, QuarantineItem,
+    Raw, Record, Records, Rejection, RejectionCode as Code, Source, Status, Tags, Taken, Timestamp,
+    Value, Words, limits,
 };
 
 use super::check;
@@ -384,7 +384,7 @@ impl<'j> Run<'j> {
                     let kind = declared.kind;
                     self.warn(|| format!("`{name}` is declared {kind} and says it is {stated}"));
                 }
-                (declared.kind, allowed(declared, field)?)
+                (declared.kind, check::allowed(declared, field)?)
             }
             (None, Some(stated)) => (stated, check::value_as(stated, field)?),
             (None, None) => self.infer(identity.name, field)?,
@@ -632,21 +632,4 @@ impl Records for Run<'_> {
             excerpt::of_text(source, code, span)
         });
     }
-}
-
-/// A value within what its declaration allows.
-fn allowed(declared: &Declared, field: &Field<'_>) -> Checked<Value> {
-    let value = check::value_as(declared.kind, field)?;
-    if let Value::Text(text) = &value
-        && !declared.values.is_empty()
-        && !declared.values.iter().any(|v| **v == **text)
-    {
-        let hint = match nearest(text, declared.values.iter().map(String::as_str)) {
-            Some(meant) => format!("write `{meant}`"),
-            None => format!("write one of: {}", declared.values.join(", ")),
-        };
-        let message = "not one of the declared values";
-        return Err(Refusal::field(Code::ValueRange, field, message, hint).rule("values"));
-    }
-    Ok(value)
 }

@@ -12,6 +12,8 @@ const FEW: usize = 16;
 #[derive(Debug, Default)]
 pub struct Observed {
     runs: u32,
+    /// Of a plugin that prints when it likes: what comes in which report says nothing.
+    slices: bool,
     metrics: BTreeMap<Box<str>, Seen>,
 }
 
@@ -54,6 +56,11 @@ pub(super) struct Series {
 }
 
 impl Observed {
+    /// Nothing yet, of a plugin that prints when it likes.
+    pub fn of_slices() -> Self {
+        Self { slices: true, ..Self::default() }
+    }
+
     /// Adds a run's accepted records.
     pub fn add(&mut self, metrics: &[Metric]) {
         self.runs += 1;
@@ -74,6 +81,11 @@ impl Observed {
         if let Some(seen) = self.metrics.get_mut(name).filter(|_| exponent) {
             seen.exponent.get_or_insert_with(|| text.into());
         }
+    }
+
+    /// Whether each report has all that there is at its time.
+    pub(super) fn are_whole(&self) -> bool {
+        !self.slices
     }
 
     /// How many runs there were.

@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Site, skip};
+use crate::support::{PATIENCE, Site, installed, skip};
 
 mod made;
 mod references;
@@ -275,11 +275,6 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(&path, &to).unwrap();
         }
     }
-}
-
-/// Whether a tool is where the pages' commands look for it.
-fn installed(tool: &str) -> bool {
-    ["/usr/bin", "/bin"].iter().any(|dir| Path::new(dir).join(tool).exists())
 }
 
 /// Whether `lines` are what is wanted; `...` stands for any number of lines.

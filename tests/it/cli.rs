@@ -367,17 +367,16 @@ fn test_shows_all_there_is_to_see() {
     for words in [
         "   1  hello",
         "   2  {\"a-b\": 1, \"fine\": 2}",
-        "   1  W! careful",
-        "accepted fine = 2 (integer)",
-        "refused  not-json at line 1, column 1",
-        "refused  name-hyphen at line 2, column 2 (/a-b)",
-        "got:  \"a-b\"",
+        "      W! careful",
+        "✓ fine  2  integer",
+        "✗ not-json 1:1",
+        "✗ name-hyphen 2:2 /a-b",
         "rule: ^[A-Za-z_]",
-        "hint: rename it to `a_b`",
-        "failed — exit 3",
-        "  time     ",
+        "→ rename it to `a_b`",
+        "run      failed, exit 3, ",
         "(CPU ",
-        "3 printed = 1 accepted + 2 refused, name-hyphen 1, not-json 1",
+        "records  3 printed = 1 accepted + 2 refused: name-hyphen 1, not-json 1",
+        "sent     embedded: 1 report, 1 record to the agent's own hub",
     ] {
         assert!(shown.contains(words), "no `{words}` in\n{shown}");
     }

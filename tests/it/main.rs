@@ -75,3 +75,5 @@ mod support;
 mod trust;
 #[cfg(feature = "hub")]
 mod unwritable;
+#[cfg(feature = "hub")]
+mod workbench;

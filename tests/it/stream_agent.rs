@@ -294,9 +294,10 @@ fn test_shows_an_answer_or_some_lines_and_stops_the_plugin() {
     assert_eq!(values, [1, 2, 3], "one life");
     let lines = test(&["s"]);
     let said = &lines.code(1).stdout;
-    for words in ["a = 1", "name-hyphen", "bye = 1", "answered"] {
+    for words in ["✓ a  1", "name-hyphen", "✓ bye  1", "answered"] {
         assert!(said.contains(words), "no `{words}` in {said}");
     }
+    assert!(!said.contains("advice"), "what comes in which slice is chance: {said}");
     let pid: u64 = site.read("pid").trim().parse().unwrap();
     assert!(!is_alive(pid));
     let start = Instant::now();

@@ -348,6 +348,11 @@ fn sum(counts: &Value) -> u64 {
     counts.as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum()
 }
 
+/// Whether a tool is where a site's commands look for it.
+pub(crate) fn installed(tool: &str) -> bool {
+    ["/usr/bin", "/bin"].iter().any(|dir| Path::new(dir).join(tool).exists())
+}
+
 /// Says what was left out, and why. Where everything must be there (`CI=true`) that is a failure.
 #[track_caller]
 #[expect(clippy::print_stdout, reason = "what was not tested must be seen")]

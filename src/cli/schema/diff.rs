@@ -106,7 +106,7 @@ fn from_hub(
         let page: Page = remote.get(&path)?.json()?;
         for series in page.series {
             for (at, value) in series.points {
-                again.add(&series.name, series.kind, value, &series.tags, at);
+                again.add(&series.name, series.kind, &value, &series.tags, at);
             }
         }
         let Some(next) = page.next else { return Ok(()) };
@@ -145,16 +145,10 @@ fn from_file(
             if at < since {
                 continue;
             }
-            let value = serde_json::to_value(&metric.value);
+            let value = serde_json::to_value(&metric.value).unwrap_or_default();
             let tags: serde_json::Map<String, Json> =
                 metric.tags.iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
-            again.add(
-                &metric.name,
-                metric.kind,
-                value.unwrap_or_default(),
-                &tags.into(),
-                at.millis(),
-            );
+            again.add(&metric.name, metric.kind, &value, &tags.into(), at.millis());
         }
     }
     Ok(reports)
@@ -197,7 +191,7 @@ impl Again {
         Self { contract, judge, waiting: BTreeMap::new(), metrics: BTreeMap::new() }
     }
 
-    fn add(&mut self, name: &str, kind: MetricType, value: Json, tags: &Json, at: i64) {
+    fn add(&mut self, name: &str, kind: MetricType, value: &Json, tags: &Json, at: i64) {
         let declared = self.contract.declared().any(|(declared, _)| declared == name);
         let mut record = json!({"name": name, "value": value, "tags": tags, "time": at});
         // What nobody declared has the type that it had.

@@ -8,7 +8,7 @@ use crate::agent::trial::{Trial, Trials};
 use crate::cli::args::{InferArgs, Pasted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print;
-use crate::cli::test::{Interrupt, find, trials};
+use crate::cli::test::{Interrupt, find, observing, trials};
 use crate::config::{Env, Mode, PluginConfig};
 use crate::contract::{Contract, Declared, Observed, Proposal, advice, infer};
 use crate::model::Outcome;
@@ -61,7 +61,6 @@ pub(super) fn run(args: &InferArgs) -> Result<Exit, Failure> {
 }
 
 /// What came.
-#[derive(Default)]
 struct Seen {
     observed: Observed,
     refused: u64,
@@ -82,7 +81,7 @@ fn observe(
     trials: &mut Trials,
     interrupt: &Interrupt,
 ) -> Result<Seen, Failure> {
-    let mut seen = Seen::default();
+    let mut seen = Seen { observed: observing(plugin), refused: 0, failed: 0 };
     let until = Instant::now() + args.wait;
     for n in 1..=args.times {
         if plugin.mode == Mode::Interval {

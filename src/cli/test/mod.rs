@@ -83,7 +83,7 @@ fn once(
     }
     // That it holds was seen when the trials were made.
     let contract = plugin.contract().unwrap_or_default();
-    let mut look = Look::new(args, &contract);
+    let mut look = Look::new(args, &contract, observing(&plugin));
     let ended = if plugin.mode == Mode::Interval {
         runs(args, &mut trials, &mut look)
     } else {
@@ -93,6 +93,14 @@ fn once(
     drop(trials);
     ended?;
     look.end(&config, service.as_ref(), &plugin, env)
+}
+
+/// Nothing seen yet of a plugin.
+pub(crate) fn observing(plugin: &PluginConfig) -> Observed {
+    match plugin.mode {
+        Mode::Interval | Mode::Tick { .. } => Observed::default(),
+        Mode::Stream { .. } => Observed::of_slices(),
+    }
 }
 
 /// Runs a plugin as often as is wanted.
@@ -182,14 +190,14 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn new(args: &'a TestArgs, contract: &'a Contract) -> Self {
+    fn new(args: &'a TestArgs, contract: &'a Contract, observed: Observed) -> Self {
         Self {
             args,
             contract,
             width: show::width(),
             shown: 0,
             exit: Exit::Ok,
-            observed: Observed::default(),
+            observed,
             reports: Vec::new(),
             reader: Reader::There,
         }

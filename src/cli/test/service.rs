@@ -1,6 +1,6 @@
 //! In what the service differs from the shell in which somebody tries a plugin.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ pub(super) struct Service {
     account: Account,
     /// How that is known.
     because: String,
+    /// The running agent's environment, where there is one and it may be read.
+    env: Option<BTreeMap<String, String>>,
 }
 
 impl Service {
@@ -37,11 +39,11 @@ impl Service {
             && let Some(account) = accounts::user_of(process.uid())
         {
             let because = format!("the running agent, pid {}", status.agent.pid);
-            return Some(Self { account, because });
+            return Some(Self { account, because, env: environ(status.agent.pid) });
         }
         let owner = fs::metadata(data_dir).ok()?.uid();
         let because = format!("whose {} is", data_dir.display());
-        Some(Self { account: accounts::user_of(owner)?, because })
+        Some(Self { account: accounts::user_of(owner)?, because, env: None })
     }
 
     /// Runs the plugin as the service would, where that takes another user and we may be one.
@@ -51,6 +53,16 @@ impl Service {
             plugin.confinement.user = Some(self.account.name.clone());
         }
     }
+}
+
+/// What a process was started with.
+fn environ(pid: u32) -> Option<BTreeMap<String, String>> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let pairs = bytes.split(|byte| *byte == 0).filter_map(|pair| {
+        let (key, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
+        Some((key.to_owned(), value.to_owned()))
+    });
+    Some(pairs.collect())
 }
 
 fn is_root(account: &Account) -> bool {
@@ -123,7 +135,7 @@ pub(super) fn differences(
     let shell = mine("PATH");
     match (also(&shell, &path), also(&path, &shell)) {
         (more, fewer) if more.is_empty() && fewer.is_empty() => {
-            row("PATH", String::new(), String::new(), note)
+            row("PATH", String::new(), String::new(), note);
         }
         (more, fewer) => {
             let say = |folders: String| {
@@ -139,15 +151,39 @@ pub(super) fn differences(
     let home =
         theirs.map_or_else(|| "unset".to_owned(), |account| account.home.display().to_string());
     row("HOME", mine("HOME"), given("HOME").unwrap_or(home), String::new());
-    for key in ["LANG", "LC_ALL", "TZ", "TMPDIR"] {
+    for key in ["LANG", "LC_ALL"] {
         let theirs = given(key).unwrap_or_else(|| "unset".to_owned());
-        let note = match key {
-            "LC_ALL" | "LANG" if decimal_comma(&mine(key)) => {
-                "your shell prints numbers with a comma, the service with a point".to_owned()
-            }
-            _ => String::new(),
+        let comma = decimal_comma(&mine(key)) && !decimal_comma(&theirs);
+        let note = if comma {
+            "your shell prints numbers with a comma, the service with a point"
+        } else {
+            ""
         };
-        row(key, mine(key), theirs, note);
+        row(key, mine(key), theirs, note.to_owned());
+    }
+    // What a plugin has of its agent's environment is that of this shell here.
+    let inherited = |key: &str| {
+        let value = given(key)?;
+        if env.var(key) != Some(&value) {
+            return Some(value);
+        }
+        service.and_then(|service| service.env.as_ref())?.get(key).cloned()
+    };
+    for key in ["TZ", "TMPDIR"] {
+        row(key, mine(key), inherited(key).unwrap_or_else(|| "unset".to_owned()), String::new());
+    }
+    let told = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+    let passed: Vec<&str> = plugin
+        .env
+        .keys()
+        .map(String::as_str)
+        .filter(|key| {
+            !told.contains(key) && env.vars.contains_key(*key) && inherited(key).is_none()
+        })
+        .collect();
+    if !passed.is_empty() {
+        let note = "the agent passes on what it has itself: set them in its unit".to_owned();
+        row("passed on", some(&passed), "perhaps unset".to_owned(), note);
     }
     row(
         "folder",

@@ -27,7 +27,7 @@ const BETWEEN: &str = " │ ";
 struct Verdict<'t> {
     /// Where it is told: what is wrong with it, or its beginning.
     at: usize,
-    /// The refused bytes.
+    /// The refused bytes, where they are shown.
     mark: Option<Range<usize>>,
     what: What<'t>,
 }
@@ -66,7 +66,7 @@ pub(super) fn sheet(trial: &Trial, width: usize) -> Vec<String> {
         }
         told += usize::from(refused);
         passed.say(&mut sheet);
-        sides.line(index + 1, &out[line.clone()], line.start, mine, &fields, &mut sheet);
+        sheet.extend(sides.line(index + 1, line, out, mine, &fields));
     }
     passed.say(&mut sheet);
     sheet
@@ -112,8 +112,8 @@ fn verdicts<'t>(trial: &'t Trial, lines: &[Range<usize>]) -> Vec<Verdict<'t>> {
         }
         Taken::Refused => {
             let Some(refused) = rejected.next() else {
-                let mark = Some(place.span.clone());
-                return Some(Verdict { at: place.span.start, mark, what: What::Refused(None) });
+                let what = What::Refused(None);
+                return Some(Verdict { at: place.span.start, mark: None, what });
             };
             let line = lines.get(refused.line.saturating_sub(1) as usize)?;
             let at = (line.start + refused.column.saturating_sub(1) as usize).min(line.end);
@@ -162,32 +162,30 @@ impl Sides {
     fn line(
         &self,
         number: usize,
-        bytes: &[u8],
-        start: usize,
+        line: &Range<usize>,
+        out: &[u8],
         verdicts: &[Verdict<'_>],
         fields: &Fields,
-        sheet: &mut Vec<String>,
-    ) {
+    ) -> Vec<String> {
+        let (start, bytes) = (line.start, &out[line.clone()]);
         let marks = verdicts.iter().filter_map(|verdict| verdict.mark.as_ref());
         let marks: Vec<Range<usize>> =
             marks.map(|m| m.start.saturating_sub(start)..m.end.saturating_sub(start)).collect();
         let left = self.rows(bytes, &marks);
         let right = self.told(verdicts, fields);
-        for row in 0..left.len().max(right.len()) {
+        let row = |row: usize| {
             let (text, style) = left.get(row).cloned().unwrap_or_default();
             let number = if row == 0 { format!("{number:>NUMBER$}") } else { " ".repeat(NUMBER) };
             let missing = self.left.saturating_sub(text::width(&text));
             let mut line = Line::default();
             line.add(FAINT, format!("{number}  "));
             line.add(style, text);
-            if let Some(told) = right.get(row) {
-                line.add(Style::new(), " ".repeat(missing));
-                line.add(FAINT, BETWEEN);
-                sheet.push(format!("{}{told}", line.whole()));
-            } else {
-                sheet.push(line.fit(usize::MAX));
-            }
-        }
+            let Some(told) = right.get(row) else { return line.fit(usize::MAX) };
+            line.add(Style::new(), " ".repeat(missing));
+            line.add(FAINT, BETWEEN);
+            format!("{}{told}", line.whole())
+        };
+        (0..left.len().max(right.len())).map(row).collect()
     }
 
     /// The left side: the line in rows, refused bytes underlined.
