@@ -98,10 +98,11 @@ pub(crate) fn findings(status: &Status) -> Vec<String> {
                 format!("{}: {why}", plugin.state.replace('_', " "))
             }
             (Some(last), "ready") if !last.outcome.is_ok() && last.outcome != Outcome::Stopped => {
-                format!("the last run failed: {}", last.outcome)
+                format!("its last run failed: {}", last.outcome)
             }
             (Some(last), "ready") if last.rejected > 0 => {
-                format!("{} of the last run refused: `talaia test {name}`", last.rejected)
+                let n = last.rejected;
+                format!("its last run had {n} refused: `talaia test {name}` says why")
             }
             _ => continue,
         };

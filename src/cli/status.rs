@@ -203,7 +203,8 @@ fn plugins(lines: &mut Vec<String>, plugins: &BTreeMap<String, PluginStatus>, wi
         let why = match (&facts.why, last.and_then(|last| last.message.as_ref())) {
             (Some(why), _) => Some(format!("{}: {why}", facts.state)),
             (None, Some(message)) => Some(message.clone()),
-            (None, None) => last.filter(|l| !l.outcome.is_ok()).map(|l| l.outcome.to_string()),
+            // The column has it all.
+            (None, None) => None,
         };
         for (style, what) in [
             (style(care), why),

@@ -25,6 +25,7 @@ const COMMANDS: &[&[&str]] = &[
     &["schema", "print"],
     &["explain"],
     &["status"],
+    &["top"],
     &["reload"],
     &["spool"],
     &["spool", "status"],

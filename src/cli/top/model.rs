@@ -410,4 +410,4 @@ fn rate(seen: &VecDeque<(f64, f64)>) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
