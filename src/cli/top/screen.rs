@@ -68,6 +68,6 @@ fn give_back() -> io::Result<()> {
     raw
 }
 
-fn failed(error: io::Error) -> Failure {
+fn failed(error: impl std::error::Error) -> Failure {
     Failure::new(Exit::Internal, format!("the terminal cannot be used: {error}"))
 }

@@ -406,18 +406,18 @@ fn table(buffer: &mut Buffer, model: &mut Model, theme: Theme, now: Timestamp, a
     let rows = model.rows();
     let cursor = model.cursor(&rows);
     let layout = layout(&rows, usize::from(area.width));
-    let mut y = put(buffer, area, area.y, &titles(model, &layout));
+    let y = put(buffer, area, area.y, &titles(model, &layout));
     if visible == 0 && model.status.is_some() {
         let why = if model.filter.is_empty() { "no plugins" } else { "no plugin fits the filter" };
         put(buffer, area, y, &Line::styled(why, FAINT));
     }
-    for (at, (name, plugin)) in rows.iter().enumerate().skip(offset).take(room) {
+    let seen = rows.iter().enumerate().skip(offset).take(room);
+    for (y, (at, (name, plugin))) in (y..).zip(seen) {
         let line = row(name, plugin, &layout, theme, now);
         put(buffer, area, y, &line);
         if at == cursor {
             buffer.set_style(Rect { y, height: 1, ..area }, TURNED);
         }
-        y += 1;
     }
     if area.height < 3 {
         return;
