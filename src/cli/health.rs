@@ -29,8 +29,12 @@ pub(crate) fn plugin(plugin: &PluginStatus) -> (Care, &'static str) {
         _ => {}
     }
     let Some(last) = &plugin.last else {
-        // It lives and prints nothing.
-        return if plugin.why.is_some() { (Care::Odd, "silent") } else { (Care::Idle, "new") };
+        // No run has ended yet.
+        return match (&plugin.why, plugin.running_since) {
+            (Some(_), _) => (Care::Odd, "silent"),
+            (None, Some(_)) => (Care::Good, "running"),
+            (None, None) => (Care::Idle, "new"),
+        };
     };
     let failed = !last.outcome.is_ok();
     match (last.status, &last.outcome) {

@@ -1,11 +1,16 @@
 //! `talaia top`, `status` and the lines of `run`, in a terminal as a person has one.
 
+use std::io::Write;
 use std::num::NonZero;
+use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::pty::Pty;
-use crate::support::Site;
+use crate::support::{PATIENCE, Site};
 
 const PLUGINS: &str = r#"
 [plugins.hello]
@@ -287,6 +292,50 @@ fn run_lines_on_a_terminal_stand_in_columns() {
     run.signal(Signal::TERM);
     assert_eq!(run.end(), 0);
     assert!(!run.raw().contains('\u{1b}'), "{}", run.raw().escape_debug());
+}
+
+/// An agent that answers when it is told to.
+fn slow_agent(site: &Site, answer: mpsc::Receiver<()>) -> JoinHandle<()> {
+    std::fs::create_dir_all(site.path("data")).unwrap();
+    let socket = UnixListener::bind(site.path("data/talaia.sock")).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = socket.accept().unwrap();
+        answer.recv_timeout(PATIENCE).unwrap();
+        let body = r#"{"dropped":3}"#;
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    })
+}
+
+#[test]
+fn long_work_says_that_it_goes_on_and_takes_it_back() {
+    let words = ["quarantine", "drop", "--all", "--config", "talaia.toml"];
+    let site = site();
+    let (now, answer) = mpsc::channel();
+    let agent = slow_agent(&site, answer);
+    let mut drop = Pty::start(site.command(&words), 80, 24);
+    drop.until("a line about it", |screen| screen.starts_with("dropping … 2s"));
+    now.send(()).unwrap();
+    assert_eq!(drop.end(), 0);
+    let screen = drop.until("the outcome", |screen| screen.contains("3 items dropped"));
+    assert!(!screen.contains("dropping"), "{screen}");
+    agent.join().unwrap();
+}
+
+#[test]
+fn long_work_says_nothing_where_nobody_reads_it() {
+    let words = ["quarantine", "drop", "--all", "--config", "talaia.toml"];
+    let site = site();
+    let (now, answer) = mpsc::channel();
+    let agent = slow_agent(&site, answer);
+    let waits = std::thread::spawn(move || {
+        // Longer than a terminal would wait for the line.
+        std::thread::sleep(Duration::from_millis(1500));
+        now.send(()).unwrap();
+    });
+    assert_eq!(site.talaia(&words).code(0).stderr, "3 items dropped\n");
+    waits.join().unwrap();
+    agent.join().unwrap();
 }
 
 /// A line without what only a terminal reads.
