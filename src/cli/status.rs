@@ -19,7 +19,7 @@ use super::report::clean;
 use super::running::parse;
 use super::text::{self, Line};
 use super::top::page::{self, About};
-use super::top::view::Theme;
+use super::top::theme::Theme;
 use super::{brief, client, load};
 
 /// The columns that text is laid out in where there is no terminal to tell.

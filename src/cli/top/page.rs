@@ -12,7 +12,7 @@ use super::super::health::{self, Care};
 use super::super::report::clean;
 use super::super::{brief, print, text};
 use super::model::{Model, refused};
-use super::view::{FAINT, STRONG, Theme};
+use super::theme::{FAINT, STRONG, Theme};
 
 /// What there is to say of a plugin.
 pub(crate) struct About<'a> {

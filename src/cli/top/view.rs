@@ -3,7 +3,7 @@
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use crate::agent::status::{OutputStatus, PluginStatus, Status};
@@ -14,31 +14,8 @@ use super::super::report::clean;
 use super::super::{brief, text};
 use super::model::{Column, Model, Page, refused};
 use super::page;
+use super::theme::{FAINT, STRONG, TURNED, Theme};
 
-/// Whether there are colours. No colour alone says anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Theme {
-    pub(crate) colours: bool,
-}
-
-impl Theme {
-    fn in_colour(self, colour: Color) -> Style {
-        if self.colours { Style::new().fg(colour) } else { Style::new() }
-    }
-
-    pub(crate) fn of(self, care: Care) -> Style {
-        match care {
-            Care::Bad => self.in_colour(Color::Red).add_modifier(Modifier::BOLD),
-            Care::Odd => self.in_colour(Color::Yellow),
-            Care::Good => self.in_colour(Color::Green),
-            Care::Idle => FAINT,
-        }
-    }
-}
-
-pub(crate) const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
-pub(crate) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
-const TURNED: Style = Style::new().add_modifier(Modifier::REVERSED);
 /// How long what came of a wish is shown, in milliseconds.
 const NOTE: i64 = 5000;
 
