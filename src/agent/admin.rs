@@ -119,15 +119,10 @@ async fn reload(State(requests): Requests) -> Response {
     }
 }
 
-/// The plugin that a path names.
-fn named(plugin: &str) -> Result<PluginName, Response> {
-    plugin.parse().map_err(|error| refuse(StatusCode::BAD_REQUEST, format!("{error}")))
-}
-
 async fn plugin(State(requests): Requests, UrlPath(plugin): UrlPath<String>) -> Response {
-    let name = match named(&plugin) {
+    let name = match plugin.parse() {
         Ok(name) => name,
-        Err(response) => return response,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("{error}")),
     };
     match ask(&requests, |reply| Request::Plugin(name, reply)).await {
         Ok(Some(detail)) => Json(detail).into_response(),
@@ -137,9 +132,9 @@ async fn plugin(State(requests): Requests, UrlPath(plugin): UrlPath<String>) -> 
 }
 
 async fn trigger(State(requests): Requests, UrlPath(plugin): UrlPath<String>) -> Response {
-    let name = match named(&plugin) {
+    let name = match plugin.parse() {
         Ok(name) => name,
-        Err(response) => return response,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("{error}")),
     };
     match ask(&requests, |reply| Request::Trigger(name, reply)).await {
         Ok(Ok(())) => StatusCode::ACCEPTED.into_response(),

@@ -1,15 +1,14 @@
 //! Figures in five columns or fewer.
 
-/// Seconds: `400µs`, `4ms`, `1.2s`, `12s`, `3m05`, `2h14`, `3d04`, `400d`.
+/// Seconds: `400µs`, `4.2ms`, `1.2s`, `12s`, `3m05`, `2h14`, `3d04`, `400d`.
 pub(crate) fn seconds(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match seconds {
-        s if s < 0.0 => "0s".to_owned(),
-        s if s == 0.0 => "0s".to_owned(),
+        s if s <= 0.0 => "0s".to_owned(),
         s if s < 0.000_999_5 => format!("{:.0}µs", s * 1e6),
         s if s < 0.009_95 => format!("{:.1}ms", s * 1e3),
         s if s < 0.999_5 => format!("{:.0}ms", s * 1e3),
-        s if s < 9.95 => format!("{s:.1}s"),
+        s if s < 9.95 && s.fract() != 0.0 => format!("{s:.1}s"),
         _ => match whole {
             w if w < 60 => format!("{w}s"),
             w if w < 3600 => format!("{}m{:02}", w / 60, w % 60),
@@ -22,7 +21,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
 
 /// A time to wait, to the second: `12s`, `3m05`; `due` where it is over.
 pub(crate) fn countdown(left: f64) -> String {
-    if left <= 0.0 { "due".to_owned() } else { seconds(left.ceil().max(1.0)).replace(".0s", "s") }
+    if left <= 0.0 { "due".to_owned() } else { seconds(left.ceil()) }
 }
 
 /// Bytes: `812`, `3.2k`, `120M`.
@@ -75,12 +74,14 @@ mod tests {
             (0.000_4, "400µs"),
             (0.004_2, "4.2ms"),
             (0.12, "120ms"),
+            (3.0, "3s"),
+            (3.04, "3.0s"),
             (0.999_9, "1.0s"),
             (12.4, "12s"),
             (185.0, "3m05"),
             (8040.0, "2h14"),
             (273_600.0, "3d04"),
-            (4e7, "463d"),
+            (4e7, "462d"),
         ];
         for (value, wanted) in shown {
             assert_eq!(seconds(value), wanted);

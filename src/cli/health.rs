@@ -29,8 +29,12 @@ pub(crate) fn plugin(plugin: &PluginStatus) -> (Care, &'static str) {
         _ => {}
     }
     let Some(last) = &plugin.last else {
-        // It lives and prints nothing.
-        return if plugin.why.is_some() { (Care::Odd, "silent") } else { (Care::Idle, "new") };
+        // No run has ended yet.
+        return match (&plugin.why, plugin.running_since) {
+            (Some(_), _) => (Care::Odd, "silent"),
+            (None, Some(_)) => (Care::Good, "running"),
+            (None, None) => (Care::Idle, "new"),
+        };
     };
     let failed = !last.outcome.is_ok();
     match (last.status, &last.outcome) {
@@ -98,10 +102,11 @@ pub(crate) fn findings(status: &Status) -> Vec<String> {
                 format!("{}: {why}", plugin.state.replace('_', " "))
             }
             (Some(last), "ready") if !last.outcome.is_ok() && last.outcome != Outcome::Stopped => {
-                format!("the last run failed: {}", last.outcome)
+                format!("its last run failed: {}", last.outcome)
             }
             (Some(last), "ready") if last.rejected > 0 => {
-                format!("{} of the last run refused: `talaia test {name}`", last.rejected)
+                let n = last.rejected;
+                format!("its last run had {n} refused: `talaia test {name}` says why")
             }
             _ => continue,
         };

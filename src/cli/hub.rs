@@ -1,6 +1,6 @@
 //! The hub: on its own as `talaia hub`, and embedded in `talaia run`.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use super::args::{
 };
 use super::exit::{Exit, Failure};
 use super::print::{self, BAD, FAINT, ODD, STRONG, paint};
+use super::progress::{Progress, Unit};
 use super::{client, load};
 
 /// How long until a taken port is tried again.
@@ -105,7 +106,9 @@ fn account(command: &AccountCommand) -> Result<Exit, Failure> {
 }
 
 fn backup(folder: &Path, file: &Path) -> Result<Exit, Failure> {
+    let progress = Progress::of("backing up the hub", Unit::Bytes);
     let made = hub::backup(folder, file).map_err(|e| failure(&e))?;
+    drop(progress);
     print::talk(format!(
         "{}: {}, {} reports, {} points; keep `master.key` of {} as well, and apart from it",
         file.display(),
@@ -118,7 +121,9 @@ fn backup(folder: &Path, file: &Path) -> Result<Exit, Failure> {
 }
 
 fn restore(folder: &Path, file: &Path) -> Result<Exit, Failure> {
+    let progress = Progress::of("restoring the hub", Unit::Bytes);
     let aside = hub::restore(folder, file).map_err(|e| failure(&e))?;
+    drop(progress);
     print::talk(format!("the hub in {} has what {} holds", folder.display(), file.display()));
     if let Some(aside) = aside {
         print::talk(format!("what it had before is in {}", aside.display()));
@@ -128,7 +133,9 @@ fn restore(folder: &Path, file: &Path) -> Result<Exit, Failure> {
 }
 
 fn verify(folder: &Path, file: Option<&Path>) -> Result<Exit, Failure> {
+    let progress = Progress::of("checking the hub", Unit::Bytes);
     let looked = hub::verify(folder, file).map_err(|e| failure(&e))?;
+    drop(progress);
     for finding in &looked.findings {
         if print::data(format!("{} {finding}", paint(BAD, "bad "))).is_err() {
             break;
@@ -154,8 +161,13 @@ fn verify(folder: &Path, file: Option<&Path>) -> Result<Exit, Failure> {
 }
 
 fn export(folder: &Path, file: Option<&Path>, wanted: &Export) -> Result<Exit, Failure> {
-    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    match hub::export(folder, file, wanted, &mut out) {
+    let progress = Progress::beside_stdout("exporting", Unit::Bytes);
+    let out = Counted { out: io::stdout().lock(), progress: progress.as_ref() };
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    let exported = hub::export(folder, file, wanted, &mut out);
+    drop(out);
+    drop(progress);
+    match exported {
         Ok(points) => {
             print::talk(print::count(points, "point"));
             Ok(Exit::Ok)
@@ -167,6 +179,26 @@ fn export(folder: &Path, file: Option<&Path>, wanted: &Export) -> Result<Exit, F
             Err(Failure::from_error(Exit::Finding, &error))
         }
         Err(error @ ExportError::Write(_)) => Err(Failure::from_error(Exit::Disk, &error)),
+    }
+}
+
+/// Counts what passes.
+struct Counted<'a, W> {
+    out: W,
+    progress: Option<&'a Progress>,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        if let Some(progress) = self.progress {
+            progress.add(written as u64);
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

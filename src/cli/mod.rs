@@ -26,6 +26,7 @@ mod names;
 mod new;
 mod plugin;
 mod print;
+mod progress;
 mod quarantine;
 mod remote;
 mod report;
@@ -71,6 +72,9 @@ pub fn main() -> ExitCode {
         }
     };
     log::init(&cli.talk, &stderr);
+    if cli.talk.quiet {
+        progress::be_quiet();
+    }
     let outcome = dispatch(&cli, &stderr);
     stderr.flush();
     match outcome {

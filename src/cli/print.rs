@@ -3,19 +3,24 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
+use super::text;
+
 /// A line of data on stdout. A reader that went away (`| head`) is no error of ours: the caller
 /// stops when this says so.
 pub(crate) fn data(line: impl fmt::Display) -> io::Result<()> {
+    make_way();
     writeln!(anstream::stdout(), "{line}")
 }
 
 /// Data that brings its own line ends.
 pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
+    make_way();
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
@@ -23,7 +28,30 @@ pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
 
 /// A line of talk on stderr. Nothing can be done about a stderr that is gone.
 pub(crate) fn talk(line: impl fmt::Display) {
+    make_way();
     let _closed = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Whether a line is on the terminal that goes away.
+static PASSING: Mutex<bool> = Mutex::new(false);
+
+/// A line on stderr, which is a terminal, in the place of the last of this kind.
+pub(crate) fn passing(line: &str) {
+    let mut shown = PASSING.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = text::cut(line, stderr_width().saturating_sub(1));
+    let mut stderr = io::stderr().lock();
+    // Nothing can be done about a stderr that is gone.
+    let _closed = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
+    *shown = true;
+}
+
+/// Takes away the line of [`passing`], so that another can be written.
+pub(crate) fn make_way() {
+    let mut shown = PASSING.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::take(&mut *shown) {
+        let mut stderr = io::stderr().lock();
+        let _closed = write!(stderr, "\r\x1b[K").and_then(|()| stderr.flush());
+    }
 }
 
 /// Lines that may wait for a slow reader of stderr; further ones are dropped, because nobody who
@@ -46,6 +74,7 @@ impl Background {
             for item in waiting {
                 match item {
                     Item::Text(text) => {
+                        make_way();
                         let _closed = anstream::stderr().write_all(&text);
                     }
                     // Who asked may have stopped waiting.
@@ -138,9 +167,7 @@ pub(crate) const FAINT: Style = Style::new().dimmed();
 pub(crate) const STRONG: Style = Style::new().bold();
 
 /// `text` in `style`; the colours are dropped where the stream is no terminal.
-pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
-    format!("{style}{text}{style:#}")
-}
+pub(crate) use text::paint;
 
 /// A count of bytes for people: `1.2 MB`.
 pub(crate) fn bytes(count: u64) -> String {

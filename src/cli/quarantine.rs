@@ -15,6 +15,7 @@ use super::args::{ConfigArgs, PickArgs, QuarantineCommand};
 use super::exit::{Exit, Failure};
 use super::load::{self, Place};
 use super::print::{self, BAD, FAINT, GOOD, STRONG, paint};
+use super::progress::{Progress, Unit};
 use super::report::clean;
 use super::{client, running};
 
@@ -31,11 +32,17 @@ pub(crate) fn run(command: &QuarantineCommand) -> Result<Exit, Failure> {
         }
         QuarantineCommand::Show { config, ids, json } => show(&open(config)?, ids, *json),
         QuarantineCommand::Replay { config, pick, all, json } => {
-            let replayed = replay(config, &chosen(pick, *all)?)?;
+            let pick = chosen(pick, *all)?;
+            let progress = Progress::of("replaying", Unit::Rows);
+            let replayed = replay(config, &pick)?;
+            drop(progress);
             say_replayed(&replayed, *json)
         }
         QuarantineCommand::Drop { config, pick, all, json } => {
-            let dropped = discard(config, &chosen(pick, *all)?)?;
+            let pick = chosen(pick, *all)?;
+            let progress = Progress::of("dropping", Unit::Rows);
+            let dropped = discard(config, &pick)?;
+            drop(progress);
             if *json {
                 out(json_text(&Discarded { dropped })?);
             } else {

@@ -14,6 +14,7 @@ use super::args::RemoteArgs;
 use super::client::block_on;
 use super::exit::{Exit, Failure};
 use super::print::{self, FAINT, ODD, paint};
+use super::progress::{Progress, Unit};
 use super::target::{self, Opener};
 
 /// For a request and its answer as a whole; exports take longer and have no such bound.
@@ -206,6 +207,7 @@ impl Remote {
             let text = format!("the hub at {} does not answer: {why}", self.url);
             Failure::new(Exit::Unreachable, text)
         };
+        let progress = Progress::of("waiting for the hub", Unit::Bytes);
         let answered = block_on(async {
             let mut reply = request.send().await.map_err(|e| chain(&e.without_url()))?;
             let status = reply.status();
@@ -221,6 +223,7 @@ impl Remote {
             }
             let mut refusal = Vec::new();
             while let Some(chunk) = reply.chunk().await.map_err(|e| chain(&e.without_url()))? {
+                progress.add(chunk.len() as u64);
                 if status.is_success() {
                     if let Err(failure) = take(&chunk) {
                         return Ok(Err(failure));

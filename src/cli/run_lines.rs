@@ -86,7 +86,7 @@ impl RunLines {
             Form::Terminal { all } => {
                 let width = print::stderr_width();
                 let lines = self.state().run(report, all, width, Instant::now());
-                self.say(lines);
+                self.say(&lines);
             }
         }
     }
@@ -105,11 +105,11 @@ impl RunLines {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let width = print::stderr_width();
             let lines = self.state().tell(width, Instant::now());
-            self.say(lines);
+            self.say(&lines);
         }
     }
 
-    fn say(&self, lines: Vec<String>) {
+    fn say(&self, lines: &[String]) {
         if !lines.is_empty() {
             self.stderr.line(lines.join("\n"));
         }
@@ -506,7 +506,7 @@ mod tests {
         let mut state = State::new(t0);
         let (good, bad) = (report("good", 0), report("bad", 1));
         let shown = (0..500).filter(|_| !state.run(&good, false, 80, t0).is_empty()).count();
-        assert_eq!(shown as f64, BURST - SPARED + 1.0);
+        assert_eq!(shown, (BURST - SPARED) as usize + 1);
         assert_eq!(state.run(&bad, false, 80, t0).len(), 4);
         // What was explained just now is not explained again.
         assert_eq!(state.run(&bad, false, 80, t0).len(), 1);

@@ -5,6 +5,7 @@ use super::args::{ConfigArgs, SpoolCommand};
 use super::exit::{Exit, Failure};
 use super::load;
 use super::print::{self, BAD, GOOD, STRONG, paint};
+use super::progress::{Progress, Unit};
 
 /// Reports that are read at a time.
 const PAGE: usize = 256;
@@ -152,7 +153,9 @@ fn cat(spool: &Inspector, seqs: &[u64]) -> Result<Exit, Failure> {
 }
 
 fn verify(spool: &Inspector) -> Result<Exit, Failure> {
+    let progress = Progress::of("checking the spool", Unit::Rows);
     let found = spool.verify().map_err(|e| failure(&e))?;
+    drop(progress);
     for finding in &found.findings {
         out(format!("{} {finding}", paint(BAD, "bad")));
     }

@@ -19,7 +19,7 @@ use super::report::clean;
 use super::running::parse;
 use super::text::{self, Line};
 use super::top::page::{self, About};
-use super::top::view::Theme;
+use super::top::theme::Theme;
 use super::{brief, client, load};
 
 /// The columns that text is laid out in where there is no terminal to tell.
@@ -43,12 +43,11 @@ pub(crate) fn run(args: &StatusArgs) -> Result<Exit, Failure> {
         // Of what is found, only what is found of this one counts.
         status.plugins = BTreeMap::from([(name.to_string(), known)]);
         status.outputs.clear();
-        one(&name, &status, detail.as_ref(), args, width)?
+        one(&name, &status, detail.as_ref(), args, width)
     } else if args.json {
         Some(serde_json::to_string(&status).map_err(|e| Failure::from_error(Exit::Internal, &e))?)
     } else if args.check {
-        let found = health::findings(&status);
-        (!found.is_empty()).then(|| found.iter().map(|f| clean(f)).collect::<Vec<_>>().join("\n"))
+        findings(&status)
     } else {
         Some(show(&status, width))
     };
@@ -56,7 +55,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<Exit, Failure> {
         // A reader that went away has seen enough.
         let _closed = print::data(text);
     }
-    let found = args.check && !health::findings(&status).is_empty();
+    let found = args.check && findings(&status).is_some();
     Ok(if found { Exit::Finding } else { Exit::Ok })
 }
 
@@ -67,22 +66,26 @@ fn one(
     detail: Option<&PluginDetail>,
     args: &StatusArgs,
     width: usize,
-) -> Result<Option<String>, Failure> {
-    let Some(plugin) = status.plugins.get(name.as_str()) else { return Ok(None) };
+) -> Option<String> {
+    let plugin = status.plugins.get(name.as_str())?;
     if args.json {
         let all = json!({"plugin": name, "status": plugin, "detail": detail});
-        return Ok(Some(all.to_string()));
+        return Some(all.to_string());
     }
     if args.check {
-        let found = health::findings(status);
-        let found = found.iter().map(|finding| clean(finding)).collect::<Vec<_>>().join("\n");
-        return Ok((!found.is_empty()).then_some(found));
+        return findings(status);
     }
     let values = BTreeMap::new();
     let about = About { name: name.as_str(), status: plugin, detail, values: &values };
     let now = Timestamp::from(SystemTime::now());
     let lines = page::about(&about, Theme { colours: true }, now, width);
-    Ok(Some(lines.iter().map(ansi).collect::<Vec<_>>().join("\n")))
+    Some(lines.iter().map(ansi).collect::<Vec<_>>().join("\n"))
+}
+
+/// What needs a person, where anything does.
+fn findings(status: &Status) -> Option<String> {
+    let found: Vec<String> = health::findings(status).iter().map(|found| clean(found)).collect();
+    (!found.is_empty()).then(|| found.join("\n"))
 }
 
 /// A line of the full screen as one of a stream.
@@ -203,7 +206,8 @@ fn plugins(lines: &mut Vec<String>, plugins: &BTreeMap<String, PluginStatus>, wi
         let why = match (&facts.why, last.and_then(|last| last.message.as_ref())) {
             (Some(why), _) => Some(format!("{}: {why}", facts.state)),
             (None, Some(message)) => Some(message.clone()),
-            (None, None) => last.filter(|l| !l.outcome.is_ok()).map(|l| l.outcome.to_string()),
+            // The column has it all.
+            (None, None) => None,
         };
         for (style, what) in [
             (style(care), why),

@@ -1,9 +1,14 @@
 //! Text in the columns of a terminal: how wide it is, and how it is cut, filled and folded to fit.
 
+use std::fmt;
+
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::print::paint;
+/// `text` in `style`; the colours are dropped where the stream is no terminal.
+pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
 
 /// The columns that a text takes.
 pub(crate) fn width(text: &str) -> usize {

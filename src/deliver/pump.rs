@@ -149,6 +149,7 @@ impl<S: Sink> Pump<S> {
     }
 
     /// The same, which tells of its deliveries.
+    #[must_use]
     pub fn telling(self, on_delivery: OnDelivery) -> Self {
         Self { on_delivery: Some(on_delivery), ..self }
     }

@@ -25,6 +25,7 @@ const COMMANDS: &[&[&str]] = &[
     &["schema", "print"],
     &["explain"],
     &["status"],
+    &["top"],
     &["reload"],
     &["spool"],
     &["spool", "status"],
@@ -591,7 +592,7 @@ fn trigger_status_and_the_sandbox() {
     site.until("live run", |site| (site.status()?["agent"]["running"] == 1).then_some(()));
     site.talaia(&trigger).code(1).says(&["slow"]);
     let shown = site.talaia(&["status", "-c", "talaia.toml"]);
-    for words in ["agent talaia", "plugins\n  slow", "outputs\n  embedded"] {
+    for words in ["agent talaia", "plugins  status", "\nslow     running", "\nembedded  ok"] {
         assert!(shown.code(0).stdout.contains(words), "no `{words}` in\n{}", shown.stdout);
     }
     // The sandbox is beside it.

@@ -57,6 +57,8 @@ mod plugins;
 #[cfg(feature = "hub")]
 mod proxy;
 #[cfg(feature = "hub")]
+mod pty;
+#[cfg(feature = "hub")]
 mod quarantine;
 #[cfg(feature = "hub")]
 mod reload;
@@ -71,6 +73,8 @@ mod stream;
 mod stream_agent;
 #[cfg(feature = "hub")]
 mod support;
+#[cfg(feature = "hub")]
+mod top;
 #[cfg(feature = "hub")]
 mod trust;
 #[cfg(feature = "hub")]

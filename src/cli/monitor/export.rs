@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print;
+use crate::cli::progress::{Progress, Unit};
 use crate::cli::remote::Remote;
 
 use super::pages::{each, each_csv};
@@ -33,6 +34,7 @@ impl<'a> Export<'a> {
     /// Writes all results as CSV, or the monitor with all results and additional results as one JSON
     /// document. Gives how many results were written; then they are on disk.
     pub(super) fn write(self, remote: &Remote, monitor: &Value) -> Result<u64, Failure> {
+        let progress = Progress::of("exporting", Unit::Rows);
         let mut out = BufWriter::new(self.file);
         let of = path(&monitor["id"].to_string());
         let mut wrong: Option<io::Error> = None;
@@ -40,13 +42,15 @@ impl<'a> Export<'a> {
             fits_csv(monitor)?;
             let mut lines = Lines::default();
             each_csv(remote, &format!("{of}/results{EVER}"), |text| {
+                let before = lines.count;
                 lines.see(text);
+                progress.add(lines.count - before);
                 keep(&mut wrong, out.write_all(text))
             })?;
             // The first has the names of the columns.
             lines.count.saturating_sub(1)
         } else {
-            document(remote, monitor, &of, &mut out, &mut wrong)?
+            document(remote, monitor, &of, &mut out, &mut wrong, &progress)?
         };
         if let Some(error) = wrong {
             return Err(failed(self.path, &error));
@@ -106,6 +110,7 @@ fn document(
     of: &str,
     out: &mut impl Write,
     wrong: &mut Option<io::Error>,
+    progress: &Progress,
 ) -> Result<u64, Failure> {
     let mut count = 0;
     if !keep(wrong, write!(out, "{{\"monitor\": {monitor},\n\"results\": [")) {
@@ -120,6 +125,7 @@ fn document(
             let written = keep(wrong, write!(out, "{separator}{row}"));
             separator = ",\n";
             count += u64::from(written && at == 0);
+            progress.add(1);
             written
         })?;
     }

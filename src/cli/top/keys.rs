@@ -47,6 +47,9 @@ fn meaning(key: KeyEvent) -> Option<Key> {
             _ => None,
         };
     }
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        return None;
+    }
     Some(match key.code {
         KeyCode::Char(c) => Key::Char(c),
         KeyCode::Enter => Key::Enter,

@@ -8,7 +8,8 @@ mod keys;
 mod model;
 pub(crate) mod page;
 mod screen;
-pub(crate) mod view;
+pub(crate) mod theme;
+mod view;
 
 use std::time::{Duration, SystemTime};
 
@@ -27,7 +28,7 @@ use super::{load, print};
 
 use model::{Model, Wish};
 use screen::Screen;
-use view::Theme;
+use theme::Theme;
 
 /// An agent that takes longer to answer has gone away.
 const PATIENCE: Duration = Duration::from_secs(10);

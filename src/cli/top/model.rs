@@ -266,10 +266,9 @@ impl Model {
             return None;
         }
         match key {
-            Key::Char('q') => return Some(Wish::Quit),
             Key::Escape if self.page != Page::Table => self.open(Page::Table),
             Key::Escape if !self.filter.is_empty() => self.filter.clear(),
-            Key::Escape => return Some(Wish::Quit),
+            Key::Escape | Key::Char('q') => return Some(Wish::Quit),
             Key::Char('?' | 'h') if self.page == Page::Help => self.open(Page::Table),
             Key::Char('?' | 'h') => self.open(Page::Help),
             Key::Char('p' | ' ') => {
@@ -410,4 +409,4 @@ fn rate(seen: &VecDeque<(f64, f64)>) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -12,7 +12,7 @@ use super::super::health::{self, Care};
 use super::super::report::clean;
 use super::super::{brief, print, text};
 use super::model::{Model, refused};
-use super::view::{FAINT, STRONG, Theme};
+use super::theme::{FAINT, STRONG, Theme};
 
 /// What there is to say of a plugin.
 pub(crate) struct About<'a> {
@@ -261,9 +261,12 @@ pub(super) fn last_word(
     if let Some(why) = &plugin.why {
         return said("does not run", why, theme.of(Care::Bad));
     }
-    let detail = detail.filter(|detail| detail.plugin == name);
-    let stderr = detail.and_then(|detail| detail.stderr.lines().next_back());
-    let refused = detail.and_then(|detail| detail.refused.first());
+    // Not asked yet, or the agent knows no more.
+    let Some(detail) = detail.filter(|detail| detail.plugin == name) else {
+        return Line::default();
+    };
+    let stderr = detail.stderr.lines().next_back();
+    let refused = detail.refused.first();
     match (stderr, refused) {
         (_, Some(refused)) if plugin.last.as_ref().is_some_and(|last| last.rejected > 0) => {
             let what = format!("{}: {}", refused.code, refused.message);
@@ -292,10 +295,11 @@ pub(super) fn help() -> Vec<Line<'static>> {
         ("STATUS", "how the last run went, or why there is none; trouble comes first"),
         ("EXIT", "how its program ended; of one that lives on, how its last life did"),
     ];
-    const COLUMNS: [(&str, &str); 6] = [
-        ("NEXT RUN", "when it is due (due: it waits for its turn), and for how long it runs"),
+    const COLUMNS: [(&str, &str); 7] = [
+        ("NEXT RUN", "when it is due (due: it waits for its turn); for how long it runs"),
         ("P50 P99", "how long half, and 99 of 100, of its last 60 runs took"),
         ("CPU RSS", "processor time and largest memory of its last run"),
+        ("SAYS", "why it does not run, or the message of its last run"),
         ("REFUS", "records that were refused since the spool began"),
         ("ACCPT", "records that were accepted since then"),
         ("start lag", "how late 99 of 100 runs of the last minute or two started"),

@@ -8,7 +8,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::{Frame, Terminal};
 
@@ -30,15 +30,15 @@ impl Screen {
         enable_raw_mode().map_err(failed)?;
         // From here on it is given back, whatever fails.
         let terminal = Terminal::new(CrosstermBackend::new(stdout()));
-        let mut screen = match terminal {
+        let screen = match terminal {
             Ok(terminal) => Self { terminal, left: false },
             Err(error) => {
                 let _gone = give_back();
                 return Err(failed(error));
             }
         };
-        execute!(stdout(), EnterAlternateScreen).map_err(failed)?;
-        screen.terminal.clear().map_err(failed)?;
+        // Not by `Terminal::clear`, which asks where the cursor is: not every terminal answers.
+        execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All)).map_err(failed)?;
         Ok(screen)
     }
 
@@ -68,6 +68,6 @@ fn give_back() -> io::Result<()> {
     raw
 }
 
-fn failed(error: io::Error) -> Failure {
+fn failed(error: impl std::error::Error) -> Failure {
     Failure::new(Exit::Internal, format!("the terminal cannot be used: {error}"))
 }

@@ -3,7 +3,7 @@
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use crate::agent::status::{OutputStatus, PluginStatus, Status};
@@ -14,31 +14,8 @@ use super::super::report::clean;
 use super::super::{brief, text};
 use super::model::{Column, Model, Page, refused};
 use super::page;
+use super::theme::{FAINT, STRONG, TURNED, Theme};
 
-/// Whether there are colours. No colour alone says anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Theme {
-    pub(crate) colours: bool,
-}
-
-impl Theme {
-    fn in_colour(self, colour: Color) -> Style {
-        if self.colours { Style::new().fg(colour) } else { Style::new() }
-    }
-
-    pub(crate) fn of(self, care: Care) -> Style {
-        match care {
-            Care::Bad => self.in_colour(Color::Red).add_modifier(Modifier::BOLD),
-            Care::Odd => self.in_colour(Color::Yellow),
-            Care::Good => self.in_colour(Color::Green),
-            Care::Idle => FAINT,
-        }
-    }
-}
-
-pub(crate) const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
-pub(crate) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
-const TURNED: Style = Style::new().add_modifier(Modifier::REVERSED);
 /// How long what came of a wish is shown, in milliseconds.
 const NOTE: i64 = 5000;
 
@@ -52,37 +29,21 @@ pub(crate) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     let buffer = frame.buffer_mut();
     let lines = head(model, theme, shown, area);
     let mut top = 0;
-    for line in lines {
-        top = put(buffer, area, top, &line);
+    for line in lines.iter().take(usize::from(area.height) - 1) {
+        top = put(buffer, area, top, line);
     }
-    // The last line is for keys.
+    // The last line is for keys, and a page stands by itself where there is room.
     let bottom = area.height.saturating_sub(1);
+    let gap = u16::from(model.page != Page::Table && area.height > 12);
+    let y = top + gap;
+    let middle = Rect { y, height: bottom.saturating_sub(y), ..area };
     match model.page {
-        Page::Table => table(
-            buffer,
-            model,
-            theme,
-            shown,
-            Rect { y: top, height: bottom.saturating_sub(top), ..area },
-        ),
+        Page::Table => table(buffer, model, theme, shown, middle),
         Page::Plugin => {
             let lines = page::plugin(model, theme, shown, usize::from(area.width));
-            scrolled(
-                buffer,
-                model,
-                &lines,
-                Rect { y: top, height: bottom.saturating_sub(top), ..area },
-            );
+            scrolled(buffer, model, &lines, middle);
         }
-        Page::Help => {
-            let lines = page::help();
-            scrolled(
-                buffer,
-                model,
-                &lines,
-                Rect { y: top, height: bottom.saturating_sub(top), ..area },
-            );
-        }
+        Page::Help => scrolled(buffer, model, &page::help(), middle),
     }
     let (line, cursor) = foot(model, theme, now, usize::from(area.width));
     put(buffer, area, bottom, &line);
@@ -98,7 +59,7 @@ pub(crate) fn plain(model: &mut Model, now: Timestamp, columns: Option<u16>) -> 
     let outputs = model.status.as_ref().map_or(0, |status| status.outputs.len());
     let height = u16::try_from(rows + outputs + 6).unwrap_or(u16::MAX);
     let names = model.rows().iter().map(|(name, _)| text::width(name)).max().unwrap_or(0);
-    let all = COLUMNS.iter().map(|column| column.width + 1).sum::<usize>() + names;
+    let all = COLUMNS.iter().map(|column| column.width + 1).sum::<usize>() + names + 40;
     let width = columns.unwrap_or_else(|| u16::try_from(all.max(100)).unwrap_or(u16::MAX));
     let area = Rect::new(0, 0, width, height);
     let mut buffer = Buffer::empty(area);
@@ -149,15 +110,16 @@ fn head(model: &Model, theme: Theme, now: Timestamp, area: Rect) -> Vec<Line<'st
         return lines;
     };
     let agent = &status.agent;
-    let mut first = vec![
+    let mut first = Vec::new();
+    if model.paused.is_some() {
+        first.push(Span::styled(" PAUSED ", TURNED));
+        first.push(Span::raw(" "));
+    }
+    first.extend([
         Span::styled(format!("talaia {}", agent.version), STRONG),
         Span::raw(format!(" on {}  up {}  ", clean(&agent.host), brief::seconds(agent.uptime))),
-    ];
+    ]);
     first.extend(numbers(status, theme));
-    if model.paused.is_some() {
-        first.push(Span::raw("  "));
-        first.push(Span::styled(" PAUSED ", TURNED));
-    }
     lines.push(Line::from(first));
     lines.push(Line::from(figures(model, status, theme)));
     if let Some(why) = &agent.spool_error {
@@ -291,33 +253,54 @@ const COLUMNS: [Shape; 10] = [
 /// What the name has at least, where it is as long as that.
 const NAME: usize = 14;
 
-/// The name's width, and the columns that there is room for.
-fn layout(rows: &[(&str, &PluginStatus)], width: usize) -> (usize, Vec<&'static Shape>) {
-    let longest = rows.iter().map(|(name, _)| text::width(name)).max().unwrap_or(0).max(6);
+/// The least room for what plugins say.
+const SAYS: usize = 16;
+
+/// What there is room for.
+struct Layout {
+    /// The name's columns.
+    name: usize,
+    columns: Vec<&'static Shape>,
+    /// What the plugin says has what is left; 0 where that is too little.
+    says: usize,
+}
+
+fn layout(rows: &[(&str, &PluginStatus)], width: usize) -> Layout {
+    let longest = rows.iter().map(|(name, _)| text::width(name)).max().unwrap_or(0).max(7);
     let mut columns: Vec<&Shape> = COLUMNS.iter().collect();
     let taken = |columns: &[&Shape]| columns.iter().map(|shape| shape.width + 1).sum::<usize>();
     while taken(&columns) + longest.min(NAME) > width {
         let Some(least) = (0..columns.len()).min_by_key(|at| columns[*at].rank) else { break };
         columns.remove(least);
     }
-    (longest.min(width.saturating_sub(taken(&columns))), columns)
+    let name = longest.min(width.saturating_sub(taken(&columns)));
+    let rest = width.saturating_sub(name + taken(&columns) + 2);
+    Layout { name, columns, says: if rest >= SAYS { rest } else { 0 } }
 }
 
-fn titles(model: &Model, (name, columns): &(usize, Vec<&'static Shape>)) -> Line<'static> {
+fn titles(model: &Model, layout: &Layout) -> Line<'static> {
     let mark = if model.reversed { '▲' } else { '▼' };
     let title = |column: Column, title: &str, width: usize, left: bool| {
         let sorted = column == model.sort;
-        let text = if sorted { format!("{title}{mark}") } else { title.to_owned() };
+        // The mark stands, whatever it takes.
+        let room = if sorted { width.saturating_sub(1) } else { width };
+        let mut text: String = title.chars().take(room).collect();
+        if sorted {
+            text.push(mark);
+        }
         let text = text::cut(&text, width);
         let space = " ".repeat(width - text::width(&text));
         let text = if left { text + &space } else { space + &text };
         Span::styled(text, if sorted { STRONG.add_modifier(Modifier::UNDERLINED) } else { STRONG })
     };
-    let mut spans = vec![title(Column::Plugin, "PLUGIN", *name, true)];
-    for shape in columns {
+    let mut spans = vec![title(Column::Plugin, "PLUGIN", layout.name, true)];
+    for shape in &layout.columns {
         spans.push(Span::raw(" "));
         let left = matches!(shape.column, Column::Status | Column::Exit);
         spans.push(title(shape.column, shape.title, shape.width, left));
+    }
+    if layout.says > 0 {
+        spans.push(Span::styled("  SAYS", STRONG));
     }
     Line::from(spans)
 }
@@ -325,12 +308,12 @@ fn titles(model: &Model, (name, columns): &(usize, Vec<&'static Shape>)) -> Line
 fn row(
     name: &str,
     plugin: &PluginStatus,
-    (width, columns): &(usize, Vec<&'static Shape>),
+    layout: &Layout,
     theme: Theme,
     now: Timestamp,
 ) -> Line<'static> {
-    let mut spans = vec![Span::raw(text::pad(&clean(name), *width))];
-    for shape in columns {
+    let mut spans = vec![Span::raw(text::pad(&clean(name), layout.name))];
+    for shape in &layout.columns {
         let (cell, style) = cell(shape.column, plugin, theme, now);
         let cell = text::cut(&cell, shape.width);
         let space = " ".repeat(shape.width - text::width(&cell));
@@ -338,6 +321,13 @@ fn row(
         let cell = if left { cell + &space } else { space + &cell };
         spans.push(Span::raw(" "));
         spans.push(Span::styled(cell, style));
+    }
+    let message = plugin.last.as_ref().and_then(|last| last.message.as_ref());
+    if let Some(says) = plugin.why.as_ref().or(message)
+        && layout.says > 0
+    {
+        spans.push(Span::raw("  "));
+        spans.push(Span::raw(text::cut(&clean(says), layout.says)));
     }
     Line::from(spans)
 }
@@ -393,18 +383,18 @@ fn table(buffer: &mut Buffer, model: &mut Model, theme: Theme, now: Timestamp, a
     let rows = model.rows();
     let cursor = model.cursor(&rows);
     let layout = layout(&rows, usize::from(area.width));
-    let mut y = put(buffer, area, area.y, &titles(model, &layout));
+    let y = put(buffer, area, area.y, &titles(model, &layout));
     if visible == 0 && model.status.is_some() {
         let why = if model.filter.is_empty() { "no plugins" } else { "no plugin fits the filter" };
         put(buffer, area, y, &Line::styled(why, FAINT));
     }
-    for (at, (name, plugin)) in rows.iter().enumerate().skip(offset).take(room) {
+    let seen = rows.iter().enumerate().skip(offset).take(room);
+    for (y, (at, (name, plugin))) in (y..).zip(seen) {
         let line = row(name, plugin, &layout, theme, now);
         put(buffer, area, y, &line);
         if at == cursor {
             buffer.set_style(Rect { y, height: 1, ..area }, TURNED);
         }
-        y += 1;
     }
     if area.height < 3 {
         return;
@@ -464,7 +454,7 @@ fn foot(model: &Model, theme: Theme, now: Timestamp, width: usize) -> (Line<'sta
     let mut taken = 0;
     for (key, what) in keys {
         let wide = text::width(key) + text::width(what) + 4;
-        if taken + wide > width + 1 {
+        if taken > 0 && taken + wide > width + 1 {
             break;
         }
         taken += wide;
