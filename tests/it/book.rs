@@ -88,6 +88,11 @@ struct Page {
 
 impl Page {
     fn run(name: &'static str) {
+        Self::run_then(name, |_| {});
+    }
+
+    /// Runs a page, and looks at what it leads to while what it started still runs.
+    fn run_then(name: &'static str, look: impl FnOnce(&Self)) {
         let text = fs::read_to_string(root().join(name)).unwrap();
         for tool in ["curl", "jq"] {
             if text.contains(&format!("{tool} ")) && !installed(tool) {
@@ -116,6 +121,7 @@ impl Page {
         for block in blocks(&text) {
             page.block(&block);
         }
+        look(&page);
         for (pid, log) in std::mem::take(&mut page.started) {
             let ended = page.site.stop(pid);
             assert!(ended.success(), "{name}: {ended}:\n{}", page.site.read(&log));
@@ -357,7 +363,20 @@ fn the_readme() {
 
 #[test]
 fn the_tutorial() {
-    Page::run("docs/tutorial.md");
+    Page::run_then("docs/tutorial.md", |page| {
+        // What its reader clicks on: the link, *Log in*, the name of a plugin.
+        let browse = "link=$(talaia hub login); hub=${link%/login*}
+            curl -s -c jar -X POST \"$link\"
+            for page in $(curl -s -b jar \"$hub/\" | grep -o '/plugin?[^\"]*' | sed 's/&amp;/\\&/g'); do
+                curl -s -b jar \"$hub$page\"
+            done";
+        for metric in ["load1", "memory_available"] {
+            page.site.until(metric, |_| {
+                let (_, pages) = page.shell(browse);
+                pages.contains(&format!("{metric} between")).then_some(())
+            });
+        }
+    });
 }
 
 #[test]
