@@ -14,7 +14,7 @@
 //!   program and not run; TOML beside a program is its sidecar.
 //!
 //! A line that begins with `talaia run` or `talaia hub` is started, awaited until it has printed what
-//! the page says, and ended at the end of the page. Servers listen on ports of the system's choice,
+//! the page says, and ended at the end of the page, unless the page says how it exits. Servers listen on ports of the system's choice,
 //! by a wrapper around the program. Lines in [`NOT_RUN`] are not run at all. The folder `examples` is
 //! there, as in a clone.
 //!
@@ -198,11 +198,11 @@ impl Page {
             if is_exempt(&command) {
                 continue;
             }
-            if lives_on(&command) {
+            let code = wanted.last().and_then(|line| exit_code(line));
+            if lives_on(&command) && code.is_none() {
                 self.start(at, &command, &wanted);
                 continue;
             }
-            let code = wanted.last().and_then(|line| exit_code(line));
             if code.is_some() {
                 wanted.pop();
             }
@@ -240,7 +240,7 @@ impl Page {
         let file = block.file.as_deref().unwrap_or("snippet.toml");
         // What a snippet expects in /etc is in the site.
         let etc = self.site.path("etc");
-        fs::create_dir_all(&etc).unwrap();
+        fs::create_dir_all(etc.join("plugins")).unwrap();
         self.site.write("etc/key", "a-key", 0o600);
         let text = block.text.replace("/etc/talaia", &etc.display().to_string());
         self.site.write(file, text, 0o644);
@@ -364,7 +364,7 @@ fn the_readme() {
 #[test]
 fn the_tutorial() {
     Page::run_then("docs/tutorial.md", |page| {
-        // What its reader clicks on: the link, *Log in*, the name of a plugin.
+        // What its reader clicks on: the link, *Log in*, the names of plugins. There are the charts.
         let browse = "link=$(talaia hub login); hub=${link%/login*}
             curl -s -c jar -X POST \"$link\"
             for page in $(curl -s -b jar \"$hub/\" | grep -o '/plugin?[^\"]*' | sed 's/&amp;/\\&/g'); do
@@ -373,7 +373,7 @@ fn the_tutorial() {
         for metric in ["load1", "memory_available"] {
             page.site.until(metric, |_| {
                 let (_, pages) = page.shell(browse);
-                pages.contains(&format!("{metric} between")).then_some(())
+                pages.contains(&format!(">{metric}</title><desc")).then_some(())
             });
         }
     });
