@@ -32,18 +32,13 @@ use crate::support::{PATIENCE, Site, skip};
 mod made;
 mod references;
 
-/// Lines that change the machine, or build this very program.
+/// How lines begin that change the machine, or build this very program.
 const NOT_RUN: &[&str] = &[
+    // `tests/newcomer.sh` does.
     "cargo run --release -- run --config examples/talaia.toml",
     "cargo test",
-    "cargo install --path .",
-    "cargo bench --bench agent",
-    "cargo bench --bench decode",
-    "cargo bench --bench ingest",
-    "cargo bench --bench launch",
-    "cargo bench --bench spool",
-    "TALAIA_CHAOS_ROUNDS=1000 cargo test",
-    "TALAIA_CHAOS_SEED=",
+    "cargo bench --bench ",
+    "TALAIA_CHAOS_",
     "TALAIA_FUZZ_SECONDS=",
     "sudo ",
 ];

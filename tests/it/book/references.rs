@@ -150,6 +150,17 @@ fn every_page_with_code_is_run() {
     }
 }
 
+#[test]
+fn what_is_not_run_is_on_some_page() {
+    let text = |page: String| fs::read_to_string(root().join(page)).unwrap();
+    let all: Vec<super::Block> =
+        pages().into_iter().flat_map(|page| super::blocks(&text(page))).collect();
+    for start in super::NOT_RUN {
+        let mut lines = all.iter().flat_map(|block| block.text.lines());
+        assert!(lines.any(|line| line.starts_with(start)), "no page has `{start}`");
+    }
+}
+
 /// Whoever has read a page finds the next one at its end, in the order of the table of contents.
 #[test]
 fn the_book_is_read_from_end_to_end() {
