@@ -292,28 +292,31 @@ section! {
     /// What a plugin promises about one of its metrics.
     #[schemars(title = "Declared metric", rename = "DeclaredMetric")]
     RawMetric {
-        /// The type of its values.
+        /// The type of its values; one that does not fit is refused. Default: none, it has to be
+        /// given.
         #[schemars(title = "Type", example = &"percent")]
         r#type: MetricWord,
-        /// The unit; for a counter that of the count itself.
+        /// The unit; for a counter that of the count itself. Default: what the plugin says, and `%`
+        /// for `percent`.
         #[schemars(title = "Unit", example = &"B")]
         unit: String,
-        /// A readable name.
+        /// A readable name. Default: what the plugin says, else the name.
         #[schemars(title = "Label", example = &"Disk used")]
         label: String,
         /// Whether a run that does not print it gets a warning. Default: false.
         #[schemars(title = "Required", example = true)]
         required: bool,
-        /// Where it gets worrying: a number or a Nagios range.
+        /// Where it gets worrying: above a number, or a Nagios range (`10:` below 10, `10:20`
+        /// outside, `@10:20` inside). For drawing: nothing is refused by it.
         #[schemars(title = "Warning threshold", example = 80)]
         warn: Mark,
-        /// Where it gets critical: a number or a Nagios range.
+        /// Where it gets critical, as `warn`.
         #[schemars(title = "Critical threshold", example = &"@90:100")]
         crit: Mark,
-        /// The least possible value.
+        /// The least possible value. For drawing: nothing is refused by it.
         #[schemars(title = "Least value", example = 0)]
         min: f64,
-        /// The greatest possible value.
+        /// The greatest possible value. For drawing: nothing is refused by it.
         #[schemars(title = "Greatest value", example = 100)]
         max: f64,
         /// The only texts that a metric of type `string` may have; any other is refused.
@@ -332,7 +335,7 @@ section! {
         /// A command, or several, that must be found on the plugin's search path.
         #[schemars(title = "Existing command", example = &"smartctl")]
         command_exists: OneOrMore,
-        /// The operating system.
+        /// The operating system, or several of which one must fit.
         #[schemars(title = "Operating system", example = &"linux")]
         os: OneOrMore,
         /// The host's name, or several patterns with `*` and `?` of which one must fit.
@@ -353,19 +356,20 @@ section! {
         #[schemars(title = "Line", example = &"64KiB")]
         line: Size,
         /// Most memory of the plugin and all that it starts, where there is a cgroup for it; else
-        /// of each process alone.
+        /// of each process alone. Default: no limit.
         #[schemars(title = "Memory", example = &"256MiB")]
         memory: Size,
-        /// Most processor time of each process, in whole seconds.
+        /// Most processor time of each process, in whole seconds. Default: no limit.
         #[schemars(title = "Processor time", example = &"5s")]
         cpu: Span,
-        /// Most open files of each process.
+        /// Most open files of each process. Default: no limit.
         #[schemars(title = "Open files", example = 64)]
         files: u32,
-        /// Largest file that it can write.
+        /// Largest file that it can write. Default: no limit.
         #[schemars(title = "File size", example = &"100MiB")]
         file_size: Size,
-        /// Most processes and threads at one time. Takes a cgroup, or a `user` that nothing else has.
+        /// Most processes and threads at one time. Takes a cgroup, or a `user` that nothing else
+        /// has. Default: no limit.
         #[schemars(title = "Processes", example = 32)]
         processes: u32,
     }
@@ -375,13 +379,14 @@ section! {
     /// A hub, on this machine or another.
     #[schemars(title = "Hub output", rename = "HubOutput")]
     RawTalaia {
-        /// Always `talaia`.
+        /// Always `talaia`. Default: none, it has to be given.
         #[schemars(title = "Type", example = &"talaia")]
         r#type: TalaiaWord,
-        /// The hub's address.
+        /// The hub's address. Default: none, it has to be given.
         #[schemars(title = "Address", example = &"https://hub.example.org")]
         url: String,
-        /// The account's key, by `{ env = "…" }` or `{ file = "…" }`; never in clear.
+        /// The account's key, by `{ env = "…" }` or `{ file = "…" }`; never in clear. Default: none,
+        /// it has to be given.
         #[schemars(title = "Key", example = serde_json::json!({"env": "TALAIA_KEY"}))]
         key: SecretSource,
         /// Longest time that reports wait for company. Default: 10s.
@@ -390,7 +395,7 @@ section! {
         /// Longest time for one upload. Default: 30s.
         #[schemars(title = "Timeout", example = &"30s")]
         timeout: Span,
-        /// Default: zstd.
+        /// How uploads are compressed. Default: zstd.
         #[schemars(title = "Compression", example = &"zstd")]
         compression: Compression,
         /// A file with the certificates (PEM) to trust instead of the system's; relative to this
@@ -418,10 +423,10 @@ section! {
     /// A file with one report per line.
     #[schemars(title = "File output", rename = "FileOutput")]
     RawFile {
-        /// Always `file`.
+        /// Always `file`. Default: none, it has to be given.
         #[schemars(title = "Type", example = &"file")]
         r#type: FileWord,
-        /// The file, relative to this one.
+        /// The file, relative to this one. Default: none, it has to be given.
         #[schemars(title = "Path", example = &"/var/log/talaia/reports.ndjson")]
         path: String,
         /// A file of this size is put aside and a new one begun. Default: 64MiB.
@@ -440,7 +445,7 @@ section! {
     /// Reports on standard output, one per line.
     #[schemars(title = "Standard output", rename = "StdoutOutput")]
     RawStdout {
-        /// Always `stdout`.
+        /// Always `stdout`. Default: none, it has to be given.
         #[schemars(title = "Type", example = &"stdout")]
         r#type: StdoutWord,
     }

@@ -86,7 +86,7 @@ impl JsonSchema for MetricWord {
         words.push("binary");
         json_schema!({
             "title": "Metric type",
-            "description": "`binary` is another word for `boolean`.",
+            "description": "Whole numbers; numbers; per cent (71.2 is 71.2 %); a count that only grows, drawn per second; yes or no (`binary` is another word for it); text.",
             "enum": words
         })
     }

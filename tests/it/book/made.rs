@@ -68,6 +68,7 @@ fn the_tables_of_the_config_reference_are_those_of_the_schema() {
 const SECTIONS: &[(&str, &str)] = &[
     ("Agent", "`[agent]`"),
     ("Spool", "`[agent.spool]`"),
+    ("Quarantine", "`[agent.quarantine]`"),
     ("Plugin", "`[plugins.NAME]`"),
     ("DeclaredMetric", "`[plugins.NAME.metrics.METRIC]`"),
     ("When", "`[plugins.NAME.when]`"),
@@ -100,6 +101,9 @@ fn tables(schema: &Value) -> String {
         let examples = def["examples"].as_array().map(|all| all.iter().map(code).collect());
         let words = words(def);
         let shown = examples.unwrap_or(words).join(", ");
+        if shown.is_empty() {
+            continue; // one of several sections, which are above
+        }
         let title = def["title"].as_str().unwrap_or(name).to_lowercase();
         text.push_str(&format!("| {title} | {} | {shown} |\n", cell(&def["description"])));
     }

@@ -145,19 +145,37 @@ fn every_page_with_code_is_run() {
         if page.starts_with("examples/packages/") || page.starts_with("templates/") {
             assert!(blocks.iter().all(|block| block.kind == "toml"), "{page}: {blocks:#?}");
         } else {
-            assert!(here.contains(&format!("Page::run(\"{page}\")")), "{page} is not run");
+            assert!(here.contains(&format!("(\"{page}\"")), "{page} is not run");
         }
     }
 }
 
 #[test]
-fn every_page_of_the_book_is_in_its_table_of_contents() {
+fn what_is_not_run_is_on_some_page() {
+    let text = |page: String| fs::read_to_string(root().join(page)).unwrap();
+    let all: Vec<super::Block> =
+        pages().into_iter().flat_map(|page| super::blocks(&text(page))).collect();
+    for start in super::NOT_RUN {
+        let mut lines = all.iter().flat_map(|block| block.text.lines());
+        assert!(lines.any(|line| line.starts_with(start)), "no page has `{start}`");
+    }
+}
+
+/// Whoever has read a page finds the next one at its end, in the order of the table of contents.
+#[test]
+fn the_book_is_read_from_end_to_end() {
     let contents = fs::read_to_string(root().join("docs/README.md")).unwrap();
+    let entries = contents.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    let order: Vec<&str> = entries
+        .map(|line| line.split_once("](").and_then(|(_, rest)| rest.split_once(')')).unwrap().0)
+        .collect();
+    for (page, next) in order.iter().zip(&order[1..]) {
+        let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+        let last = text.lines().last().unwrap();
+        assert!(last.contains(&format!("]({next})")), "{page} ends with: {last}");
+    }
     for page in pages().iter().filter_map(|page| page.strip_prefix("docs/")) {
-        assert!(page == "README.md" || contents.contains(&format!("]({page})")), "{page}");
-        // Whoever has read it is told where to go on.
-        let text = prose(&fs::read_to_string(root().join("docs").join(page)).unwrap());
-        assert!(text.contains(".md"), "{page} leads to no other page");
+        assert!(page == "README.md" || order.contains(&page), "docs/README.md lacks {page}");
     }
 }
 

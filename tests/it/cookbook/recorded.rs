@@ -394,5 +394,7 @@ fn a_tool_that_is_missing_is_named() {
         assert_eq!(ran.report["status"], "unknown", "{recipe}");
         let said = ran.report["stderr"].as_str().unwrap();
         assert!(said.contains(&format!("{tool}: not found")), "{recipe}: {said}");
+        let warnings = ran.report["warnings"].to_string();
+        assert!(warnings.contains("command-missing"), "{recipe}: {warnings}");
     }
 }

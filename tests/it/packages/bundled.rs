@@ -75,6 +75,28 @@ fn all_of_them_report_in_one_agent() {
     }
 }
 
+/// Pasted into its drop-in, what a package's page shows is a configuration that loads.
+#[test]
+fn the_settings_on_their_pages_load() {
+    for name in packages() {
+        let site = Site::new();
+        site.configure("");
+        let done = plugin(&site, &["install", root().join(&name).to_str().unwrap()]);
+        if done.code == 1 && done.stderr.contains("which is not on") {
+            skip(&format!("{name}: {}", done.stderr.trim()));
+            continue;
+        }
+        done.code(0);
+        let page = std::fs::read_to_string(root().join(&name).join("README.md")).unwrap();
+        let shown: Vec<&str> =
+            page.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+        assert!(!shown.is_empty(), "{name} shows no settings");
+        let file = format!("plugins.d/{name}.toml");
+        site.write(&file, site.read(&file) + &shown.concat(), 0o644);
+        site.talaia(&["check", "--config", "talaia.toml"]).code(0);
+    }
+}
+
 #[test]
 fn every_manifest_passes_the_schema() {
     let schema = include_str!("../../../schemas/manifest.v1.json");
