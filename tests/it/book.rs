@@ -375,6 +375,11 @@ fn the_contents() {
 }
 
 #[test]
+fn the_workbench() {
+    Page::run("docs/workbench.md");
+}
+
+#[test]
 fn the_cookbook() {
     Page::run("docs/cookbook.md");
 }
