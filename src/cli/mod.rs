@@ -79,16 +79,21 @@ pub fn main() -> ExitCode {
     stderr.flush();
     match outcome {
         Ok(exit) => exit.into(),
-        Err(Failure { exit, text, .. }) => {
-            // What begins with a label of its own (a rendered config) needs no other.
-            let label = if text.starts_with("error") || text.starts_with('\u{1b}') {
-                String::new()
-            } else {
-                format!("{} ", paint(BAD, "error:"))
-            };
-            print::talk(format!("{label}{text}"));
-            exit.into()
+        Err(failure) => {
+            complain(&failure);
+            failure.exit.into()
         }
+    }
+}
+
+/// Says what went wrong.
+fn complain(failure: &Failure) {
+    // What begins with a label of its own (a rendered config) needs no other.
+    let text = &failure.text;
+    if text.starts_with("error") || text.starts_with('\u{1b}') {
+        print::talk(text);
+    } else {
+        print::talk(format!("{} {text}", paint(BAD, "error:")));
     }
 }
 

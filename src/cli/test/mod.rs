@@ -10,12 +10,13 @@ mod trials;
 mod verify;
 mod watch;
 
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::agent::trial::{Trial, Trials};
 use crate::config::{Config, Env, Mode, PluginConfig};
 use crate::contract::{Contract, Observed, advice};
-use crate::model::{Outcome, Report, Taken};
+use crate::model::{Outcome, Report, Taken, Timestamp};
 
 use super::args::TestArgs;
 use super::exit::{Exit, Failure};
@@ -37,27 +38,30 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
         return once(args, found, &env, &interrupt);
     }
     let mut files = Files::new(vec![env.cwd.join(&args.target)]);
+    let mut changed: Option<PathBuf> = None;
     loop {
         if print::a_person_reads_stdout() {
             // Home, and clear to the end.
             let _gone = print::raw(b"\x1b[H\x1b[2J\x1b[3J");
         }
+        if let Some(changed) = &changed {
+            let clock = Timestamp::from(SystemTime::now()).to_string();
+            let clock = paint(FAINT, clock.get(11..19).unwrap_or_default());
+            print::talk(format!("{clock} {} changed", changed.display()));
+        }
         let outcome = find(&args.target, &args.args, &args.config, &env).and_then(|found| {
             files = Files::of(&found);
             once(args, found, &env, &interrupt)
         });
-        let exit = match outcome {
-            Ok(exit) => exit,
-            Err(failure) => {
-                print::talk(format!("{} {}", paint(BAD, "error:"), failure.text));
-                failure.exit
-            }
-        };
+        let exit = outcome.unwrap_or_else(|failure| {
+            super::complain(&failure);
+            failure.exit
+        });
         print::talk(paint(FAINT, "waiting for a file to change; Ctrl-C ends"));
-        let Some(changed) = files.wait(&interrupt) else { return Ok(exit) };
-        let clock = crate::model::Timestamp::from(std::time::SystemTime::now()).to_string();
-        let clock = clock.get(11..19).unwrap_or_default();
-        print::talk(format!("\n{} {} changed", paint(FAINT, clock), changed.display()));
+        changed = files.wait(&interrupt);
+        if changed.is_none() {
+            return Ok(exit);
+        }
     }
 }
 
