@@ -163,7 +163,7 @@ fn run_lines(talk: &Talk, stderr: &print::Background) -> Box<dyn Fn(&Report) + S
                 target: "run",
                 plugin = %report.plugin,
                 run = %report.run,
-                outcome = report.outcome.kind(),
+                outcome = report.outcome.kind().as_str(),
                 status = report.status.as_str(),
                 duration = report.duration,
                 accepted = report.counts.accepted,

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::agent::prepare::{check_trust, owner_ids};
 use crate::agent::trial::{Scratch, Trial, TrialError, Trials};
 use crate::config::{Config, Env, Mode, PluginConfig, PluginState, Scripts, Source};
-use crate::model::{Outcome, PluginName, chain};
+use crate::model::{Outcome, PluginName, WarningCode, chain};
 
 use super::args::TestArgs;
 use super::exit::{Exit, Failure};
@@ -90,7 +90,8 @@ fn watch(args: &TestArgs, plugin: &PluginConfig, trials: &mut Trials) -> Result<
         if !alive || !report::is_clean(&trial.report) {
             exit = Exit::Finding;
         }
-        let unasked = trial.report.warnings.iter().any(|warning| warning.starts_with("unasked"));
+        let unasked =
+            trial.report.warnings.iter().any(|warning| WarningCode::Unasked.is_of(warning));
         if !(ticks && unasked) {
             left -= 1;
         }

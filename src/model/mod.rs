@@ -5,6 +5,7 @@
 //! `schemas/batch.v1.json`; a test holds the two together.
 
 mod chain;
+mod codes;
 mod declared;
 mod delivery;
 mod facts;
@@ -25,6 +26,7 @@ mod unseen;
 mod value;
 
 pub use chain::chain;
+pub use codes::{AuditAction, Evicted, OutcomeKind, ProblemCode, RefusedCode, WarningCode};
 pub use declared::{Declared, ToldContract};
 pub use delivery::{BatchReply, Receipt, Refused, Verdict};
 pub use facts::{RUN_FACTS, RunFact, RunFacts};
