@@ -102,7 +102,7 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Plugin(command) => plugin::run(command),
         Command::Emit(args) => emit::run(args),
         Command::Schema(command) => docs::schema(command),
-        Command::Explain { code } => Ok(docs::explain(*code)),
+        Command::Explain { code, json } => docs::explain(code.as_deref(), *json),
         Command::Status { config, json } => running::status(config, *json),
         Command::Reload { config } => running::reload(config),
         Command::Spool(command) => spool::run(command),
