@@ -149,7 +149,7 @@ fn page(top: &Command, path: &[String], command: &Command) -> Result<Vec<u8>, Fa
     for exit in explain::pages().iter().filter(|page| page.kind == Kind::Exit) {
         roff.control("TP", []);
         roff.text([bold(exit.code)]);
-        roff.text([roman(exit.summary())]);
+        roff.text([roman(format!("{}.", exit.summary()))]);
     }
     roff.control("SH", ["SEE ALSO"]);
     roff.text([roman(relatives(top, path).join(", "))]);
