@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::exec::Run;
-use crate::model::{PluginName, Report};
+use crate::model::{PluginName, Report, WarningCode};
 use crate::spool::{NewReport, Spool};
 
 use super::lags::Lags;
@@ -262,18 +262,18 @@ impl Keeper {
         let keep = fits.count();
         if tell < report.rejected.len() {
             report.rejected.truncate(tell);
-            report.warnings.push(format!(
-                "rejections-cut: more than {TOLD} records were refused within a minute; the rest is \
+            report.warnings.push(WarningCode::RejectionsCut.says(format_args!(
+                "more than {TOLD} records were refused within a minute; the rest is \
                  counted and not told"
-            ));
+            )));
         }
         if keep < quarantine.come.len() {
             quarantine.come.truncate(keep);
-            report.warnings.push(format!(
-                "quarantine-cut: more than {} MiB of records were refused within a minute; the rest \
+            report.warnings.push(WarningCode::QuarantineCut.says(format_args!(
+                "more than {} MiB of records were refused within a minute; the rest \
                  is counted and not kept",
                 KEPT >> 20
-            ));
+            )));
         }
     }
 

@@ -4,33 +4,10 @@
 //! has been written for that says nothing. All else only of runs that failed or printed nothing.
 
 use crate::exec::Run;
-use crate::model::{Outcome, codes};
+use crate::model::{Outcome, WarningCode};
 
 /// Bytes of a name out of a program's words that are shown.
 const NAME: usize = 64;
-
-codes! {
-    /// A mistake that is seen from outside. The list is closed; `talaia explain CODE` has a page for
-    /// each.
-    pub enum Mistake {
-        /// What looks like its records is on stderr.
-        StderrOnly = "stderr-only",
-        /// A command that its `PATH` does not have.
-        CommandMissing = "command-missing",
-        /// A library that its interpreter does not have.
-        ModuleMissing = "module-missing",
-        /// `sudo` asks for a password that nobody can type.
-        SudoPassword = "sudo-password",
-        /// Its user may not do what it does.
-        PermissionDenied = "permission-denied",
-        /// The script has Windows line ends.
-        DosLines = "dos-lines",
-        /// It goes on printing until it is ended.
-        NeverEnds = "never-ends",
-        /// It does nothing visible until it is ended.
-        Waits = "waits",
-    }
-}
 
 /// Names the mistake behind a run in one line, with what to do; `None` where all went well or
 /// nothing is known. `path` is the search path that it had, `user` whose name it ran under, where
@@ -45,13 +22,13 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
     let timed_out = matches!(run.outcome, Outcome::TimedOut { .. });
     let (mistake, words) = if said.contains('\r') && said.contains("not found") {
         (
-            Mistake::DosLines,
+            WarningCode::DosLines,
             "its lines end as on Windows; take the carriage returns away: `sed -i 's/\\r$//' FILE`"
                 .to_owned(),
         )
     } else if asks_for_password(&said) {
         (
-            Mistake::SudoPassword,
+            WarningCode::SudoPassword,
             format!(
                 "`sudo` wants a password, and there is no terminal to type it at; let {who} run that \
                  one command without (`NOPASSWD:` in /etc/sudoers.d), or give the plugin a `user` \
@@ -60,7 +37,7 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
         )
     } else if let Some(module) = missing_module(&said) {
         (
-            Mistake::ModuleMissing,
+            WarningCode::ModuleMissing,
             format!(
                 "its interpreter has no `{module}`; install that for all users, or name the \
                  interpreter that has it (of a virtual environment, say) by its full path"
@@ -68,7 +45,7 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
         )
     } else if let Some(command) = missing_command(&said) {
         (
-            Mistake::CommandMissing,
+            WarningCode::CommandMissing,
             format!(
                 "there is no command `{command}` in {path}; install it, write its full path, or set \
                  `env = {{ PATH = \"…\" }}`"
@@ -76,7 +53,7 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
         )
     } else if unlucky && denied(&said) {
         (
-            Mistake::PermissionDenied,
+            WarningCode::PermissionDenied,
             format!(
                 "it runs as {who}, who may not do that; give that user the right (mostly, a group), \
                  or the plugin a `user` that has it"
@@ -84,21 +61,21 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
         )
     } else if timed_out && produced > 1 {
         (
-            Mistake::NeverEnds,
+            WarningCode::NeverEnds,
             "it goes on printing; have it end after its records, or set `mode = \"stream\"` for a \
              program that is meant to live on"
                 .to_owned(),
         )
     } else if timed_out && produced == 0 {
         (
-            Mistake::Waits,
+            WarningCode::Waits,
             "it had printed nothing by its deadline; does it wait for input or a password (it has no \
              terminal), for a slow answer (raise `timeout`), or does it buffer its output?"
                 .to_owned(),
         )
     } else if produced == 0 && has_document(&said) {
         (
-            Mistake::StderrOnly,
+            WarningCode::StderrOnly,
             "what looks like its records is on stderr; print them on stdout: without `>&2`, in Python \
              without `file=sys.stderr`"
                 .to_owned(),
@@ -106,7 +83,7 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
     } else {
         return None;
     };
-    Some(format!("{mistake}: {words}"))
+    Some(mistake.says(words))
 }
 
 fn has_document(said: &str) -> bool {

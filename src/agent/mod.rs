@@ -17,7 +17,7 @@ pub mod confine;
 mod itself;
 mod keeper;
 mod lags;
-pub mod mistakes;
+mod mistakes;
 mod outputs;
 mod own;
 mod plugin;

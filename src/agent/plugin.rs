@@ -8,14 +8,14 @@ use crate::config::{AgentConfig, Mode, PluginConfig, PluginState, Timing};
 use crate::contract::{Contract, Judge, Judged, Moment, Strictness};
 use crate::decode::End;
 use crate::exec::{Note, Run, Spec, Timetable};
-use crate::model::{ExcerptForm, Format, Records, Timestamp, ToldContract};
+use crate::model::{ExcerptForm, Format, Records, Timestamp, ToldContract, WarningCode};
 use crate::spool::Quarantined;
 
 use super::buffering;
 use super::confine::Plan;
 use super::prepare::{self, Common, Folders};
 use super::recent::Recent;
-use super::report::{self, Facts, Reported, SILENT};
+use super::report::{self, Facts, Reported};
 use super::status::{LastRun, PluginDetail, PluginStatus};
 use super::timetable::{Aligned, Calendar, Never, Restarted, Splayed};
 
@@ -112,7 +112,7 @@ impl Plugin {
             reported.report.contract = Some(Box::new(self.contract.clone()));
         }
         let mut warnings = reported.report.warnings.iter();
-        if silent && let Some(words) = warnings.find(|words| words.starts_with(SILENT)) {
+        if silent && let Some(words) = warnings.find(|words| WarningCode::Silent.is_of(words)) {
             tracing::warn!(plugin = %reported.report.plugin, "{words}");
         }
         self.log_mistake(&reported);

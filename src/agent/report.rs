@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::contract::{Judge, Moment};
 use crate::decode::{End, Format};
 use crate::exec::{Note, Run};
-use crate::model::{Outcome, PluginKey, Records, Report, Timestamp};
+use crate::model::{Outcome, PluginKey, Records, Report, Timestamp, WarningCode};
 use crate::spool::QuarantineChange;
 
 use super::mistakes;
@@ -31,9 +31,6 @@ pub struct Facts {
     /// Whom it runs as, where that is not the agent's user.
     pub user: Option<String>,
 }
-
-/// How the warning of a plugin begins that lives and prints nothing.
-pub(super) const SILENT: &str = "silent: ";
 
 /// What a run came to.
 #[derive(Debug)]
@@ -71,19 +68,19 @@ pub(super) fn report_read(
 
     let mut warnings = judged.warnings;
     if run.was_cut() {
-        warnings.push(format!(
-            "stdout-cut: it printed {} bytes and the first {} were read; print less, or raise \
+        warnings.push(WarningCode::StdoutCut.says(format_args!(
+            "it printed {} bytes and the first {} were read; print less, or raise \
              `limits = {{ stdout = … }}`",
             run.usage.stdout,
             run.stdout.len()
-        ));
+        )));
     }
     if run.lag >= LATE {
-        warnings.push(format!(
-            "late: it started {:.1} s after it was due, because as many runs were live as \
+        warnings.push(WarningCode::Late.says(format_args!(
+            "it started {:.1} s after it was due, because as many runs were live as \
              `concurrency` and `max_running` allow",
             run.lag.as_secs_f64()
-        ));
+        )));
     }
     warnings.extend(run.notes.iter().map(|note| words(note, facts)));
     let produced = judged.counts.produced;
@@ -94,7 +91,7 @@ pub(super) fn report_read(
         (None, limit) => (limit, None),
         (message, limit) => (message, limit),
     };
-    warnings.extend(limit.map(|limit| format!("limit: {limit}")));
+    warnings.extend(limit.map(|limit| WarningCode::Limit.says(limit)));
     let message = message.or_else(|| match &run.outcome {
         Outcome::NotStarted { error } => Some(error.clone()),
         _ => None,
@@ -128,31 +125,27 @@ pub(super) fn report_read(
 
 fn words(note: &Note, facts: &Facts) -> String {
     match note {
-        Note::LineCut(cap) => format!(
-            "line-cut: a line was longer than {cap} bytes, the rest of it was thrown away; print \
-             shorter ones, or raise `limits = {{ line = … }}`"
+        Note::LineCut(cap) => WarningCode::LineCut.says(format_args!(
+            "a line was longer than {cap} bytes, the rest of it was thrown away; print shorter ones, \
+             or raise `limits = {{ line = … }}`"
+        )),
+        Note::Unasked => WarningCode::Unasked.says(
+            "these lines are no answer to a tick; answer each with one line, and print nothing else",
         ),
-        Note::Unasked => {
-            "unasked: these lines are no answer to a tick; answer each with one line, \
-                          and print nothing else"
-                .to_owned()
-        }
-        Note::Unread => {
-            "unread: it does not read its ticks; read a line of standard input for each \
-                         line that is printed"
-                .to_owned()
-        }
-        Note::Silent(lived) => format!(
-            "{SILENT}it has run for {} s and printed nothing; probably its output is buffered: {}",
+        Note::Unread => WarningCode::Unread.says(
+            "it does not read its ticks; read a line of standard input for each line that is printed",
+        ),
+        Note::Silent(lived) => WarningCode::Silent.says(format_args!(
+            "it has run for {} s and printed nothing; probably its output is buffered: {}",
             lived.as_secs(),
             facts.buffering
-        ),
-        Note::Restart { lived, failures, after } => format!(
-            "restart: it ended after {:.1} s{}; started again in {:.1} s",
+        )),
+        Note::Restart { lived, failures, after } => WarningCode::Restart.says(format_args!(
+            "it ended after {:.1} s{}; started again in {:.1} s",
             lived.as_secs_f64(),
             if *failures > 1 { format!(", {failures} times in a row") } else { String::new() },
             after.as_secs_f64()
-        ),
+        )),
     }
 }
 

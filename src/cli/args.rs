@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
-use crate::model::{MetricType, RejectionCode, Timestamp};
+use crate::model::{MetricType, Timestamp};
 
 use super::names;
 
@@ -136,11 +136,14 @@ pub(crate) enum Command {
     /// The JSON Schemas; contracts learnt from real output
     #[command(subcommand)]
     Schema(SchemaCommand),
-    /// Explain a rejection code
+    /// Explain a code: of a refused record, a warning, an answer of a hub, an exit …
     Explain {
         /// The code, such as name-hyphen; none lists them all
-        #[arg(value_parser = parse_code, add = ArgValueCandidates::new(names::codes))]
-        code: Option<RejectionCode>,
+        #[arg(add = ArgValueCandidates::new(names::codes))]
+        code: Option<String>,
+        /// Print one JSON object per page
+        #[arg(long)]
+        json: bool,
     },
     /// What the running agent does
     Status(StatusArgs),
@@ -375,7 +378,7 @@ pub(crate) struct PickArgs {
     #[arg(long, value_name = "PLUGIN", add = ArgValueCandidates::new(names::plugins))]
     pub(crate) plugin: Option<String>,
     /// Only with this code
-    #[arg(long, value_name = "CODE", add = ArgValueCandidates::new(names::codes))]
+    #[arg(long, value_name = "CODE", add = ArgValueCandidates::new(names::rejections))]
     pub(crate) code: Option<String>,
     /// Only what came in since: a time, or how long ago
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
@@ -552,13 +555,6 @@ fn parse_until(text: &str) -> Result<Timestamp, String> {
     }
     Timestamp::parse(text).map_err(|_| {
         "give a time such as 2026-11-22T20:42:10Z, or how long from now: 90d".to_owned()
-    })
-}
-
-fn parse_code(text: &str) -> Result<RejectionCode, String> {
-    text.parse().map_err(|()| {
-        let all: Vec<&str> = RejectionCode::ALL.iter().map(|code| code.as_str()).collect();
-        format!("there is no such code; the codes are {}", all.join(", "))
     })
 }
 

@@ -1,11 +1,13 @@
 //! `schema` and `explain`: what the binary says about itself.
 
+use serde_json::json;
+
 use crate::config;
+use crate::contract::explain::Kind;
 use crate::contract::{explain, schemas};
-use crate::model::RejectionCode;
 
 use super::exit::{Exit, Failure};
-use super::print;
+use super::print::{self, STRONG, paint};
 
 /// A schema's name, what it is about, and the schema.
 type Made = (&'static str, &'static str, fn() -> serde_json::Value);
@@ -42,18 +44,39 @@ pub(crate) fn schema(name: Option<&str>) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-pub(crate) fn explain(code: Option<RejectionCode>) -> Exit {
-    match code {
-        Some(code) => out(explain::page(code)),
-        None => {
-            for code in RejectionCode::ALL {
-                let meaning = explain::page(*code).meaning;
-                let sentence = meaning.split_inclusive(". ").next().unwrap_or(meaning);
-                out(format!("{:<18} {}", code.as_str(), sentence.trim_end()));
+/// The pages of a code, or what there are codes for.
+pub(crate) fn explain(code: Option<&str>, as_json: bool) -> Result<Exit, Failure> {
+    let Some(code) = code else {
+        let pages = explain::pages();
+        for (n, kind) in Kind::ALL.into_iter().enumerate() {
+            let own = || pages.iter().filter(|page| page.kind == kind);
+            if as_json {
+                own().for_each(|page| out(json!(page)));
+                continue;
             }
+            let width = own().map(|page| page.code.len()).max().unwrap_or(0);
+            out(format!("{}{}", if n > 0 { "\n" } else { "" }, paint(STRONG, kind.title())));
+            own().for_each(|page| out(format!("  {:<width$}  {}", page.code, page.summary())));
+        }
+        return Ok(Exit::Ok);
+    };
+    let pages = explain::find(code);
+    if pages.is_empty() {
+        let meant = explain::meant(code).map(|meant| format!("; did you mean `{meant}`?"));
+        let text = format!(
+            "there is no code `{code}`{}\n\nhint: `talaia explain` lists them all",
+            meant.unwrap_or_default()
+        );
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    for (n, page) in pages.iter().enumerate() {
+        if as_json {
+            out(json!(page));
+        } else {
+            out(format!("{}{}", if n > 0 { "\n" } else { "" }, page.to_string().trim_end()));
         }
     }
-    Exit::Ok
+    Ok(Exit::Ok)
 }
 
 fn out(text: impl std::fmt::Display) {

@@ -26,6 +26,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// All of them.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 8] = [
         Self::Ok,
         Self::Finding,
@@ -36,20 +37,6 @@ impl Exit {
         Self::Disk,
         Self::Config,
     ];
-
-    /// What it says, as a sentence.
-    pub(crate) fn meaning(self) -> &'static str {
-        match self {
-            Self::Ok => "All well.",
-            Self::Finding => "It worked, and found something wrong with what it looked at.",
-            Self::Usage => "The command line makes no sense, or names what there is not.",
-            Self::Input => "The input cannot be read.",
-            Self::Unreachable => "Nobody answers: no agent, no hub.",
-            Self::Internal => "A defect of the program.",
-            Self::Disk => "The disk, or another agent's lock on it.",
-            Self::Config => "The configuration does not load.",
-        }
-    }
 }
 
 impl From<Exit> for ExitCode {
@@ -81,5 +68,20 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::contract::explain::{self, Kind};
+
+    use super::Exit;
+
+    #[test]
+    fn every_exit_code_has_a_page_and_every_page_is_of_one() {
+        let mut pages: Vec<&str> = Vec::new();
+        pages.extend(explain::pages().iter().filter(|p| p.kind == Kind::Exit).map(|p| p.code));
+        let codes: Vec<String> = Exit::ALL.map(|exit| (exit as u8).to_string()).into();
+        assert_eq!(pages, codes);
     }
 }

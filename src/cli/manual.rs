@@ -6,6 +6,8 @@ use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
+use crate::contract::explain::{self, Kind};
+
 use super::args::Cli;
 use super::examples;
 use super::exit::{Exit, Failure};
@@ -144,10 +146,10 @@ fn page(top: &Command, path: &[String], command: &Command) -> Result<Vec<u8>, Fa
         }
     }
     roff.control("SH", ["EXIT STATUS"]);
-    for exit in Exit::ALL {
+    for exit in explain::pages().iter().filter(|page| page.kind == Kind::Exit) {
         roff.control("TP", []);
-        roff.text([bold((exit as u8).to_string())]);
-        roff.text([roman(exit.meaning())]);
+        roff.text([bold(exit.code)]);
+        roff.text([roman(format!("{}.", exit.summary()))]);
     }
     roff.control("SH", ["SEE ALSO"]);
     roff.text([roman(relatives(top, path).join(", "))]);

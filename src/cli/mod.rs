@@ -119,7 +119,7 @@ fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
         Command::Plugin(command) => plugin::run(command),
         Command::Emit(args) => emit::run(args),
         Command::Schema(command) => schema::run(command),
-        Command::Explain { code } => Ok(docs::explain(*code)),
+        Command::Explain { code, json } => docs::explain(code.as_deref(), *json),
         Command::Status(args) => status::run(args),
         Command::Top(args) => top::run(args),
         Command::Reload { config } => running::reload(config),

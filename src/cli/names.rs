@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter as _};
 
 use crate::config::{self, Env};
+use crate::contract::explain;
 use crate::model::RejectionCode;
 use crate::package::Language;
 
@@ -54,8 +55,19 @@ fn named_or_path(
     names().into_iter().filter(fits).collect()
 }
 
-/// The codes of rejections.
+/// All that `talaia explain` explains.
 pub(crate) fn codes() -> Vec<CompletionCandidate> {
+    let mut all: Vec<CompletionCandidate> = Vec::new();
+    for page in explain::pages() {
+        if all.iter().all(|one| one.get_value() != page.code) {
+            all.push(CompletionCandidate::new(page.code).help(Some(page.kind.title().into())));
+        }
+    }
+    all
+}
+
+/// The codes of rejections.
+pub(crate) fn rejections() -> Vec<CompletionCandidate> {
     RejectionCode::ALL.iter().map(|code| CompletionCandidate::new(code.as_str())).collect()
 }
 

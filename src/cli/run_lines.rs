@@ -75,7 +75,7 @@ impl RunLines {
                 target: "run",
                 plugin = %report.plugin,
                 run = %report.run,
-                outcome = report.outcome.kind(),
+                outcome = report.outcome.kind().as_str(),
                 status = report.status.as_str(),
                 duration = report.duration,
                 accepted = report.counts.accepted,

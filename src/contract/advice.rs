@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::{MetricType, codes};
+use crate::model::{AdviceCode, MetricType};
 
 use super::declared::Contract;
 use super::observed::{Observed, Seen};
@@ -11,34 +11,6 @@ use super::units;
 
 /// Pieces of advice that are spelt out.
 const MOST: usize = 50;
-
-codes! {
-    /// What a piece of advice is about. The list is closed; `talaia explain CODE` has a page for each.
-    pub enum AdviceCode {
-    /// The name says a unit and the metric has none.
-    UnitMissing = "unit-missing",
-    /// The same metric came in several units.
-    UnitVaries = "unit-varies",
-    /// A text that is a number with something behind it.
-    NumberInText = "number-in-text",
-    /// Half a byte.
-    BytesAsFloat = "bytes-as-float",
-    /// A whole number written with an exponent.
-    DigitsLost = "digits-lost",
-    /// A percentage between 0 and 1.
-    PercentAsFraction = "percent-as-fraction",
-    /// A counter that went down.
-    CounterFalls = "counter-falls",
-    /// It only grows, its name says that it counts, and it is no counter.
-    CounterLikely = "counter-likely",
-    /// A metric that changes its type.
-    TypeFlips = "type-flips",
-    /// Series that come in some runs and not in others.
-    SeriesUnsteady = "series-unsteady",
-    /// A tag that has another value in each run.
-    TagGrows = "tag-grows",
-    }
-}
 
 /// One piece of advice.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,20 @@
-//! A page for each rejection code: what it means, an example that triggers it, the fix.
+//! A page for each code that people meet: what it means, why it is so, and what to do.
+//!
+//! The lists are closed. Those that are made in several rooms are enums of `model`, whose pages are
+//! exhaustive matches here; those of one room alone (`agent`, `cli`) are tables, which tests hold against
+//! the sources. A further kind of codes is a variant of [`Kind`] and a file beside the others.
+
+mod advice;
+mod hub;
+mod program;
+mod rejection;
+mod run;
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
+use super::words::nearest;
 use crate::model::RejectionCode;
 
 /// What a program prints in an example.
@@ -59,205 +72,195 @@ impl fmt::Display for Prints {
     }
 }
 
+/// What a code is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Why a record was refused.
+    Rejection,
+    /// What a report warns of.
+    Warning,
+    /// What `talaia test` advises.
+    Advice,
+    /// How a run ended.
+    Outcome,
+    /// What a run came to, in one word.
+    Verdict,
+    /// How a plugin stands.
+    Plugin,
+    /// How an output stands.
+    Output,
+    /// Why a record was lost before an output had it.
+    Eviction,
+    /// Why a destination refused a whole report.
+    Refusal,
+    /// Why a hub's API did not do what it was asked.
+    Problem,
+    /// What the hub's audit log tells.
+    Audit,
+    /// The exit codes of commands.
+    Exit,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they are listed.
+    pub const ALL: [Self; 12] = [
+        Self::Rejection,
+        Self::Warning,
+        Self::Advice,
+        Self::Outcome,
+        Self::Verdict,
+        Self::Plugin,
+        Self::Output,
+        Self::Eviction,
+        Self::Refusal,
+        Self::Problem,
+        Self::Audit,
+        Self::Exit,
+    ];
+
+    /// The heading of its list.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Rejection => "Why a record was refused",
+            Self::Warning => "What a report warns of",
+            Self::Advice => "What `talaia test` advises",
+            Self::Outcome => "How a run ended",
+            Self::Verdict => "What a run came to, in one word",
+            Self::Plugin => "How a plugin stands",
+            Self::Output => "How an output stands",
+            Self::Eviction => "Why a record was lost before an output had it",
+            Self::Refusal => "Why a destination refused a whole report",
+            Self::Problem => "Why a hub's API did not do what it was asked",
+            Self::Audit => "What the hub's audit log tells",
+            Self::Exit => "Exit codes of commands",
+        }
+    }
+
+    /// Where its codes are met.
+    pub fn place(self) -> &'static str {
+        match self {
+            Self::Rejection => {
+                "`rejected` of a report, `talaia test`, `talaia run`, the hub's rejections, the quarantine"
+            }
+            Self::Warning => "`warnings` of a report, before the first colon",
+            Self::Advice => "`talaia test`, and `talaia schema infer`",
+            Self::Outcome => "`outcome.kind` of a report",
+            Self::Verdict => "the lines of `talaia run` and `talaia test`",
+            Self::Plugin => "`talaia status`, `talaia plugin list` and `show`",
+            Self::Output => "`talaia status`",
+            Self::Eviction => "`evicted` in `talaia status` and `talaia spool status`",
+            Self::Refusal => "`refused` in a hub's answer to an upload, and the quarantine",
+            Self::Problem => "`code` of an answer of type `application/problem+json`",
+            Self::Audit => "`talaia keys audit`, and the page of the audit log",
+            Self::Exit => "`$?` after a command",
+        }
+    }
+}
+
 /// A page of `talaia explain`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Page {
+    /// What the code is about.
+    pub kind: Kind,
     /// The code.
-    pub code: RejectionCode,
-    /// What it means.
+    pub code: &'static str,
+    /// What it means, and why it is so.
     pub meaning: &'static str,
-    /// What the plugin's configuration must say for the example, if it matters; where it starts with
+    /// What the plugin's configuration must say for the examples, if it matters; where it starts with
     /// `{`, what its own schema says.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<&'static str>,
-    /// Output that is refused with this code.
-    pub example: Prints,
-    /// What to do instead.
+    /// Output that leads to this code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<Prints>,
+    /// Output that does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub right: Option<Prints>,
+    /// What to do; empty where there is nothing to do.
     pub fix: &'static str,
+    /// Other codes that may be what is looked for.
+    pub see: &'static [&'static str],
+}
+
+impl Serialize for Prints {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Page {
+    /// A page without examples.
+    fn told(
+        kind: Kind,
+        code: &'static str,
+        meaning: &'static str,
+        fix: &'static str,
+        see: &'static [&'static str],
+    ) -> Self {
+        Self { kind, code, meaning, settings: None, wrong: None, right: None, fix, see }
+    }
+
+    /// What it means in a few words: the first sentence of its meaning, up to a colon, without its stop.
+    pub fn summary(&self) -> &'static str {
+        let ends = [". ", ": "].into_iter().filter_map(|end| self.meaning.find(end));
+        self.meaning[..ends.min().unwrap_or(self.meaning.len())].trim_end_matches('.')
+    }
 }
 
 impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n\n{}\n\n", self.code, self.meaning)?;
+        write!(f, "{}   ({})\n\n{}\n", self.code, self.kind.title(), self.meaning)?;
+        let mut block = |head: &str, text: String| -> fmt::Result {
+            writeln!(f, "\n{head}\n")?;
+            text.lines().try_for_each(|line| writeln!(f, "    {line}"))
+        };
         if let Some(settings) = self.settings {
-            let schema = settings.starts_with('{');
-            writeln!(f, "{}\n", if schema { "With the schema" } else { "With" })?;
-            for line in settings.lines() {
-                writeln!(f, "    {line}")?;
-            }
-            writeln!(f)?;
+            let head = if settings.starts_with('{') { "With the schema" } else { "With" };
+            block(head, settings.to_owned())?;
         }
-        writeln!(f, "Refused:\n")?;
-        for line in self.example.to_string().lines() {
-            writeln!(f, "    {line}")?;
+        if let Some(wrong) = self.wrong {
+            block("Wrong:", wrong.to_string())?;
         }
-        write!(f, "\n{}\n", self.fix)
+        if let Some(right) = self.right {
+            block("Right:", right.to_string())?;
+        }
+        if !self.fix.is_empty() {
+            write!(f, "\n{}\n", self.fix)?;
+        }
+        if !self.see.is_empty() {
+            write!(f, "\nSee also: {}\n", self.see.join(", "))?;
+        }
+        Ok(())
     }
 }
 
-/// The page of a code.
+/// The page of a rejection code.
 pub fn page(code: RejectionCode) -> Page {
-    let (meaning, settings, example, fix) = match code {
-        RejectionCode::NameMissing => (
-            "A metric object has no `name` (nor `metric_name`), or an array holds something that is no metric object. Without a name there is no series to put the value in.",
-            None,
-            Prints::Text(r#"[{"value": 71.2}]"#),
-            r#"Add a name: [{"name": "disk_used", "value": 71.2}]"#,
-        ),
-        RejectionCode::NameHyphen => (
-            "A name has a hyphen. Prometheus, Influx and most query languages read `disk-used` as a subtraction.",
-            None,
-            Prints::Text(r#"{"disk-used": 71.2}"#),
-            r#"Use `_`: {"disk_used": 71.2}"#,
-        ),
-        RejectionCode::NameInvalid => (
-            "A name has letters, digits and `_` alone, and does not start with a digit: ^[A-Za-z_][A-Za-z0-9_]*$. Dots, spaces and slashes are for labels and tags.",
-            None,
-            Prints::Text(r#"{"disk.used /home": 71.2}"#),
-            r#"Put what varies into tags: {"name": "disk_used", "value": 71.2, "tags": {"mount": "/home"}}"#,
-        ),
-        RejectionCode::ValueMissing => (
-            "A metric object has no `value`.",
-            None,
-            Prints::Text(r#"[{"name": "disk_used"}]"#),
-            r#"Add the value. If there is nothing to see, say so with a gap: {"name": "disk_used", "value": null}"#,
-        ),
-        RejectionCode::ValueType => (
-            "A value is of another kind than its type says: text where a number belongs, a fraction where a whole number belongs; or another member of a metric is of the wrong kind. The type is the declared one, else the one that the record states.",
-            None,
-            Prints::Text(r#"{"name": "disk_used", "value": "71.2%", "type": "percent"}"#),
-            r#"Print the number alone: {"name": "disk_used", "value": 71.2, "type": "percent"}"#,
-        ),
-        RejectionCode::ValueNested => (
-            "A value is an object or an array. A metric is one reading, so what is inside would be lost.",
-            None,
-            Prints::Text(r#"{"disk": {"used": 71.2, "free": 28.8}}"#),
-            r#"Print one metric for each reading: {"disk_used": 71.2, "disk_free": 28.8}. Documents of other programs can be flattened with `jq`."#,
-        ),
-        RejectionCode::ValueNotFinite => (
-            "NaN and infinity are not JSON, and no average survives them. Usually something was divided by nothing.",
-            None,
-            Prints::Text(r#"{"ratio": NaN, "users": 3}"#),
-            r#"Print null for a gap: {"ratio": null, "users": 3}. In Python, json.dumps(…, allow_nan=False) shows where it comes from."#,
-        ),
-        RejectionCode::ValueRange => (
-            "A value is outside of what its type can hold: an integer beyond 64 bits, a counter below 0, a boolean that is neither 0 nor 1, a number beyond what a float can hold; or not one of the declared `values`.",
-            None,
-            Prints::Text(r#"{"name": "requests", "value": -1, "type": "counter"}"#),
-            r#"Use the type that fits. What can go down is no counter: {"name": "requests", "value": -1, "type": "integer"}"#,
-        ),
-        RejectionCode::TypeUnknown => (
-            "There is no such type. The types are integer, float, percent, counter, boolean (or binary) and string.",
-            None,
-            Prints::Text(r#"{"name": "load1", "value": 0.42, "type": "gauge"}"#),
-            r#"Name one of the types, or leave `type` out: {"name": "load1", "value": 0.42, "type": "float"}"#,
-        ),
-        RejectionCode::TimeInvalid => (
-            "`time` cannot be read. It is RFC 3339 with an offset, or Unix seconds; above 1e11, milliseconds.",
-            None,
-            Prints::Text(r#"{"name": "load1", "value": 0.42, "time": "22.11.2026 20:42"}"#),
-            "Print `date -u +%FT%TZ` or `date +%s`, or leave `time` out: the start of the run is the default.",
-        ),
-        RejectionCode::TimeFuture => (
-            "`time` is more than ten minutes ahead of the agent's clock. Such points hide what comes after them. Local time with a `Z` behind it is the usual reason.",
-            None,
-            Prints::Text(r#"{"name": "load1", "value": 0.42, "time": "2999-01-01T00:00:00Z"}"#),
-            "Print UTC (`date -u`), or Unix seconds (`date +%s`), and check the clock of this host.",
-        ),
-        RejectionCode::TagInvalid => (
-            "A tag cannot be used. Tags are an object of strings: at most 32 with those of the plugin and the agent, keys of 1 to 64 bytes, values of at most 256, no control characters.",
-            None,
-            Prints::Text(r#"{"name": "disk_used", "value": 71.2, "tags": {"disk": 1}}"#),
-            r#"Write strings: {"name": "disk_used", "value": 71.2, "tags": {"disk": "1"}}"#,
-        ),
-        RejectionCode::DuplicateKey => (
-            "An object has the same key twice, and nobody can know which of the two was meant. Of two metrics in one document the first is kept; a metric object with a key twice is refused.",
-            None,
-            Prints::Text(r#"{"load1": 0.42, "load1": 0.43}"#),
-            r#"Print each key once. For readings of the same thing at several places use tags: [{"name": "load", "value": 0.42, "tags": {"cpu": "0"}}, {"name": "load", "value": 0.43, "tags": {"cpu": "1"}}]"#,
-        ),
-        RejectionCode::DuplicateSeries => (
-            "The same name with the same tags came twice for the same time in one run. The first is kept.",
-            None,
-            Prints::Text(
-                r#"[{"name": "disk_used", "value": 71.2}, {"name": "disk_used", "value": 12.5}]"#,
-            ),
-            r#"Tell them apart by a tag: [{"name": "disk_used", "value": 71.2, "tags": {"mount": "/"}}, {"name": "disk_used", "value": 12.5, "tags": {"mount": "/home"}}]"#,
-        ),
-        RejectionCode::Undeclared => (
-            "The plugin is `strict` and printed a metric that it did not declare. A slip in a name would otherwise start a new series and leave a gap in the old one.",
-            Some("strict = true\n[metrics.disk_used]\ntype = \"percent\""),
-            Prints::Text(r#"{"disk_usd": 71.2}"#),
-            "Correct the name, declare the metric under [plugins.NAME.metrics], or leave out `strict`.",
-        ),
-        RejectionCode::Schema => (
-            "The record breaks the plugin's own JSON Schema (`schema = …`). An error inside one record refuses that record; an error anywhere else refuses its document, as one rejection.",
-            Some(r#"{"properties": {"users": {"type": "integer"}}}"#),
-            Prints::Text(r#"{"users": "three"}"#),
-            "Print what the schema asks for, or change the schema. `rule` in the rejection points into it.",
-        ),
-        RejectionCode::TooLong => (
-            "A text is over its limit: names 128 bytes, labels and units 256, string values 4096.",
-            None,
-            Prints::Many {
-                before: r#"{"name": "load1", "value": 1, "unit": ""#,
-                unit: "x",
-                times: 257,
-                after: r#""}"#,
-            },
-            "Shorten it. Nothing is cut silently, because a cut name is another series.",
-        ),
-        RejectionCode::TooManyMetrics => (
-            "More than 10 000 metrics in one run. The first 10 000 are kept.",
-            None,
-            Prints::Many {
-                before: "",
-                unit: "{\"name\": \"m\", \"value\": 1, \"time\": #}\n",
-                times: 10_001,
-                after: "",
-            },
-            "Print fewer, or split the plugin into several.",
-        ),
-        RejectionCode::TooManySeries => (
-            "The plugin has had more than 10 000 series since the agent started: usually a tag or a name holds something that never stops changing, such as a process id, a URL or a time. Known series go on; new ones are refused.",
-            None,
-            Prints::Many {
-                before: "",
-                unit: "{\"metrics\": [{\"name\": \"rss\", \"value\": 1, \"tags\": {\"pid\": \"#\"}}]}\n",
-                times: 10_001,
-                after: "",
-            },
-            "Take what keeps changing out of names and tags.",
-        ),
-        RejectionCode::TooDeep => (
-            "JSON nested deeper than 64 levels. Metrics need no more than four.",
-            None,
-            Prints::Many { before: "", unit: "[", times: 65, after: "" },
-            "Print one metric for each reading; flatten documents of other programs with `jq`.",
-        ),
-        RejectionCode::JsonSyntax => (
-            "The text starts like JSON and is not. What was complete before the error is kept, the rest of that value is lost, and reading goes on at the next line that starts with { or [.",
-            None,
-            Prints::Text(r#"{"users": 3, "load1": }"#),
-            "Line and column show where it breaks. Here a variable was empty: print null for a gap. `talaia emit` and `jq -n` print correct JSON from a shell script.",
-        ),
-        RejectionCode::JsonUtf8 => (
-            "A text is not UTF-8, or has half of a surrogate pair. One such string costs its record; a stretch of such lines is one rejection.",
-            None,
-            Prints::Bytes(b"{\"kernel\": \"gr\xf6\xdfer\", \"users\": 3}"),
-            "Print UTF-8: set LC_ALL=C.UTF-8, or pipe through `iconv -f latin1 -t utf-8`.",
-        ),
-        RejectionCode::NotJson => (
-            "Lines that are not JSON at all. Lines next to each other count as one rejection.",
-            None,
-            Prints::Text("connecting to db-1 …\n{\"users\": 3}"),
-            r#"Print diagnostics to stderr: echo "connecting to db-1 …" >&2. They are kept with the report."#,
-        ),
-        RejectionCode::Truncated => (
-            "The run was cut off in the middle of this value, by its deadline or by the cap on its output. What was complete before is kept.",
-            None,
-            Prints::Cut("{\"users\": 3}\n{\"load1\": 0."),
-            "Print each record as soon as it is known, or raise `timeout` or `limits.stdout`.",
-        ),
-    };
-    Page { code, meaning, settings, example, fix }
+    rejection::page(code)
+}
+
+/// Every page, by kind.
+pub fn pages() -> Vec<Page> {
+    let rejections = RejectionCode::ALL.iter().map(|code| rejection::page(*code));
+    rejections
+        .chain(run::pages())
+        .chain(advice::pages())
+        .chain(program::pages())
+        .chain(hub::pages())
+        .collect()
+}
+
+/// The pages of a code: some words are codes of more than one kind.
+pub fn find(code: &str) -> Vec<Page> {
+    pages().into_iter().filter(|page| page.code == code).collect()
+}
+
+/// The code that was probably meant.
+pub fn meant(code: &str) -> Option<&'static str> {
+    let codes: Vec<&'static str> = pages().iter().map(|page| page.code).collect();
+    // A slip, or one of the ways to write the same words.
+    let plain = |code: &str| code.to_lowercase().replace(['-', '_', ' ', '.'], "");
+    let same = codes.iter().copied().find(|known| plain(known) == plain(code));
+    same.or_else(|| nearest(code, codes))
 }

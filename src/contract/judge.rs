@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{
     Counts, Excerpt, ExcerptForm, Extent, Field, Head, Keep, Metric, MetricType, QuarantineItem,
     Raw, Record, Records, Rejection, RejectionCode as Code, Source, Status, Tags, Taken, Timestamp,
-    Value, Words, limits,
+    Value, WarningCode, Words, limits,
 };
 
 use super::check;
@@ -217,10 +217,10 @@ impl<'j> Run<'j> {
         let refused = self.out.counts.rejected_total();
         if refused > kept {
             self.warn(|| {
-                format!(
-                    "quarantine-full: {kept} of {refused} refused records are in quarantine: it \
+                WarningCode::QuarantineFull.says(format_args!(
+                    "{kept} of {refused} refused records are in quarantine: it \
                      takes 1000 records and 1 MiB of a run"
-                )
+                ))
             });
         }
         if self.further_warnings > 0 {

@@ -24,7 +24,7 @@ mod series;
 mod units;
 mod words;
 
-pub use advice::{Advice, AdviceCode, advice};
+pub use advice::{Advice, advice};
 pub use declared::{Contract, ContractError, Strictness};
 
 pub use crate::model::Declared;

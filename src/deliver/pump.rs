@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use crate::model::{Refused, Seq, SpoolId, Verdict, chain};
+use crate::model::{Refused, RefusedCode, Seq, SpoolId, Verdict, chain};
 use crate::schedule::Backoff;
 use crate::spool::{Identity, Spool, Stored, Window};
 
@@ -356,7 +356,7 @@ impl<S: Sink> Pump<S> {
     async fn split(&mut self, reports: &[Stored]) -> Step {
         if let [only] = reports {
             let message = format!("the report of {} bytes is too large", only.body.len());
-            let one = Refused { seq: only.seq, code: "too-large".to_owned(), message };
+            let one = Refused { seq: only.seq, code: RefusedCode::TooLarge.to_string(), message };
             if !self.refused.is_empty() {
                 // A receipt would pass those before it as well, of which nothing is known yet.
                 self.refused.push(one);
@@ -376,7 +376,7 @@ impl<S: Sink> Pump<S> {
         if let [only] = reports {
             self.refused.push(Refused {
                 seq: only.seq,
-                code: "refused".to_owned(),
+                code: RefusedCode::Refused.to_string(),
                 message: why.to_owned(),
             });
             self.poison += 1;

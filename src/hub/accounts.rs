@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Serialize;
 
-use crate::model::Secret;
+use crate::model::{AuditAction, Secret};
 
 use super::audit;
 use super::caller::Caller;
@@ -97,7 +97,7 @@ pub(crate) fn create(
     )?;
     let account = transaction.last_insert_rowid();
     let key = ensure_key(&transaction, account, None, now)?;
-    note(&transaction, account, now, "account.create", name)?;
+    note(&transaction, account, now, AuditAction::AccountCreate, name)?;
     transaction.commit()?;
     Ok(reached(url, &key, api_key, &secret_key))
 }
@@ -152,7 +152,7 @@ pub(crate) fn admit(
                 .execute(&format!("DELETE FROM {passes} WHERE account_id = ?1"), [account])?;
         }
     }
-    let action = if wanted { "account.disable" } else { "account.enable" };
+    let action = if wanted { AuditAction::AccountDisable } else { AuditAction::AccountEnable };
     note(&transaction, account, now, action, name)?;
     transaction.commit()?;
     Ok(())
@@ -182,7 +182,7 @@ fn note(
     conn: &Connection,
     account: i64,
     now: i64,
-    action: &str,
+    action: AuditAction,
     name: &str,
 ) -> Result<(), AccountError> {
     let local = find(conn, LOCAL)?.map(|(id, _)| id);
@@ -350,7 +350,7 @@ pub(crate) fn rotate_secret(
         params![caller.account, sealed],
     )?;
     transaction.execute("DELETE FROM tokens WHERE account_id = ?1", [caller.account])?;
-    audit::write(&transaction, caller, now, "secret-key.rotate", &api_key, None)?;
+    audit::write(&transaction, caller, now, AuditAction::SecretKeyRotate, &api_key, None)?;
     transaction.commit()?;
     Ok(Some(secret))
 }

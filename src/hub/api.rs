@@ -9,7 +9,7 @@ use axum::routing::get;
 use rusqlite::Connection;
 use serde::Serialize;
 
-use crate::model::{Tags, Value};
+use crate::model::{ProblemCode, Tags, Value};
 
 use super::hall::{self, Hall};
 use super::keys::Scope;
@@ -136,7 +136,7 @@ async fn contract(
     let found = hall.store.read(read).await?.ok_or_else(|| {
         Problem::new(
             StatusCode::NOT_FOUND,
-            "contract-unknown",
+            ProblemCode::ContractUnknown,
             "no contract is known",
             "no report of this plugin on this host has told what it declares; agents do so in the first report after a start, and once an hour",
         )

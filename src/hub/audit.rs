@@ -3,6 +3,8 @@
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
+use crate::model::AuditAction;
+
 use super::caller::Caller;
 use super::times::time;
 
@@ -42,7 +44,7 @@ pub(crate) fn write(
     conn: &Connection,
     caller: &Caller,
     now: i64,
-    action: &str,
+    action: AuditAction,
     subject: &str,
     detail: Option<&str>,
 ) -> rusqlite::Result<()> {
@@ -54,7 +56,7 @@ pub(crate) fn write(
         now,
         caller.account,
         caller.actor,
-        action,
+        action.as_str(),
         cut(subject),
         detail.map(cut)
     ])?;
@@ -118,7 +120,7 @@ mod tests {
     fn what_one_account_does_pushes_no_other_out_of_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let conn = open(&folder.path().join("hub.db"), Access::Write).unwrap();
-        write(&conn, &Caller::of_session(1), 0, "key.create", "first", None).unwrap();
+        write(&conn, &Caller::of_session(1), 0, AuditAction::KeyCreate, "first", None).unwrap();
         conn.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
              INSERT INTO audit (at_ms, account_id, actor, action, subject)
@@ -126,7 +128,7 @@ mod tests {
             [MOST],
         )
         .unwrap();
-        write(&conn, &Caller::of_session(2), 0, "key.create", "last", None).unwrap();
+        write(&conn, &Caller::of_session(2), 0, AuditAction::KeyCreate, "last", None).unwrap();
         let count = |account: i64| -> i64 {
             conn.query_row("SELECT count(*) FROM audit WHERE account_id = ?1", [account], |row| {
                 row.get(0)

@@ -8,6 +8,8 @@ use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::model::ProblemCode;
+
 use super::problem::Problem;
 
 /// How long a body may take to come.
@@ -75,8 +77,10 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
         let (code, title) = match error.classify() {
-            serde_json::error::Category::Data => ("shape", "the body is not what is wanted here"),
-            _ => ("json-syntax", "the body is not JSON"),
+            serde_json::error::Category::Data => {
+                (ProblemCode::Shape, "the body is not what is wanted here")
+            }
+            _ => (ProblemCode::JsonSyntax, "the body is not JSON"),
         };
         let status = match error.classify() {
             serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
@@ -93,7 +97,7 @@ pub(super) async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
         .map_err(|_| {
             Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
-                "slow",
+                ProblemCode::Slow,
                 "took too long",
                 "the body did not come in time",
             )
@@ -112,7 +116,7 @@ pub(super) fn unread(error: &axum::Error, most: usize) -> Problem {
     }
     Problem::new(
         StatusCode::BAD_REQUEST,
-        "cut-short",
+        ProblemCode::CutShort,
         "the body ended early",
         "the connection ended before the body did",
     )

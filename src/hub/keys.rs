@@ -9,7 +9,7 @@ use std::str::FromStr;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Serialize, Serializer};
 
-use crate::model::Secret;
+use crate::model::{AuditAction, Secret};
 
 use super::audit;
 use super::caller::{Caller, NoScope};
@@ -213,7 +213,7 @@ pub(crate) fn create(
     }
     let key = insert(&transaction, caller.account, name, *scopes, *expires_ms, now)?;
     let detail = format!("{scopes}; {}", credentials::hint(&key));
-    audit::write(&transaction, caller, now, "key.create", name, Some(&detail))?;
+    audit::write(&transaction, caller, now, AuditAction::KeyCreate, name, Some(&detail))?;
     transaction.commit()?;
     Ok(key)
 }
@@ -292,7 +292,7 @@ pub(crate) fn rotate(
             grace_ms / 1000
         ),
     };
-    audit::write(&transaction, caller, now, "key.rotate", name, Some(&detail))?;
+    audit::write(&transaction, caller, now, AuditAction::KeyRotate, name, Some(&detail))?;
     transaction.commit()?;
     Ok(Rotated { key, expires_ms, old: old.hash })
 }
@@ -327,7 +327,7 @@ pub(crate) fn revoke(
          AND (revoked_ms IS NULL OR revoked_ms > ?3)",
         params![caller.account, name, now],
     )?;
-    audit::write(&transaction, caller, now, "key.revoke", name, Some(&key.hint))?;
+    audit::write(&transaction, caller, now, AuditAction::KeyRevoke, name, Some(&key.hint))?;
     transaction.commit()?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use axum::routing::{delete, get, post};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{PluginKey, PluginName, Timestamp};
+use crate::model::{PluginKey, PluginName, ProblemCode, Timestamp};
 
 use super::audit::{self, AuditFilter};
 use super::body;
@@ -306,7 +306,7 @@ async fn register(
 
 fn not_that(error: &dyn std::error::Error) -> Problem {
     let detail = error.to_string();
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key", "no such key can be", detail)
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, ProblemCode::Key, "no such key can be", detail)
 }
 
 async fn revoke_plugin(

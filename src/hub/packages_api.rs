@@ -16,7 +16,7 @@ use axum::routing::{get, post, put};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{PackageName, PluginKey, Version};
+use crate::model::{PackageName, PluginKey, ProblemCode, Version};
 
 use super::accounts;
 use super::body;
@@ -65,7 +65,12 @@ pub(super) fn which((name, version): &(String, String)) -> Result<(PackageName, 
 }
 
 fn not_that(detail: String) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "package", "no such package can be", detail)
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        ProblemCode::Package,
+        "no such package can be",
+        detail,
+    )
 }
 
 /// What `caller` may see: a reviewer is one of the hub's own account.

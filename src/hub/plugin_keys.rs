@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
-use crate::model::{InvalidKey, PluginKey, PluginName, Secret};
+use crate::model::{AuditAction, InvalidKey, PluginKey, PluginName, Secret};
 
 use super::audit;
 use super::caller::Caller;
@@ -136,7 +136,14 @@ fn insert(
         return Err(PluginKeyError::Taken { key });
     }
     let hint = hint(key);
-    audit::write(transaction, caller, now, "plugin-key.create", plugin.as_str(), Some(&hint))?;
+    audit::write(
+        transaction,
+        caller,
+        now,
+        AuditAction::PluginKeyCreate,
+        plugin.as_str(),
+        Some(&hint),
+    )?;
     Ok(key)
 }
 
@@ -189,7 +196,14 @@ pub(crate) fn revoke(
         )
         .optional()?;
     let Some(plugin) = plugin else { return Err(PluginKeyError::Missing { key }) };
-    audit::write(&transaction, caller, now, "plugin-key.revoke", &plugin, Some(&hint(key)))?;
+    audit::write(
+        &transaction,
+        caller,
+        now,
+        AuditAction::PluginKeyRevoke,
+        &plugin,
+        Some(&hint(key)),
+    )?;
     transaction.commit()?;
     Ok(plugin)
 }

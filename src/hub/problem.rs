@@ -4,7 +4,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::model::Timestamp;
+use crate::model::{ProblemCode, Timestamp};
 
 use super::keys::KeyError;
 use super::plugin_keys::PluginKeyError;
@@ -23,7 +23,7 @@ pub(crate) struct Problem(Box<Inner>);
 struct Inner {
     status: u16,
     /// A word for programs.
-    code: &'static str,
+    code: ProblemCode,
     /// The same for every problem of this code.
     title: &'static str,
     /// One sentence on this one, and what to do.
@@ -61,7 +61,7 @@ fn is_zero(n: &usize) -> bool {
 impl Problem {
     pub(crate) fn new(
         status: StatusCode,
-        code: &'static str,
+        code: ProblemCode,
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
@@ -85,7 +85,7 @@ impl Problem {
 
     pub(crate) fn unauthorized() -> Self {
         Self::no_key(
-            "unauthorized",
+            ProblemCode::Unauthorized,
             "a key is needed",
             "send `Authorization: Bearer KEY` with a key of this hub; the local one is in the hub's credentials.json",
         )
@@ -94,7 +94,7 @@ impl Problem {
     /// A key that this hub never gave.
     pub(crate) fn unknown_key() -> Self {
         Self::no_key(
-            "key-unknown",
+            ProblemCode::KeyUnknown,
             "the key is unknown",
             "this hub does not know the key: is it another hub's, or cut short? `talaia keys create` makes one",
         )
@@ -103,7 +103,7 @@ impl Problem {
     /// An account that does not exist, or not with this secret key.
     pub(crate) fn unknown_account() -> Self {
         Self::no_key(
-            "key-unknown",
+            ProblemCode::KeyUnknown,
             "the key is unknown",
             "no account of this hub has this API key and secret key; were they rotated, or are they another hub's?",
         )
@@ -115,7 +115,7 @@ impl Problem {
             "the key `{name}` was revoked{}; `talaia keys create` makes another",
             on(at_ms)
         );
-        Self::no_key("key-revoked", "the key was revoked", detail)
+        Self::no_key(ProblemCode::KeyRevoked, "the key was revoked", detail)
     }
 
     /// A key whose time is over.
@@ -124,25 +124,25 @@ impl Problem {
             "the key `{name}` expired{}; `talaia keys rotate {name}` makes another in its place",
             on(at_ms)
         );
-        Self::no_key("key-expired", "the key has expired", detail)
+        Self::no_key(ProblemCode::KeyExpired, "the key has expired", detail)
     }
 
     /// A signature that is none, or not of this request.
     pub(crate) fn unsigned(detail: &'static str) -> Self {
-        Self::no_key("signature", "the signature does not hold", detail)
+        Self::no_key(ProblemCode::Signature, "the signature does not hold", detail)
     }
 
     /// A key or session of an account that is refused.
     pub(crate) fn disabled_account() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "account-disabled",
+            ProblemCode::AccountDisabled,
             "the account is disabled",
             "whoever runs this hub disabled the account; all that it has is kept, and `talaia hub account enable NAME` there lets it in again",
         )
     }
 
-    fn no_key(code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    fn no_key(code: ProblemCode, title: &'static str, detail: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, code, title, detail);
         problem.0.header = Some((header::WWW_AUTHENTICATE, "Bearer"));
         problem
@@ -150,13 +150,13 @@ impl Problem {
 
     /// A key that is good, and not for this.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "scope", "the key may not do this", detail)
+        Self::new(StatusCode::FORBIDDEN, ProblemCode::Scope, "the key may not do this", detail)
     }
 
     pub(crate) fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "not-found",
+            ProblemCode::NotFound,
             "no such thing",
             "there is nothing under this path; the API is under /api/v1",
         )
@@ -165,7 +165,7 @@ impl Problem {
     pub(crate) fn parameter(name: &str, wants: &str) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
-            "parameter",
+            ProblemCode::Parameter,
             "a parameter cannot be used",
             format!("`{name}` must be {wants}"),
         )
@@ -175,7 +175,7 @@ impl Problem {
     pub(crate) fn protocol(asked: &str) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
-            "protocol",
+            ProblemCode::Protocol,
             "another version of the protocol",
             format!(
                 "this hub is talaia {OURS} and speaks protocol v1, not `{asked}`: if the agent is newer, install its version of talaia on the hub; if it is older, install talaia {OURS} on the agent"
@@ -186,7 +186,7 @@ impl Problem {
     pub(crate) fn media_type(detail: impl Into<String>) -> Self {
         let mut problem = Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "media-type",
+            ProblemCode::MediaType,
             "the body is of a kind that cannot be read",
             detail,
         );
@@ -195,7 +195,12 @@ impl Problem {
     }
 
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large", detail)
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ProblemCode::TooLarge,
+            "the body is too large",
+            detail,
+        )
     }
 
     pub(crate) fn busy() -> Self {
@@ -212,15 +217,19 @@ impl Problem {
 
     fn body(agent: Option<&str>, fault: Fault) -> Self {
         let (status, code, title) = match fault.kind {
-            FaultKind::Syntax => (StatusCode::BAD_REQUEST, "json-syntax", "the body is not JSON"),
+            FaultKind::Syntax => {
+                (StatusCode::BAD_REQUEST, ProblemCode::JsonSyntax, "the body is not JSON")
+            }
             FaultKind::Encoding => {
-                (StatusCode::BAD_REQUEST, "encoding", "the body cannot be unpacked")
+                (StatusCode::BAD_REQUEST, ProblemCode::Encoding, "the body cannot be unpacked")
             }
-            FaultKind::Shape => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "shape", "the body is not a batch of reports")
-            }
+            FaultKind::Shape => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ProblemCode::Shape,
+                "the body is not a batch of reports",
+            ),
             FaultKind::TooMany => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
+                (StatusCode::PAYLOAD_TOO_LARGE, ProblemCode::TooLarge, "the body is too large")
             }
         };
         let mut detail = fault.message;
@@ -270,7 +279,7 @@ impl From<StoreError> for Problem {
         if error.is_full() {
             let mut problem = Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                "disk-full",
+                ProblemCode::DiskFull,
                 "the hub has no room",
                 StoreError::Full.to_string(),
             );
@@ -281,7 +290,7 @@ impl From<StoreError> for Problem {
             // The same question again takes as long, so there is no time to come back after.
             return Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "too-long",
+                ProblemCode::TooLong,
                 "the answer takes too long",
                 StoreError::TooLong.to_string(),
             );
@@ -289,7 +298,7 @@ impl From<StoreError> for Problem {
         let mut problem = match error {
             StoreError::Busy | StoreError::Recovering | StoreError::Closed => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
+                ProblemCode::Busy,
                 "the hub cannot do it now",
                 error.to_string(),
             ),
@@ -299,7 +308,7 @@ impl From<StoreError> for Problem {
                 // What exactly failed is for the operator's log, not for whoever asks.
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "store",
+                    ProblemCode::Store,
                     "the hub's store failed",
                     "see the hub's log",
                 )
@@ -315,13 +324,21 @@ impl From<KeyError> for Problem {
         let detail = error.to_string();
         match error {
             KeyError::Missing { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "no-key", "no such key", detail)
+                Self::new(StatusCode::NOT_FOUND, ProblemCode::NoKey, "no such key", detail)
             }
-            KeyError::Exists { .. } | KeyError::LastAdmin { .. } | KeyError::TooMany => {
-                Self::new(StatusCode::CONFLICT, "key", "the keys do not allow it", detail)
-            }
+            KeyError::Exists { .. } | KeyError::LastAdmin { .. } | KeyError::TooMany => Self::new(
+                StatusCode::CONFLICT,
+                ProblemCode::Key,
+                "the keys do not allow it",
+                detail,
+            ),
             KeyError::Name { .. } | KeyError::Scope(_) | KeyError::NoScope | KeyError::Past => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key", "no such key can be", detail)
+                Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    ProblemCode::Key,
+                    "no such key can be",
+                    detail,
+                )
             }
             KeyError::Sqlite(source) => StoreError::Sqlite { action: "change", source }.into(),
         }
@@ -333,16 +350,22 @@ impl From<PluginKeyError> for Problem {
         let detail = error.to_string();
         match error {
             PluginKeyError::Missing { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "no-key", "no such key", detail)
+                Self::new(StatusCode::NOT_FOUND, ProblemCode::NoKey, "no such key", detail)
             }
             PluginKeyError::Registered { .. }
             | PluginKeyError::Taken { .. }
-            | PluginKeyError::TooMany => {
-                Self::new(StatusCode::CONFLICT, "key", "the keys do not allow it", detail)
-            }
-            PluginKeyError::Key(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key", "no such key can be", detail)
-            }
+            | PluginKeyError::TooMany => Self::new(
+                StatusCode::CONFLICT,
+                ProblemCode::Key,
+                "the keys do not allow it",
+                detail,
+            ),
+            PluginKeyError::Key(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ProblemCode::Key,
+                "no such key can be",
+                detail,
+            ),
             PluginKeyError::Sqlite(source) => {
                 StoreError::Sqlite { action: "change", source }.into()
             }
@@ -357,24 +380,27 @@ impl From<RegistryError> for Problem {
             RegistryError::NoPackage(_)
             | RegistryError::NoVersion { .. }
             | RegistryError::Gone { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "no-package", "no such package", detail)
+                Self::new(StatusCode::NOT_FOUND, ProblemCode::NoPackage, "no such package", detail)
             }
             RegistryError::NotAReviewer => {
-                Self::new(StatusCode::FORBIDDEN, "reviewer", "not a reviewer", detail)
+                Self::new(StatusCode::FORBIDDEN, ProblemCode::Reviewer, "not a reviewer", detail)
             }
             RegistryError::Description
             | RegistryError::Category { .. }
             | RegistryError::Reason
             | RegistryError::NotThat(_)
             | RegistryError::Index(_)
-            | RegistryError::Sign(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "package", "not like this", detail)
-            }
+            | RegistryError::Sign(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ProblemCode::Package,
+                "not like this",
+                detail,
+            ),
             RegistryError::Key(why) => {
                 tracing::error!(why, "the registry's key cannot be used");
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "registry-key",
+                    ProblemCode::RegistryKey,
                     "the registry's key cannot be used",
                     "see the hub's log",
                 )
@@ -383,17 +409,20 @@ impl From<RegistryError> for Problem {
                 tracing::error!(why = detail, "a package cannot be opened");
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "damaged",
+                    ProblemCode::Damaged,
                     "the archive is damaged",
                     "see the hub's log, and `talaia hub verify`",
                 )
             }
-            RegistryError::Full | RegistryError::OwnFull => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", "the hub has no room", detail)
-            }
+            RegistryError::Full | RegistryError::OwnFull => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                ProblemCode::Full,
+                "the hub has no room",
+                detail,
+            ),
             RegistryError::PluginKey(error) => error.into(),
             RegistryError::Sqlite(source) => StoreError::Sqlite { action: "change", source }.into(),
-            _ => Self::new(StatusCode::CONFLICT, "package", "not as things are", detail),
+            _ => Self::new(StatusCode::CONFLICT, ProblemCode::Package, "not as things are", detail),
         }
     }
 }
@@ -405,7 +434,7 @@ impl From<AppendError> for Problem {
             AppendError::BodyOf(version, fault) => Self::body(Some(&version), fault),
             AppendError::Cloned { .. } => Self::new(
                 StatusCode::CONFLICT,
-                "cloned",
+                ProblemCode::Cloned,
                 "two spools send the same stream",
                 format!("{error}: the agent's data folder was copied; it takes a new identity"),
             ),

@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
+use crate::model::ProblemCode;
+
 use super::hall::{self, Hall, Shared};
 use super::problem::Problem;
 use super::tls::Tls;
@@ -86,7 +88,7 @@ async fn wrong_method(uri: Uri) -> Response {
     if uri.path().starts_with("/api/") {
         return Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "method",
+            ProblemCode::Method,
             "not with this method",
             detail,
         )
@@ -112,7 +114,7 @@ async fn guard(State(hall): State<Hall>, request: Request, next: Next) -> Respon
         answered.unwrap_or_else(|_| {
             Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
-                "slow",
+                ProblemCode::Slow,
                 "took too long",
                 "the request did not come, or could not be answered, in time",
             ))
@@ -143,7 +145,7 @@ fn admit(hall: &Shared, request: &Request) -> Result<(), Problem> {
     if host.is_none() && target.is_none() {
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
-            "host",
+            ProblemCode::Host,
             "no Host",
             "the request names no host",
         ));
@@ -152,7 +154,7 @@ fn admit(hall: &Shared, request: &Request) -> Result<(), Problem> {
         if !hall.hosts.knows(name) {
             return Err(Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
-                "host",
+                ProblemCode::Host,
                 "not called by this name",
                 format!(
                     "this hub is not called `{}`; call it by its address, or add the name to `hosts` in its config",
@@ -171,7 +173,7 @@ fn admit(hall: &Shared, request: &Request) -> Result<(), Problem> {
     {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "cross-site",
+            ProblemCode::CrossSite,
             "sent from another site",
             "the hub takes forms from its own pages only",
         ));

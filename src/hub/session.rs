@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use crate::model::Secret;
+use crate::model::{AuditAction, Secret};
 
 use super::accounts::{self, AccountError};
 use super::audit;
@@ -96,7 +96,7 @@ pub(crate) fn end_all(conn: &mut Connection, now: i64) -> rusqlite::Result<u64> 
             })?;
         let caller =
             Caller { account: id, scopes: Scopes::ALL, actor: "talaia hub logout".to_owned() };
-        audit::write(&transaction, &caller, now, "session.end", account, None)?;
+        audit::write(&transaction, &caller, now, AuditAction::SessionEnd, account, None)?;
     }
     transaction.commit()?;
     Ok(ended.unsigned_abs())

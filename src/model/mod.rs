@@ -26,7 +26,9 @@ mod unseen;
 mod value;
 
 pub use chain::chain;
-pub(crate) use codes::codes;
+pub use codes::{
+    AdviceCode, AuditAction, Evicted, OutcomeKind, ProblemCode, RefusedCode, WarningCode,
+};
 pub use declared::{Declared, ToldContract};
 pub use delivery::{BatchReply, Receipt, Refused, Verdict};
 pub use facts::{RUN_FACTS, RunFact, RunFacts};

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::codes::OutcomeKind;
+
 /// How one run ended. Every run has exactly one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -40,16 +42,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word on the wire.
-    pub fn kind(&self) -> &'static str {
+    /// Which kind it is.
+    pub fn kind(&self) -> OutcomeKind {
         match self {
-            Self::Exited { .. } => "exited",
-            Self::Signaled { .. } => "signaled",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Flooded { .. } => "flooded",
-            Self::NotStarted { .. } => "not_started",
-            Self::Stopped => "stopped",
-            Self::Answered => "answered",
+            Self::Exited { .. } => OutcomeKind::Exited,
+            Self::Signaled { .. } => OutcomeKind::Signaled,
+            Self::TimedOut { .. } => OutcomeKind::TimedOut,
+            Self::Flooded { .. } => OutcomeKind::Flooded,
+            Self::NotStarted { .. } => OutcomeKind::NotStarted,
+            Self::Stopped => OutcomeKind::Stopped,
+            Self::Answered => OutcomeKind::Answered,
         }
     }
 

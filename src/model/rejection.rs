@@ -1,33 +1,13 @@
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::Extent;
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
-        /// Why a record was refused. The list is closed; `talaia explain CODE` has a page for each.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        pub enum RejectionCode {
-            $($(#[$doc])* #[serde(rename = $word)] $variant,)*
-        }
-
-        impl RejectionCode {
-            /// Every code, in the order in which they are documented.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The word on the wire.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-        }
-    };
-}
+use super::codes::codes;
 
 codes! {
+    /// Why a record was refused. The list is closed; `talaia explain CODE` has a page for each.
+    RejectionCode {
     /// A metric object has no name.
     NameMissing = "name-missing",
     /// The name has a hyphen; the hint has it with `_`.
@@ -77,19 +57,6 @@ codes! {
     /// The run was cut off in the middle of this value.
     Truncated = "truncated",
 }
-
-impl fmt::Display for RejectionCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for RejectionCode {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        Self::ALL.iter().copied().find(|c| c.as_str() == word).ok_or(())
-    }
 }
 
 /// One refused record, and what to type instead.

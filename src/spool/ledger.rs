@@ -3,41 +3,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 use serde::Serialize;
 
-/// Why a record left the spool undelivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Evicted {
-    /// The spool was over its quota.
-    Quota,
-    /// It was older than `max_age`.
-    Age,
-    /// The file system was short of space.
-    DiskFull,
-    /// The disk gave it back changed, or the file was damaged.
-    Damaged,
-    /// The destination will never take it; it is in quarantine.
-    Refused,
-    /// The output was taken out of the config.
-    OutputRemoved,
-}
-
-impl Evicted {
-    /// Every reason, in the order in which they are documented.
-    pub const ALL: [Self; 6] =
-        [Self::Quota, Self::Age, Self::DiskFull, Self::Damaged, Self::Refused, Self::OutputRemoved];
-
-    /// The word in the ledger.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Quota => "quota",
-            Self::Age => "age",
-            Self::DiskFull => "disk_full",
-            Self::Damaged => "damaged",
-            Self::Refused => "refused",
-            Self::OutputRemoved => "output_removed",
-        }
-    }
-}
+use crate::model::Evicted;
 
 /// What became of every record, by plugin and by output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -163,7 +129,7 @@ impl Ledger {
             let word: String = row.get(1)?;
             // A reason that this version does not know can only come from a newer one, which
             // would have raised the schema version.
-            if let Some(reason) = Evicted::ALL.into_iter().find(|r| r.as_str() == word) {
+            if let Ok(reason) = word.parse() {
                 let output = ledger.outputs.entry(row.get(0)?).or_default();
                 output.evicted.insert(reason, count(row, 2)?);
             }

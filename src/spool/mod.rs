@@ -60,9 +60,10 @@ use tokio::sync::{broadcast, watch};
 
 use crate::model::{AgentId, Counts, PluginName, Receipt, Rejection, Seq, SpoolId};
 
+pub use crate::model::Evicted;
 pub use error::{AppendError, Lost, SpoolError};
 pub use inspect::{Inspector, Listed, SpoolStatus, Verified};
-pub use ledger::{Evicted, Figures, Ledger, OutputTotals, PluginTotals};
+pub use ledger::{Figures, Ledger, OutputTotals, PluginTotals};
 pub use quarantine::{Pick, QuarantineChange, Quarantined};
 pub use queue::{Reply, Ticket};
 pub use reader::Window;

@@ -9,9 +9,10 @@ use rustix::fs::{Access, AtFlags};
 
 use crate::model::{AgentId, SpoolId};
 
-use super::ledger::{Evicted, Ledger};
+use super::ledger::Ledger;
 use super::state::int;
 use super::{SpoolError, error};
+use crate::model::Evicted;
 
 /// Raised with every change that an older version could not live with.
 ///

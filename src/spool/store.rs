@@ -8,10 +8,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::model::{Receipt, RejectionCode, Seq};
 
 use super::Start;
-use super::ledger::{Evicted, count};
+use super::ledger::count;
 use super::quarantine;
 use super::queue::Pending;
 use super::state::{State, int};
+use crate::model::Evicted;
 
 /// What a kept report weighs beyond its body.
 const OVERHEAD: u64 = 64;

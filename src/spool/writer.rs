@@ -9,13 +9,13 @@ use tracing::{error, info, warn};
 
 use crate::model::{Seq, SpoolId};
 
-use super::ledger::Evicted;
 use super::quarantine::{self, Bounds};
 use super::queue::{Command, Pending, Work};
 use super::schema::{self, Found, Salvage};
 use super::state::State;
 use super::store;
 use super::{Health, Identity, Notice, Opened, Shared, SpoolError, Stored, reader};
+use crate::model::Evicted;
 
 /// What a spool on a full disk may still hold.
 const LEAST: u64 = 8 << 20;

@@ -400,6 +400,11 @@ fn the_protocol() {
 }
 
 #[test]
+fn the_codes() {
+    Page::run("docs/codes.md");
+}
+
+#[test]
 fn the_config_reference() {
     Page::run("docs/config.md");
 }

@@ -277,11 +277,17 @@ fn every_page_shows_what_it_explains() {
         let strictness = if settings.strict { Strictness::Strict } else { Strictness::Open };
         let contract =
             Contract::new(settings.metrics, strictness, settings.schema.as_ref()).unwrap();
-        let mut judge = Judge::new(Arc::new(contract), Tags::new());
-        let end = if let Prints::Cut(_) = page.example { End::Cut } else { End::Whole };
-        let judged = run_with(&mut judge, &page.example.bytes(), end);
-        let codes: Vec<_> = judged.counts.rejected.iter().collect();
-        assert_eq!(codes, [(&code, &1)], "{code}: {judged:?}");
+        let contract = Arc::new(contract);
+        let judged = |prints: Prints| {
+            let end = if let Prints::Cut(_) = prints { End::Cut } else { End::Whole };
+            run_with(&mut Judge::new(contract.clone(), Tags::new()), &prints.bytes(), end)
+        };
+        let wrong = judged(page.wrong.unwrap());
+        let codes: Vec<_> = wrong.counts.rejected.iter().collect();
+        assert_eq!(codes, [(&code, &1)], "{code}: {wrong:?}");
+        let right = judged(page.right.unwrap());
+        assert_eq!(right.counts.rejected_total(), 0, "{code}: {right:?}");
+        assert!(right.counts.accepted > 0 && right.warnings.is_empty(), "{code}: {right:?}");
         let shown = page.to_string();
         assert!(shown.starts_with(code.as_str()) && shown.len() < 2000, "{shown}");
     }

@@ -30,6 +30,8 @@ mod disk;
 mod edits;
 mod exec;
 #[cfg(feature = "hub")]
+mod explained;
+#[cfg(feature = "hub")]
 mod faces;
 #[cfg(feature = "hub")]
 mod fire;

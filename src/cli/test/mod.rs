@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::agent::trial::{Trial, Trials};
 use crate::config::{Config, Env, Mode, PluginConfig};
 use crate::contract::{Contract, Observed, advice};
-use crate::model::{Outcome, Report, Taken, Timestamp};
+use crate::model::{Outcome, Report, Taken, Timestamp, WarningCode};
 
 use super::args::TestArgs;
 use super::exit::{Exit, Failure};
@@ -149,7 +149,7 @@ fn reports(
         alive = trial.report.outcome == Outcome::Answered;
         // It is not meant to end: the agent would start it again.
         look.found(!alive || !report::is_clean(&trial.report));
-        let unasked = trial.report.warnings.iter().any(|warning| warning.starts_with("unasked"));
+        let unasked = trial.report.warnings.iter().any(|words| WarningCode::Unasked.is_of(words));
         if !(ticks && unasked) {
             left -= 1;
         }

@@ -12,6 +12,7 @@ use crate::hub::hall::Hall;
 use crate::hub::packages_api::{held, zip};
 use crate::hub::problem::Problem;
 use crate::hub::registry;
+use crate::model::ProblemCode;
 
 pub(super) fn routes() -> Router<Hall> {
     Router::new()
@@ -23,7 +24,7 @@ async fn index(State(hall): State<Hall>) -> Result<Response, Problem> {
     let index = hall.store.read(registry::index).await?;
     let index = index.ok_or_else(|| {
         let detail = "no package was ever approved on this hub, so there is nothing to install";
-        Problem::new(StatusCode::NOT_FOUND, "no-index", "no index yet", detail)
+        Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoIndex, "no index yet", detail)
     })?;
     Ok(([(header::CONTENT_TYPE, "application/json")], index).into_response())
 }
@@ -39,6 +40,6 @@ async fn download(
     let found = hall.store.read(move |conn| registry::given_out(conn, &file, &held)).await?;
     found.map(zip).ok_or_else(|| {
         let detail = format!("no approved package has the file `{shown}`");
-        Problem::new(StatusCode::NOT_FOUND, "no-package", "no such package", detail)
+        Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoPackage, "no such package", detail)
     })
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::hub::audit;
 use crate::hub::caller::Caller;
 use crate::hub::store::{Writer, json};
-use crate::model::{MetricType, limits};
+use crate::model::{AuditAction, MetricType, limits};
 
 use super::MonitorError;
 use super::field::{self, NewField, Role};
@@ -111,7 +111,7 @@ pub(crate) fn create(
         field::replace(&transaction, id, role, fields)?;
     }
     let subject = id.to_string();
-    audit::write(&transaction, caller, now, "monitor.create", &subject, Some(&new.name))?;
+    audit::write(&transaction, caller, now, AuditAction::MonitorCreate, &subject, Some(&new.name))?;
     transaction.commit()?;
     Ok(id)
 }
@@ -194,7 +194,14 @@ pub(crate) fn edit(
         }
     }
     let subject = id.to_string();
-    audit::write(&transaction, caller, now, "monitor.edit", &subject, Some(&before.name))?;
+    audit::write(
+        &transaction,
+        caller,
+        now,
+        AuditAction::MonitorEdit,
+        &subject,
+        Some(&before.name),
+    )?;
     transaction.commit()?;
     Ok(())
 }
@@ -235,7 +242,8 @@ fn set_suspended(
     }
     transaction
         .execute("UPDATE monitors SET suspended_ms = ?2 WHERE id = ?1", params![id, since])?;
-    let action = if since.is_some() { "monitor.suspend" } else { "monitor.activate" };
+    let action =
+        if since.is_some() { AuditAction::MonitorSuspend } else { AuditAction::MonitorActivate };
     audit::write(&transaction, caller, now, action, &id.to_string(), Some(&found.name))?;
     transaction.commit()?;
     Ok(true)

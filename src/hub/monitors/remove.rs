@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::hub::audit;
 use crate::hub::caller::Caller;
 use crate::hub::store::{Store, StoreError, Writer, drop_series};
+use crate::model::AuditAction;
 
 use super::MonitorError;
 use super::list::must_find;
@@ -115,7 +116,7 @@ impl Writer {
                 found.name, held.runs, held.rejections
             );
             let subject = id.to_string();
-            audit::write(conn, caller, now, "monitor.delete", &subject, Some(&detail))?;
+            audit::write(conn, caller, now, AuditAction::MonitorDelete, &subject, Some(&detail))?;
             Ok(held)
         });
         Ok(removed

@@ -14,7 +14,7 @@ use crate::hub::hall::{self, Hall};
 use crate::hub::listing::answer;
 use crate::hub::problem::Problem;
 use crate::hub::registry::{self, Upload};
-use crate::model::{PackageName, Version};
+use crate::model::{PackageName, ProblemCode, Version};
 use crate::package::{Finding, bounds, inspect, sha256, unpack};
 
 use super::{aside, change, read, which};
@@ -42,7 +42,7 @@ pub(super) async fn upload(
         .map_err(|_| {
             Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
-                "slow",
+                ProblemCode::Slow,
                 "took too long",
                 "the archive did not come in time",
             )
@@ -104,5 +104,10 @@ fn refused(findings: &[Finding]) -> Problem {
 }
 
 fn not_it(detail: String) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "archive", "not a package's archive", detail)
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        ProblemCode::Archive,
+        "not a package's archive",
+        detail,
+    )
 }

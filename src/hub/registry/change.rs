@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use crate::hub::audit;
 use crate::hub::caller::Caller;
 use crate::hub::plugin_keys::{self, Lookup};
-use crate::model::{PackageName, PluginKey, PluginName, Version, is_unseen, nearest_name};
+use crate::model::{
+    AuditAction, PackageName, PluginKey, PluginName, Version, is_unseen, nearest_name,
+};
 use crate::package::{Category, Inspection, Weight};
 
 use super::found::{Found, find, note};
@@ -108,7 +110,7 @@ fn registered(
         params![caller.account, name.as_str(), description, category, key.to_string(), now],
     )?;
     let id = transaction.last_insert_rowid();
-    audit::write(transaction, caller, now, "package.register", name.as_str(), None)?;
+    audit::write(transaction, caller, now, AuditAction::PackageRegister, name.as_str(), None)?;
     Ok((id, key, true))
 }
 
@@ -196,7 +198,7 @@ pub(crate) fn upload(
             params![package, summary.description, summary.category],
         )?;
     }
-    note(&transaction, caller, now, "package.upload", (name, version))?;
+    note(&transaction, caller, now, AuditAction::PackageUpload, (name, version))?;
     transaction.commit()?;
     Ok(())
 }
@@ -231,7 +233,7 @@ pub(crate) fn submit(
         "UPDATE package_versions SET state = 'submitted', submitted_ms = ?2 WHERE id = ?1",
         params![found.id, now],
     )?;
-    note(&transaction, caller, now, "package.submit", (name, version))?;
+    note(&transaction, caller, now, AuditAction::PackageSubmit, (name, version))?;
     transaction.commit()?;
     Ok(())
 }
@@ -282,7 +284,7 @@ pub(crate) fn withdraw(
             params![found.id, NO_REPORT],
         )?;
     }
-    note(&transaction, caller, now, "package.withdraw", (name, version))?;
+    note(&transaction, caller, now, AuditAction::PackageWithdraw, (name, version))?;
     transaction.commit()?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::hub::audit;
 use crate::hub::caller::Caller;
-use crate::model::{PackageName, Version};
+use crate::model::{AuditAction, PackageName, Version};
 use crate::package::{Inspection, Summary};
 
 use super::{RegistryError, State};
@@ -56,7 +56,7 @@ pub(super) fn note(
     conn: &Connection,
     caller: &Caller,
     now: i64,
-    action: &str,
+    action: AuditAction,
     (name, version): (&PackageName, &Version),
 ) -> Result<(), RegistryError> {
     Ok(audit::write(conn, caller, now, action, &format!("{name} {version}"), None)?)

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::hub::caller::Caller;
-use crate::model::{PackageName, Version};
+use crate::model::{AuditAction, PackageName, Version};
 use crate::package::{Approval, Envelope};
 
 use super::found::{Found, find, note};
@@ -56,7 +56,7 @@ pub(crate) fn take(
         "UPDATE package_versions SET state = 'in-review', reviewer = ?2 WHERE id = ?1",
         params![found.id, caller.actor],
     )?;
-    note(&transaction, caller, now, "package.review", which)?;
+    note(&transaction, caller, now, AuditAction::PackageReview, which)?;
     transaction.commit()?;
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(crate) fn reject(
          WHERE id = ?1",
         params![found.id, caller.actor, reason, now],
     )?;
-    note(&transaction, caller, now, "package.reject", seen.which())?;
+    note(&transaction, caller, now, AuditAction::PackageReject, seen.which())?;
     transaction.commit()?;
     Ok(())
 }
@@ -99,7 +99,7 @@ pub(crate) fn trial(
         "UPDATE package_versions SET trial = ?2 WHERE id = ?1",
         params![found.id, result],
     )?;
-    note(&transaction, caller, now, "package.trial", seen.which())?;
+    note(&transaction, caller, now, AuditAction::PackageTrial, seen.which())?;
     transaction.commit()?;
     Ok(())
 }
@@ -151,7 +151,7 @@ pub(crate) fn approve(
         params![found.id, caller.actor, now, crate::hub::store::json(&statement)],
     )?;
     signing::publish(&transaction, signed, now)?;
-    note(&transaction, caller, now, "package.approve", seen.which())?;
+    note(&transaction, caller, now, AuditAction::PackageApprove, seen.which())?;
     transaction.commit()?;
     Ok(())
 }

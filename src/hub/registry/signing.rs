@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::hub::audit;
 use crate::hub::caller::Caller;
-use crate::model::{PackageName, Timestamp, Version};
+use crate::model::{AuditAction, PackageName, Timestamp, Version};
 use crate::package::{
     Approval, Category, Envelope, Index, Listed, ListedVersion, PublicKey, Rotation, SigningKey,
     Summary, Trust,
@@ -335,7 +335,14 @@ pub(crate) fn rotate(
     };
     keep(&transaction, (key, known.offline, serial), &rotations, &envelope)?;
     let fingerprint = key.fingerprint();
-    audit::write(&transaction, caller, now, "registry.rotate", "registry", Some(&fingerprint))?;
+    audit::write(
+        &transaction,
+        caller,
+        now,
+        AuditAction::RegistryRotate,
+        "registry",
+        Some(&fingerprint),
+    )?;
     transaction.commit()?;
     Ok(())
 }

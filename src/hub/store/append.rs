@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::hub::plugin_keys::{self, Lookup};
 use crate::hub::wire::{self, Report};
-use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RunFacts, Seq, Status};
+use crate::model::{BatchReply, Outcome, RUN_FACTS, Refused, RefusedCode, RunFacts, Seq, Status};
 
 use super::Limits;
 use super::clock::{ClockWatch, Done};
@@ -315,14 +315,14 @@ fn refuse(
             report.plugin
         ),
     };
-    Ok(Some(Refused { seq: report.seq, code: "plugin-key".to_owned(), message: why }))
+    Ok(Some(Refused { seq: report.seq, code: RefusedCode::PluginKey.to_string(), message: why }))
 }
 
 /// Reports for a monitor that somebody suspended are not taken either.
 fn suspended(report: &Report<'_>, monitor: i64) -> Refused {
     Refused {
         seq: report.seq,
-        code: "monitor-suspended".to_owned(),
+        code: RefusedCode::MonitorSuspended.to_string(),
         message: format!(
             "the monitor of plugin `{}` on `{}` is suspended in the hub; activate it there: `talaia monitor activate {monitor}`",
             report.plugin, report.host

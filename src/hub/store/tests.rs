@@ -2,7 +2,7 @@ use super::*;
 use crate::hub::audit;
 use crate::hub::caller::Caller;
 use crate::hub::store::points::Block;
-use crate::model::{RunId, Seq, SpoolId};
+use crate::model::{AuditAction, RunId, Seq, SpoolId};
 use serde_json::json;
 
 mod ageing;
@@ -481,7 +481,7 @@ fn the_audit_log_keeps_its_newest_entries() {
         )
         .unwrap();
     let caller = Caller::of_session(1);
-    audit::write(&writer.conn, &caller, NOW, "b", "the newest", None).unwrap();
+    audit::write(&writer.conn, &caller, NOW, AuditAction::KeyCreate, "the newest", None).unwrap();
     // Age takes none of them.
     writer.tend(NOW, 0);
     assert_eq!(count(&writer.conn, "SELECT count(*) FROM audit"), 100_000);

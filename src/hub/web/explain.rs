@@ -1,13 +1,12 @@
-//! What a rejection code means, and the way out.
+//! What a code means, and the way out.
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use maud::html;
+use maud::{Markup, html};
 
-use crate::contract::explain;
+use crate::contract::explain::{self, Kind, Page};
 use crate::hub::hall::Hall;
-use crate::model::RejectionCode;
 
 use super::format::{query, sentence};
 use super::layout::Frame;
@@ -19,33 +18,54 @@ pub(super) async fn show(
     Path(code): Path<String>,
 ) -> Response {
     let session = logged_in!(hall, headers);
-    let Some(code) = RejectionCode::ALL.iter().copied().find(|one| one.as_str() == code) else {
+    let pages = explain::find(&code);
+    if pages.is_empty() {
+        let meant = explain::meant(&code);
+        let words = meant.map_or_else(String::new, |meant| format!("Is {meant} meant? "));
         return told(
             &session,
             StatusCode::NOT_FOUND,
             "No such code",
-            "No record is refused for this. The codes that there are: talaia explain",
+            &format!("{words}All there are: talaia explain"),
         );
-    };
-    let page = explain::page(code);
+    }
     let body = html! {
         p.crumbs { a href="/rejections" { "Rejections" } }
-        h1 { code { (code.as_str()) } }
-        article.prose {
-            p.lead { (sentence(page.meaning)) }
-            h2 { "For example" }
-            @if let Some(settings) = page.settings {
-                p { "With these settings of the plugin" }
-                pre tabindex="0" { code { (settings) } }
-                p { "it prints" }
-            } @else { p { "The plugin prints" } }
-            pre tabindex="0" { code { (page.example) } }
-            h2 { "What to do" }
-            p { (sentence(page.fix)) }
-            p { a href=(format!("/rejections{}", query(&[("code", code.as_str())]))) { "Records that were refused for this" } }
-            p.faint { "The same on a command line: " code { "talaia explain " (code.as_str()) } }
-        }
+        h1 { code { (code) } }
+        @for page in &pages { (article(page)) }
+        p.faint { "The same on a command line: " code { "talaia explain " (code) } }
     };
-    let title = format!("What {} means", code.as_str());
+    let title = format!("What {code} means");
     shown(Ok(framed(&Frame::of(&title, "/rejections", &session), &body)))
+}
+
+fn article(page: &Page) -> Markup {
+    html! {
+        article.prose {
+            p.faint { (page.kind.title()) }
+            p.lead { (sentence(page.meaning)) }
+            @if let Some(settings) = page.settings {
+                h2 { "With these settings of the plugin" }
+                pre tabindex="0" { code { (settings) } }
+            }
+            @if let Some(wrong) = page.wrong {
+                h2 { "Wrong" }
+                pre tabindex="0" { code { (wrong) } }
+            }
+            @if let Some(right) = page.right {
+                h2 { "Right" }
+                pre tabindex="0" { code { (right) } }
+            }
+            @if !page.fix.is_empty() {
+                h2 { "What to do" }
+                p { (sentence(page.fix)) }
+            }
+            @if page.kind == Kind::Rejection {
+                p { a href=(format!("/rejections{}", query(&[("code", page.code)]))) { "Records that were refused for this" } }
+            }
+            @if !page.see.is_empty() {
+                p { "See also" @for other in page.see { " " a href=(format!("/explain/{}", other.replace(' ', "%20"))) { code { (other) } } } }
+            }
+        }
+    }
 }

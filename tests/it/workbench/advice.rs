@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use talaia::contract::explain::{self, Kind, Prints};
 use talaia::contract::{
-    Advice, AdviceCode, Contract, Declared, Judge, Judged, Moment, Observed, Strictness, advice,
-    infer,
+    Advice, Contract, Declared, Judge, Judged, Moment, Observed, Strictness, advice, infer,
 };
 use talaia::decode::{End, Format};
-use talaia::model::{MetricType, Tags, Timestamp};
+use talaia::model::{AdviceCode, MetricType, Tags, Timestamp};
 
 /// The advice on what these runs printed.
 fn on(runs: &[&str]) -> Vec<Advice> {
@@ -24,6 +24,7 @@ fn on(runs: &[&str]) -> Vec<Advice> {
         observed.add(&judged.metrics);
         if out.contains("e+") {
             observed.written("mem_bytes", "1.8e+10");
+            observed.written("read", "1.84467e+10");
         }
     }
     advice(&observed, &contract)
@@ -142,4 +143,20 @@ fn what_was_observed_passes_the_contract_proposed_for_it() {
     let contract = Contract::new(metrics, Strictness::Strict, None).unwrap();
     let again = judged(contract, out);
     assert_eq!((again.counts.accepted, again.counts.rejected_total()), (9, 0), "{again:?}");
+}
+
+#[test]
+fn the_pages_show_what_is_advised_on_and_what_is_not() {
+    let mut shown = 0;
+    for page in explain::pages() {
+        let (Kind::Advice, Some(wrong), Some(right)) = (page.kind, page.wrong, page.right) else {
+            continue;
+        };
+        let text = |prints: &Prints| String::from_utf8(prints.bytes()).unwrap();
+        let codes = |out: &str| on(&[out]).into_iter().map(|a| a.code.as_str()).collect::<Vec<_>>();
+        assert_eq!(codes(&text(&wrong)), [page.code], "{}", page.code);
+        assert_eq!(codes(&text(&right)), [""; 0], "{}", page.code);
+        shown += 1;
+    }
+    assert_eq!(shown, 7);
 }

@@ -11,7 +11,7 @@ use crate::hub::problem::Problem;
 use crate::hub::registry::{self, RegistryError, Seen};
 use crate::hub::session::Session;
 use crate::hub::web::page::{Sent, failed, logged_in, see};
-use crate::model::{PackageName, Version};
+use crate::model::{PackageName, ProblemCode, Version};
 
 use super::version::{Said, page};
 use super::{caller, missing, path, which};
@@ -62,7 +62,12 @@ async fn done(
     let known = ["submit", "withdraw", "review", "approve", "reject"].contains(&what.as_str());
     if !known {
         let detail = "the form does not say what to do";
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "form", "no such form", detail));
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            ProblemCode::Form,
+            "no such form",
+            detail,
+        ));
     }
     change(hall, move |conn| {
         let which = (&name, &version);

@@ -1,0 +1,250 @@
+//! Every code that people meet has a page, and no other is made.
+//!
+//! `docs/codes.md` has the same pages: `TALAIA_BOOK=write cargo test --test it explained` writes it anew.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use talaia::contract::explain::{self, Kind, Page};
+use talaia::model::RejectionCode;
+
+use crate::support::Site;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The codes of one kind.
+fn codes(kind: Kind) -> BTreeSet<String> {
+    explain::pages().iter().filter(|p| p.kind == kind).map(|p| p.code.to_owned()).collect()
+}
+
+#[test]
+fn every_code_has_a_page() {
+    let pages = explain::pages();
+    for kind in Kind::ALL {
+        let own: Vec<&Page> = pages.iter().filter(|page| page.kind == kind).collect();
+        assert!(own.len() > 3 && own.len() == codes(kind).len(), "{kind:?}");
+    }
+    assert_eq!(codes(Kind::Rejection).len(), RejectionCode::ALL.len());
+    for page in &pages {
+        let Page { code, meaning, fix, see, .. } = page;
+        assert!(meaning.len() > 8 && meaning.ends_with(['.', '?']), "{code}: {meaning}");
+        assert!(
+            !fix.contains('\n') && (fix.is_empty() || fix.ends_with(['.', '?', '`', ')'])),
+            "{code}: {fix}"
+        );
+        for other in *see {
+            assert!(
+                !explain::find(other).is_empty(),
+                "{code} sends to {other}, which is not there"
+            );
+        }
+        let summary = page.summary();
+        assert!(summary.len() > 7 && !summary.ends_with('.'), "{code}: {summary}");
+    }
+}
+
+#[test]
+fn explain_shows_one_page_all_or_the_nearest() {
+    let site = Site::new();
+    let list = site.talaia(&["explain"]).code(0).stdout.clone();
+    for kind in Kind::ALL {
+        assert!(list.contains(kind.title()), "{list}");
+    }
+    let lines: Vec<&str> = list.lines().filter(|line| line.starts_with("  ")).collect();
+    assert_eq!(lines.len(), explain::pages().len());
+    for code in ["name-hyphen", "timed_out", "78", "no start", "plugin-key.revoke"] {
+        let page = site.talaia(&["explain", code]).code(0).stdout.clone();
+        assert!(page.starts_with(&format!("{code}   (")), "{page}");
+    }
+    let page = site.talaia(&["explain", "name-hyphen"]).stdout;
+    assert!(
+        page.contains("Wrong:\n\n    {\"disk-used\"")
+            && page.contains("Right:\n\n    {\"disk_used\""),
+        "{page}"
+    );
+    // A word of several kinds.
+    let pages = site.talaia(&["explain", "refused"]).code(0).stdout.clone();
+    assert_eq!(pages.matches("refused   (").count(), 3, "{pages}");
+    let all = site.talaia(&["explain", "--json"]).code(0).stdout.clone();
+    let all: Vec<Value> = all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(all.len(), explain::pages().len());
+    assert_eq!(all[1]["code"], "name-hyphen");
+    assert_eq!(all[1]["right"], "{\"disk_used\": 71.2}");
+    for (typed, meant) in [
+        ("name-hyphn", "name-hyphen"),
+        ("name_hyphen", "name-hyphen"),
+        ("timed-out", "timed_out"),
+        ("Not-JSON", "not-json"),
+        ("crash-loop", "crash_loop"),
+    ] {
+        site.talaia(&["explain", typed]).code(2).says(&[&format!("did you mean `{meant}`?")]);
+    }
+    site.talaia(&["explain", "zzzzzzzz"]).code(2).says(&["there is no code", "lists them all"]);
+}
+
+/// Every source file below a folder, as `(path, text)`, without its tests.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+/// The text of the function that begins with `start`, up to the brace that ends it.
+fn function<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    let at = text.find(start)?;
+    let line = text[..at].rsplit('\n').next().unwrap();
+    let indent = line.len() - line.trim_start().len();
+    let end = format!("\n{}}}\n", " ".repeat(indent));
+    Some(text[at..].split_once(&end)?.0)
+}
+
+/// The words in quotes that follow `before`, which are single words or two.
+fn words(text: &str, before: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for before in before {
+        for rest in text.split(before).skip(1) {
+            if let Some(word) =
+                rest.trim_start().strip_prefix('"').and_then(|r| r.split('"').next())
+            {
+                found.insert(word.to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_word_is_shown_that_is_not_in_the_lists() {
+    let mut verdicts = BTreeSet::new();
+    for (_, text) in sources("src/cli") {
+        if let Some(body) = function(&text, "fn verdict(") {
+            verdicts.extend(words(body, &["(BAD,", "(GOOD,", "(ODD,", "(FAINT,"]));
+        }
+    }
+    assert_eq!(verdicts, codes(Kind::Verdict));
+
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let status = read("src/agent/status.rs");
+    let plugin = read("src/agent/plugin.rs");
+    let mut states = BTreeSet::new();
+    for (text, start) in [(&status, "pub(super) fn state("), (&plugin, "fn state(")] {
+        let body = function(text, start).unwrap_or_else(|| panic!("there is no {start}"));
+        states.extend(words(body, &["return (", "=> (", "\n        ("]));
+    }
+    states.extend(words(&status, &["== SELF_PLUGIN {", "} else {"]));
+    assert_eq!(states, codes(Kind::Plugin));
+
+    let outputs = read("src/agent/outputs.rs");
+    let mut states =
+        words(&outputs, &["Condition::Ok =>", "Condition::Retry =>", "Condition::Hold =>"]);
+    states.extend(words(&status, &["OutputStatus { state:"]));
+    assert_eq!(states, codes(Kind::Output));
+}
+
+/// What looks like a code, written out where one is made: all come from the closed lists.
+#[test]
+fn no_code_is_written_out_where_it_is_made() {
+    let kebab = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '.')
+    };
+    for (path, text) in
+        ["src/agent", "src/contract", "src/deliver", "src/hub"].map(sources).concat()
+    {
+        if path.starts_with(root().join("src/contract/explain")) {
+            continue;
+        }
+        let shown = path.display();
+        // A code of a refusal, an answer or an entry of the audit log.
+        for before in ["code: ", "Problem::new(\n", "no_key(\n", "audit::write("] {
+            for rest in text.split(before).skip(1) {
+                let first = rest.trim_start().strip_prefix('"').and_then(|r| r.split('"').next());
+                assert!(!first.is_some_and(kebab), "{shown}: {before}{first:?}");
+            }
+        }
+        // A warning with a code that is a part of its text.
+        for rest in text.split("warn").skip(1) {
+            let argument: String = rest.chars().take(120).collect();
+            let Some(literal) = argument.split_once("format!(").map(|(_, rest)| rest.trim_start())
+            else {
+                continue;
+            };
+            let code =
+                literal.strip_prefix('"').and_then(|r| r.split_once(": ")).map(|(code, _)| code);
+            assert!(!code.is_some_and(kebab), "{shown}: {code:?}");
+        }
+    }
+}
+
+/// The page of the book.
+fn book() -> String {
+    let mut page = "# Codes\n\nWords that a program can rely on, and a person can look up. `talaia explain CODE` shows the same, \
+        `talaia explain --json` gives it to a program, and a hub's pages link to it. The lists are closed: nothing else is ever \
+        printed in their places.\n\n<!-- made from src/contract/explain: TALAIA_BOOK=write cargo test --test it explained -->\n"
+        .to_owned();
+    let cell = |text: &str| text.replace('|', "\\|");
+    for kind in Kind::ALL {
+        page.push_str(&format!("\n## {}\n\nWhere: {}.\n", kind.title(), kind.place()));
+        let pages: Vec<Page> = explain::pages().into_iter().filter(|p| p.kind == kind).collect();
+        if pages.iter().all(|page| page.wrong.is_none()) {
+            page.push_str("\n| code | what it means | what to do |\n|---|---|---|\n");
+            for Page { code, meaning, fix, .. } in pages {
+                page.push_str(&format!("| `{code}` | {} | {} |\n", cell(meaning), cell(fix)));
+            }
+            continue;
+        }
+        for Page { code, meaning, settings, wrong, right, fix, see, .. } in pages {
+            page.push_str(&format!("\n### `{code}`\n\n{meaning}\n"));
+            let shown = [
+                ("With", settings.map(str::to_owned)),
+                ("Wrong", wrong.map(|prints| prints.to_string())),
+                ("Right", right.map(|prints| prints.to_string())),
+            ];
+            for (head, text) in shown {
+                if let Some(text) = text {
+                    page.push_str(&format!("\n{head}:\n\n```text\n{}\n```\n", text.trim_end()));
+                }
+            }
+            if !fix.is_empty() {
+                page.push_str(&format!("\n{fix}\n"));
+            }
+            if !see.is_empty() {
+                let see: Vec<String> = see.iter().map(|code| format!("`{code}`")).collect();
+                page.push_str(&format!("\nSee also: {}\n", see.join(", ")));
+            }
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_of_codes_is_current() {
+    let path = root().join("docs/codes.md");
+    let wanted = book();
+    if std::env::var("TALAIA_BOOK").is_ok_and(|value| value == "write") {
+        fs::write(&path, &wanted).unwrap();
+        return;
+    }
+    let page = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        page == wanted,
+        "docs/codes.md is not what the program says; write it anew with \
+         `TALAIA_BOOK=write cargo test --test it explained`"
+    );
+}
