@@ -21,6 +21,9 @@ pub(crate) const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("talaia test disk", "A plugin of the config, as the agent would run it"),
             ("talaia test ./disk.sh -- /home", "A script with an argument"),
+            ("talaia test ./disk.sh --watch", "While it is written: again at each change"),
+            ("talaia test disk --as-service", "Why it works by hand and not in the service"),
+            ("talaia test disk --times 3 --strict", "For a build: warnings and advice fail it"),
             ("talaia test disk --json --times 3", "For a program to read"),
         ],
     ),
@@ -87,6 +90,24 @@ pub(crate) const EXAMPLES: &[(&str, &[Example])] = &[
                 "A verdict",
             ),
         ],
+    ),
+    (
+        "schema infer",
+        &[
+            ("talaia schema infer ./disk.sh", "What ten runs of it have in common"),
+            ("talaia schema infer disk --for package", "For its talaia-plugin.toml"),
+        ],
+    ),
+    (
+        "schema diff",
+        &[
+            ("talaia schema diff disk", "The last week, as the hub has it"),
+            ("talaia schema diff disk reports.ndjson", "What an output of type `file` wrote"),
+        ],
+    ),
+    (
+        "top",
+        &[("talaia top", "The running agent"), ("talaia top --once", "One table, for a script")],
     ),
     ("schema print", &[("talaia schema print config", "For an editor that checks the config")]),
     (

@@ -22,6 +22,8 @@ const COMMANDS: &[&[&str]] = &[
     &["emit"],
     &["schema"],
     &["schema", "print"],
+    &["schema", "infer"],
+    &["schema", "diff"],
     &["explain"],
     &["status"],
     &["top"],
