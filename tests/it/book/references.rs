@@ -122,7 +122,8 @@ fn every_link_leads_somewhere() {
                 && (heading.is_empty() || {
                     let there = prose(&fs::read_to_string(&target).unwrap());
                     let headings = there.lines().filter(|line| line.starts_with('#'));
-                    let mut names = headings.map(|line| anchor(line.trim_start_matches('#').trim()));
+                    let mut names =
+                        headings.map(|line| anchor(line.trim_start_matches('#').trim()));
                     names.any(|name| name == heading)
                 });
             if !found {

@@ -97,7 +97,10 @@ fn cron_jobs() {
     kitchen.site.write("jobs/torn", "", 0o644);
     let ran = kitchen.run();
     let code = |job: &str| ran.value("job_code", &json!({ "job": job })).clone();
-    assert_eq!([code("good"), code("it's \"bad\""), code("torn")], [json!(0), json!(3), Value::Null]);
+    assert_eq!(
+        [code("good"), code("it's \"bad\""), code("torn")],
+        [json!(0), json!(3), Value::Null]
+    );
     let seconds = ran.value("job_age", &json!({ "job": "good" })).as_u64().unwrap();
     assert!((86_400..90_000).contains(&seconds), "{seconds}");
     assert_eq!(ran.report["message"], "it's \"bad\": exit code 3");
@@ -136,14 +139,14 @@ fn log_patterns() {
         fs::read(super::cookbook().join("log_patterns")).unwrap(),
         0o755,
     );
-    let sidecar =
-        fs::read_to_string(super::cookbook().join("log_patterns.toml")).unwrap().replace(
-            "[config.patterns]",
-            "[config.patterns]\nerrors = '^error: '",
-        );
+    let sidecar = fs::read_to_string(super::cookbook().join("log_patterns.toml"))
+        .unwrap()
+        .replace("[config.patterns]", "[config.patterns]\nerrors = '^error: '");
     let sidecar = sidecar.replace("/var/log/auth.log", &site.path("log").display().to_string());
     site.write("plugins/log_patterns.toml", sidecar.replace("\"30s\"", "\"1h\""), 0o644);
-    site.configure("plugin_dirs = [\"plugins\"]\n[outputs.file]\ntype = \"file\"\npath = \"reports\"\n");
+    site.configure(
+        "plugin_dirs = [\"plugins\"]\n[outputs.file]\ntype = \"file\"\npath = \"reports\"\n",
+    );
     site.start_agent();
     let errors = |site: &Site, run: usize| {
         site.until("report", |site| {
@@ -194,7 +197,10 @@ fn api_latency() {
     kitchen.env("URL", &format!("{server}/nothing"));
     let ran = kitchen.run();
     assert_eq!(*ran.value("api_up", &tags), json!(false));
-    assert_eq!((&ran.report["status"], &ran.report["message"]), (&json!("critical"), &json!("HTTP 404")));
+    assert_eq!(
+        (&ran.report["status"], &ran.report["message"]),
+        (&json!("critical"), &json!("HTTP 404"))
+    );
     // A port that was free a moment ago.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     kitchen.env("URL", &format!("http://{address}/"));
@@ -261,7 +267,18 @@ fn name_server() -> u16 {
             let question = &query[12..12 + labels + 5];
             let known = question.starts_with(b"\x03www\x07example\x03org\0");
             let mut answer = query[..2].to_vec();
-            answer.extend([0x81, if known { 0x80 } else { 0x83 }, 0, 1, 0, u8::from(known), 0, 0, 0, 0]);
+            answer.extend([
+                0x81,
+                if known { 0x80 } else { 0x83 },
+                0,
+                1,
+                0,
+                u8::from(known),
+                0,
+                0,
+                0,
+                0,
+            ]);
             answer.extend(question);
             if known {
                 answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);

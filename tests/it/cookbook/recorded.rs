@@ -75,7 +75,8 @@ fn smart() {
     let kitchen = Kitchen::of("smart");
     kitchen.tool("sudo", "shift; exec \"$@\"");
     kitchen.tool("smartctl", &SMARTCTL.replace("SCAN", SCAN));
-    let (sdb, nvme) = ("{device=/dev/sdb,model=Disk \"X\" 4000}", "{device=/dev/nvme0,model=Fast 1TB}");
+    let (sdb, nvme) =
+        ("{device=/dev/sdb,model=Disk \"X\" 4000}", "{device=/dev/nvme0,model=Fast 1TB}");
     assert_eq!(
         kitchen.run().text(),
         format!(
@@ -86,7 +87,8 @@ fn smart() {
              critical: /dev/sdb says that it fails"
         )
     );
-    kitchen.prints("smartctl", r#"{"json_format_version": [1, 0], "smartctl": {"exit_status": 0}}"#);
+    kitchen
+        .prints("smartctl", r#"{"json_format_version": [1, 0], "smartctl": {"exit_status": 0}}"#);
     kitchen.run().failed(1, "finds no disk");
 }
 
@@ -151,10 +153,7 @@ fn docker() {
          containers{state=exited} 1 containers\ncontainers{state=paused} 1 containers\nok"
     );
     let old = kitchen.path("old.sock");
-    daemon(
-        &old,
-        &[("/", "400 Bad Request", r#"{"message": "client version 1.41 is too new"}"#)],
-    );
+    daemon(&old, &[("/", "400 Bad Request", r#"{"message": "client version 1.41 is too new"}"#)]);
     kitchen.setting("socket", &old);
     kitchen.run().failed(1, "containers/json: client version 1.41 is too new");
 }
@@ -254,9 +253,11 @@ fn temperature() {
     kitchen.env("SYS", &kitchen.path("sys"));
     fs::create_dir_all(&zones).unwrap();
     kitchen.run().failed(1, "knows of no temperature");
-    for (zone, kind, reading) in
-        [("0", "acpitz", Some("27800")), ("1", "x86_pkg_temp", Some("-1500")), ("10", "iwlwifi", None)]
-    {
+    for (zone, kind, reading) in [
+        ("0", "acpitz", Some("27800")),
+        ("1", "x86_pkg_temp", Some("-1500")),
+        ("10", "iwlwifi", None),
+    ] {
         let folder = format!("sys/class/thermal/thermal_zone{zone}");
         fs::create_dir(kitchen.site.path(&folder)).unwrap();
         kitchen.site.write(&format!("{folder}/type"), format!("{kind}\n"), 0o644);
@@ -347,10 +348,7 @@ fn ups() {
         "ups_on_mains false\nups_charge 61 %\nups_load 20 %\nwarning: OB DISCHRG"
     );
     kitchen.prints("upsc", "battery.charge: 9\nups.status: OB DISCHRG LB");
-    assert_eq!(
-        kitchen.run().text(),
-        "ups_on_mains false\nups_charge 9 %\ncritical: OB DISCHRG LB"
-    );
+    assert_eq!(kitchen.run().text(), "ups_on_mains false\nups_charge 9 %\ncritical: OB DISCHRG LB");
     kitchen.tool("upsc", "echo 'Error: Connection failure: Connection refused' >&2; exit 1");
     kitchen.run().failed(1, "Connection refused");
 }
