@@ -1,9 +1,13 @@
 //! The log, on stderr.
 //!
 //! Where no terminal is read its lines have the form that they always had. On a terminal they stand
-//! in the columns of run lines, folded instead of running on, and what plugins say has their names.
+//! in the columns of run lines, folded instead of running on; what plugins say has their names, and
+//! is not said again for a minute where it is the same.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -24,6 +28,10 @@ use super::text;
 /// Lines that one event may take on a terminal. What a plugin says may be long.
 const LINES: usize = 12;
 const PLUGIN_LINES: usize = 2;
+/// When a plugin that says the same over and over is heard again.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Lines of plugins that are remembered for that.
+const SAID: usize = 1000;
 
 /// Sets it up.
 pub(crate) fn init(talk: &Talk, stderr: &Background) {
@@ -44,7 +52,8 @@ pub(crate) fn init(talk: &Talk, stderr: &Background) {
     let registry = tracing_subscriber::registry().with(filter);
     let done = match talk.log_format {
         LogFormat::Text if print::a_person_reads_stderr() => {
-            registry.with(layer.event_format(Columns)).try_init()
+            let columns = Columns { all: talk.verbose > 0, said: Mutex::default() };
+            registry.with(layer.event_format(columns)).try_init()
         }
         LogFormat::Text => registry.with(layer.with_timer(Clock).with_ansi(false)).try_init(),
         LogFormat::Json => registry.with(layer.json()).try_init(),
@@ -68,7 +77,32 @@ fn now() -> String {
 }
 
 /// Events as a person reads them.
-struct Columns;
+struct Columns {
+    /// Whatever was said before.
+    all: bool,
+    /// What plugins said of late.
+    said: Mutex<HashMap<(String, String), Instant>>,
+}
+
+impl Columns {
+    /// Whether a plugin has said the same within the last minute.
+    fn is_repeated(&self, plugin: &str, text: &str, now: Instant) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_late = |at: &Instant| now.saturating_duration_since(*at) < AGAIN;
+        if said.len() > SAID {
+            said.retain(|_, at| of_late(at));
+        }
+        let key = (plugin.to_owned(), text.to_owned());
+        if said.get(&key).is_some_and(of_late) {
+            return true;
+        }
+        // Of who says ever something else, the rest is not remembered.
+        if said.len() <= SAID {
+            said.insert(key, now);
+        }
+        false
+    }
+}
 
 impl<S, N> FormatEvent<S, N> for Columns
 where
@@ -84,6 +118,13 @@ where
         let mut said = Said::default();
         event.record(&mut said);
         let is_plugin = event.metadata().target() == "plugin";
+        let plugin = said.fields.iter().find(|(key, _)| is_plugin && *key == "plugin");
+        if let Some((_, plugin)) = plugin
+            && !self.all
+            && self.is_repeated(plugin, &said.message, Instant::now())
+        {
+            return Ok(());
+        }
         let (style, word) = match *event.metadata().level() {
             Level::ERROR => (BAD, "error"),
             Level::WARN => (ODD, "warning"),
@@ -152,5 +193,47 @@ impl Visit for Said {
         } else {
             self.fields.push((field.name(), value));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(plugin: Option<&str>, message: &str) -> Said {
+        let fields = plugin.iter().map(|plugin| ("plugin", (*plugin).to_owned()));
+        Said {
+            message: message.to_owned(),
+            fields: fields.chain([("n", "3".to_owned())]).collect(),
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_repeats_itself_is_heard_once_a_minute() {
+        let columns = Columns { all: false, said: Mutex::default() };
+        let t0 = Instant::now();
+        assert!(!columns.is_repeated("a", "no route", t0));
+        assert!(columns.is_repeated("a", "no route", t0 + AGAIN / 2));
+        assert!(!columns.is_repeated("a", "no host", t0 + AGAIN / 2));
+        assert!(!columns.is_repeated("b", "no route", t0 + AGAIN / 2));
+        assert!(!columns.is_repeated("a", "no route", t0 + AGAIN));
+        // What is remembered does not grow for ever.
+        for n in 0..3 * SAID {
+            columns.is_repeated("a", &n.to_string(), t0);
+        }
+        assert!(columns.said.lock().unwrap().len() <= SAID + 1);
+    }
+
+    #[test]
+    fn what_is_said_is_folded_and_what_plugins_say_is_cut() {
+        let long = "word ".repeat(100);
+        let seen = |text: &str| anstream::adapter::strip_str(text).to_string();
+        let plugin = seen(&text(true, said(Some("disk"), &long), 60));
+        let lines: Vec<&str> = plugin.lines().collect();
+        assert_eq!(lines.len(), PLUGIN_LINES);
+        assert!(lines[0].starts_with("disk word") && lines[1].ends_with(" …"), "{plugin}");
+        assert!(lines[1].starts_with("               word"), "{plugin}");
+        let agent = seen(&text(false, said(None, "stopping; once more to stop at once"), 80));
+        assert_eq!(agent, "stopping; once more to stop at once n=3");
     }
 }

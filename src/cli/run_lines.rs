@@ -238,7 +238,7 @@ impl State {
 }
 
 impl Together {
-    /// `20:42:15  together  480 ok, 2 failed of 241 plugins; slowest backup, 2.10 s; …`
+    /// `20:42:15  and       480 ok, 2 failed of 241 plugins (-v shows each); slowest backup, 2.10 s`
     fn line(&self, width: usize) -> String {
         let mut line = Line::default();
         line.add(FAINT, clock(SystemTime::now()));
@@ -249,15 +249,10 @@ impl Together {
             line.add(*style, format!("{} {word}", print::grouped(*count)));
         }
         let (seconds, plugin) = &self.slowest;
-        line.add(
-            Style::new(),
-            format!(
-                " of {}; slowest {plugin}, {}",
-                print::count(self.plugins.len() as u64, "plugin"),
-                print::seconds(*seconds)
-            ),
-        );
-        line.add(FAINT, "; -v shows each");
+        let plugins = print::count(self.plugins.len() as u64, "plugin");
+        line.add(Style::new(), format!(" of {plugins}"));
+        line.add(FAINT, " (-v shows each)");
+        line.add(Style::new(), format!("; slowest {plugin}, {}", print::seconds(*seconds)));
         line.fit(width)
     }
 }
@@ -516,7 +511,7 @@ mod tests {
         assert!(state.tell(80, t0 + TOGETHER / 2).is_empty());
         let told = seen(&state.tell(200, t0 + TOGETHER));
         assert_eq!(told.len(), 1);
-        let what = "  484 ok, 91 refused of 2 plugins; slowest good, 4 ms; -v shows each";
+        let what = "  484 ok, 91 refused of 2 plugins (-v shows each); slowest good, 4 ms";
         assert!(told[0].ends_with(what), "{}", told[0]);
         // With `-v` all of them are shown.
         assert_eq!((0..500).filter(|_| !state.run(&good, true, 80, t0).is_empty()).count(), 500);

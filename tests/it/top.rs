@@ -210,6 +210,20 @@ fn an_agent_that_goes_away_is_said_and_picked_up_again() {
 }
 
 #[test]
+fn an_agent_that_hangs_holds_no_key_up() {
+    let mut site = site();
+    let agent = site.start_agent();
+    site.until("an agent", Site::status);
+    let mut top = top(&site, 80, 24);
+    site.signal(agent, Signal::STOP);
+    top.press("t?");
+    top.until("help", |screen| screen.contains("run the selected plugin now"));
+    top.press("q");
+    assert_eq!(top.end(), 0);
+    site.signal(agent, Signal::CONT);
+}
+
+#[test]
 fn who_has_no_terminal_or_no_agent_is_told_so() {
     let site = running();
     let words = ["top", "--config", "talaia.toml"];

@@ -72,12 +72,22 @@ async fn once(agent: &Agent) -> Result<Exit, Failure> {
 
 /// What the agent was asked for, all at once.
 struct Answer {
+    /// What came of running a plugin.
+    note: Option<String>,
     status: Status,
     detail: Option<PluginDetail>,
     took: Duration,
 }
 
-async fn ask(agent: &Agent, plugin: Option<String>) -> Result<Answer, Failure> {
+async fn ask(
+    agent: &Agent,
+    plugin: Option<String>,
+    to_run: Option<String>,
+) -> Result<Answer, Failure> {
+    let note = match to_run {
+        Some(name) => Some(trigger(agent, &name).await),
+        None => None,
+    };
     let begin = Instant::now();
     let status = parse(&agent.ask(Method::GET, "/v1/status", None).await?)?;
     let detail = match plugin {
@@ -89,13 +99,13 @@ async fn ask(agent: &Agent, plugin: Option<String>) -> Result<Answer, Failure> {
         },
         None => None,
     };
-    Ok(Answer { status, detail, took: begin.elapsed() })
+    Ok(Answer { note, status, detail, took: begin.elapsed() })
 }
 
 async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
     let mut model = Model::new();
     // Who typed it wrong hears that at once, on the screen as it is.
-    let first = ask(agent, None).await?;
+    let first = ask(agent, None, None).await?;
     model.take(first.status, now());
     let no_signals = |e| Failure::new(Exit::Internal, format!("signals cannot be received: {e}"));
     let mut ends = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
@@ -108,9 +118,10 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
     let theme = Theme { colours: print::stdout_has_colours() };
     let mut next = Instant::now();
     // What is asked goes on beside the keys.
-    let mut asked = Box::pin(ask(agent, model.selected()));
+    let mut asked = Box::pin(ask(agent, model.selected(), None));
     let mut asking = true;
     let mut of = model.selected();
+    let mut to_run = None;
     loop {
         screen.draw(|frame| view::draw(frame, &mut model, theme, now()))?;
         let redraw = sleep_until(Instant::now() + REDRAW);
@@ -119,8 +130,7 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
                 Some(keys::Typed::Key(key)) => match model.press(key, now()) {
                     Some(Wish::Quit) => break,
                     Some(Wish::Trigger(name)) => {
-                        let note = trigger(agent, &name).await;
-                        model.note = Some((now(), note));
+                        to_run = Some(name);
                         next = Instant::now();
                     }
                     None => {}
@@ -133,11 +143,13 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
             answer = &mut asked, if asking => {
                 asking = false;
                 let pause = match answer {
-                    // What came late is not to be seen.
-                    Ok(_) if model.paused.is_some() => interval,
-                    Ok(Answer { status, detail, took }) => {
-                        model.take(status, now());
-                        model.take_detail(detail);
+                    Ok(Answer { note, status, detail, took }) => {
+                        model.note = note.map(|note| (now(), note)).or(model.note.take());
+                        // What comes while it is paused is not to be seen.
+                        if model.paused.is_none() {
+                            model.take(status, now());
+                            model.take_detail(detail);
+                        }
                         interval.max(took * PART)
                     }
                     Err(failure) => {
@@ -145,11 +157,11 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
                         interval
                     }
                 };
-                next = Instant::now() + pause;
+                next = Instant::now() + if to_run.is_some() { Duration::ZERO } else { pause };
             }
-            () = sleep_until(next), if !asking && model.paused.is_none() => {
+            () = sleep_until(next), if !asking && (model.paused.is_none() || to_run.is_some()) => {
                 of = model.selected();
-                asked = Box::pin(ask(agent, of.clone()));
+                asked = Box::pin(ask(agent, of.clone(), to_run.take()));
                 asking = true;
             }
             () = redraw => {}
