@@ -303,29 +303,49 @@ pub(crate) struct NewArgs {
     pub(crate) lang: String,
 }
 
-/// One metric a call, or several of one type.
+/// Options hold for all metrics of the call.
 #[derive(Debug, Args)]
 pub(crate) struct EmitArgs {
-    /// The metrics
+    /// The metrics; NAME:TYPE=VALUE for one with a type of its own, `-` for lines `NAME VALUE` on
+    /// standard input
     #[arg(required = true, value_name = "NAME=VALUE")]
     pub(crate) metrics: Vec<String>,
-    /// Their type [default: from the value]
-    #[arg(long = "type", short = 't', value_name = "TYPE", value_parser = parse_type)]
+    /// Their type: integer, float, percent, counter, boolean or string [default: from the value]
+    #[arg(long = "type", short = 't', value_name = "TYPE", value_parser = parse_type,
+          add = ArgValueCandidates::new(names::types))]
     pub(crate) kind: Option<MetricType>,
     /// Their unit
-    #[arg(long, short, value_name = "UNIT")]
+    #[arg(long, short, value_name = "UNIT", allow_hyphen_values = true)]
     pub(crate) unit: Option<String>,
     /// A readable name (for a single metric)
-    #[arg(long, short, value_name = "TEXT")]
+    #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) label: Option<String>,
     /// A tag; may be given several times
     #[arg(long = "tag", short = 'T', value_name = "KEY=VALUE")]
     pub(crate) tags: Vec<String>,
+    /// When they were measured: a time or Unix seconds [default: when the run started]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) time: Option<String>,
+    /// Where it gets worrying: a number or a Nagios range
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub(crate) warn: Option<String>,
+    /// Where it gets critical
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub(crate) crit: Option<String>,
+    /// The least possible value
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) min: Option<String>,
+    /// The greatest possible value
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) max: Option<String>,
+    /// Take an empty value as a gap, and not as a mistake
+    #[arg(long)]
+    pub(crate) gaps: bool,
     /// What the run says of the thing it looks at: ok, warning, critical or unknown
     #[arg(long, value_name = "STATUS")]
     pub(crate) status: Option<String>,
     /// A sentence with the status
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) message: Option<String>,
 }
 

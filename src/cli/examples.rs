@@ -85,10 +85,12 @@ pub(crate) const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("talaia emit users=3 load=0.42", "Types are told from the values"),
             ("talaia emit used=71.2 --type percent --tag mount=/", "A type, and a tag"),
+            ("talaia emit used:percent=71.2 sent:counter=81726", "A type for each"),
             (
                 "talaia emit --status critical --message 'no backup since Monday' age=93600",
                 "A verdict",
             ),
+            ("talaia emit -", "Lines `NAME VALUE` of standard input, such as awk prints"),
         ],
     ),
     (

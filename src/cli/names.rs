@@ -7,7 +7,7 @@ use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter a
 
 use crate::config::{self, Env};
 use crate::contract::explain;
-use crate::model::RejectionCode;
+use crate::model::{MetricType, RejectionCode};
 use crate::package::Language;
 
 /// The plugins of the config.
@@ -69,6 +69,11 @@ pub(crate) fn codes() -> Vec<CompletionCandidate> {
 /// The codes of rejections.
 pub(crate) fn rejections() -> Vec<CompletionCandidate> {
     RejectionCode::ALL.iter().map(|code| CompletionCandidate::new(code.as_str())).collect()
+}
+
+/// The types of metrics.
+pub(crate) fn types() -> Vec<CompletionCandidate> {
+    MetricType::ALL.iter().map(|kind| CompletionCandidate::new(kind.as_str())).collect()
 }
 
 /// The languages of `talaia new`.

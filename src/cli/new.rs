@@ -34,10 +34,11 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
         print::talk(format!("wrote {name}/{}", file.path));
     }
     print::talk(format!(
-        "\nTry it:   {}\nCheck it: {}\nRun it:   {}",
+        "\nTry it:   {}\nCheck it: {}\nRun it:   {}\nKeep it:  {}",
         paint(STRONG, format!("talaia test {name}/{name}")),
         paint(STRONG, format!("talaia plugin check ./{name}")),
         paint(STRONG, format!("talaia run ./{name} --every 5s")),
+        paint(STRONG, format!("talaia plugin install ./{name}")),
     ));
     Ok(Exit::Ok)
 }

@@ -33,10 +33,28 @@ pub enum Language {
 
 /// The text is none of the languages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "there is no template for `{0}`; choose one of sh, bash, python, node, perl, ruby, php, go, rust"
-)]
-pub struct UnknownLanguage(String);
+#[error("there is no template for `{word}`; {hint}")]
+pub struct UnknownLanguage {
+    word: String,
+    /// Which one was meant, or which there are.
+    hint: String,
+}
+
+/// Other words for some of them.
+const ALIASES: [(&str, Language); 12] = [
+    ("shell", Language::Sh),
+    ("posix", Language::Sh),
+    ("py", Language::Python),
+    ("python3", Language::Python),
+    ("js", Language::Node),
+    ("javascript", Language::Node),
+    ("nodejs", Language::Node),
+    ("pl", Language::Perl),
+    ("perl5", Language::Perl),
+    ("rb", Language::Ruby),
+    ("golang", Language::Go),
+    ("rs", Language::Rust),
+];
 
 /// Whether a file of a template is to be executable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,8 +182,20 @@ impl FromStr for Language {
         Self::ALL
             .into_iter()
             .find(|language| language.as_str() == word)
-            .ok_or_else(|| UnknownLanguage(word.to_owned()))
+            .ok_or_else(|| UnknownLanguage { word: word.to_owned(), hint: hint(word) })
     }
+}
+
+/// Which language was meant by another word, or which there are.
+fn hint(word: &str) -> String {
+    let lower = word.to_lowercase();
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == lower).map(|(_, language)| *language);
+    let names: Vec<&str> = Language::ALL.iter().map(|language| language.as_str()).collect();
+    let meant = alias.map(Language::as_str).or_else(|| crate::config::nearest(&lower, &names));
+    meant.map_or_else(
+        || format!("choose one of {}", names.join(", ")),
+        |meant| format!("did you mean `{meant}`?"),
+    )
 }
 
 /// The files of a new package of one plugin, for a folder named as the package. The first is its

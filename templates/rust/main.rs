@@ -1,7 +1,10 @@
-//! {{name}}: how many entries a folder has.
+//! {{name}}: how many entries a folder has, and what part of them is hidden.
 //!
-//! A plugin prints JSON to stdout; whatever it says to stderr ends up in the log. Exit with 0 when
-//! the looking worked, also when what it found is bad: that is what `status` is for.
+//! A plugin prints JSON to stdout: metrics with a name (letters, digits and _), a value (null is a gap), a
+//! type (integer, float, percent, boolean, string, or counter: what only grows, shown as a rate) and tags,
+//! which tell alike ones apart. What it says to stderr ends up in the log. Exit with 0 when the looking
+//! worked, also when what it found is bad: that is what `status` is for. Any other code says that nothing
+//! is known.
 //!
 //! This uses nothing but std, so that it builds in a second and without a network. Make it a Cargo
 //! project with serde_json once it has more than a few settings.
@@ -11,7 +14,11 @@ use std::{env, fs, process::ExitCode};
 /// A plain string from the settings of talaia-plugin.toml, which are JSON in $TALAIA_CONFIG.
 fn setting(json: &str, key: &str) -> Option<String> {
     let (_, rest) = json.split_once(&format!("\"{key}\""))?;
-    let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+    let rest = rest
+        .trim_start()
+        .strip_prefix(':')?
+        .trim_start()
+        .strip_prefix('"')?;
     let (value, _) = rest.split_once('"')?;
     (!value.contains('\\')).then(|| value.to_owned())
 }
@@ -42,18 +49,31 @@ fn main() -> ExitCode {
         },
     };
     let folder = setting(&config, "folder").unwrap_or_else(|| "/tmp".to_owned());
-    let (status, message, entries) = match fs::read_dir(&folder) {
-        Ok(found) => ("ok", "null".to_owned(), found.count().to_string()),
-        Err(error) => {
-            let message = format!("cannot look into {folder}: {error}");
-            eprintln!("E! {message}");
-            // null: an explicit gap
-            ("critical", quoted(&message), "null".to_owned())
+    let (mut status, mut message) = ("ok", "null".to_owned());
+    // null: an explicit gap, unless it works
+    let (mut entries, mut hidden) = ("null".to_owned(), "null".to_owned());
+    match fs::read_dir(&folder) {
+        Ok(found) => {
+            let names: Vec<_> = found.flatten().map(|entry| entry.file_name()).collect();
+            let dotted = names
+                .iter()
+                .filter(|name| name.to_string_lossy().starts_with('.'))
+                .count();
+            entries = names.len().to_string();
+            // There is no part of nothing, and NaN is no JSON.
+            if !names.is_empty() {
+                hidden = (100.0 * dotted as f64 / names.len() as f64).to_string();
+            }
         }
-    };
-    let folder = quoted(&folder);
+        Err(error) => {
+            let text = format!("cannot look into {folder}: {error}");
+            eprintln!("E! {text}");
+            (status, message) = ("critical", quoted(&text));
+        }
+    }
+    let tags = format!(r#"{{"folder":{}}}"#, quoted(&folder));
     println!(
-        r#"{{"status":"{status}","message":{message},"metrics":[{{"name":"entries","type":"integer","value":{entries},"tags":{{"folder":{folder}}}}}]}}"#
+        r#"{{"status":"{status}","message":{message},"metrics":[{{"name":"entries","type":"integer","value":{entries},"tags":{tags}}},{{"name":"hidden","type":"percent","value":{hidden},"tags":{tags}}}]}}"#
     );
     ExitCode::SUCCESS
 }

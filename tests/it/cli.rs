@@ -149,6 +149,8 @@ fn what_makes_no_sense_is_usage() {
         (&["plugin", "rollback", "A"], "small letters"),
         (&["plugin", "upgrade", "a", "1.x"], "version"),
         (&["new", "plug", "--lang", "cobol"], "ruby"),
+        (&["new", "plug", "--lang", "py"], "did you mean `python`?"),
+        (&["new", "plug", "--lang", "pyton"], "did you mean `python`?"),
         (&["test", "nobody", "-c", "talaia.toml"], "there are good"),
         (&["test", "good", "-c", "talaia.toml", "--", "x"], "program given by its path"),
         (&["run", "--every", "5s"], "SCRIPT"),
@@ -328,6 +330,10 @@ fn a_new_plugin_of_every_language_passes_its_test() {
         let report = done.code(0).json();
         assert_eq!(report["metrics"][0]["name"], "entries", "{language}: {report}");
         assert_eq!(report["rejected"], json!([]), "{language}");
+        let mut command = site.command(&["plugin", "check", &format!("./{name}")]);
+        command.env("HOME", &home);
+        let done = run(command);
+        assert!(done.code == 0 && !done.stderr.contains("warning"), "{language}: {}", done.stderr);
     }
 }
 

@@ -183,6 +183,8 @@ fn a_new_plugin_is_right_as_it_is() {
         assert_eq!(metric["name"], "entries", "{language}: {}", first.stdout);
         assert!(metric["value"].is_u64(), "{language}: {}", first.stdout);
         assert_eq!(metric["tags"]["folder"], "/tmp");
+        let part = &first.documents[0]["metrics"][1];
+        assert_eq!((&part["name"], &part["type"]), (&"hidden".into(), &"percent".into()));
         assert_eq!(first.documents[0]["status"], "ok");
     }
 }
@@ -213,7 +215,11 @@ fn what_a_new_plugin_cannot_see_is_critical_and_a_gap() {
         let (path, _) = written(language, root.path());
         let sidecar = path.with_file_name("talaia-plugin.toml");
         let original = std::fs::read_to_string(&sidecar).unwrap();
-        for (folder, count) in [(seen.clone(), Some(3)), (root.path().join("none"), None)] {
+        let empty = root.path().join("empty");
+        let _there = std::fs::create_dir(&empty);
+        for (folder, count) in
+            [(seen.clone(), Some(3)), (root.path().join("none"), None), (empty, Some(0))]
+        {
             let text = original.replace("\"/tmp\"", &format!("'{}'", folder.display()));
             File::create(&sidecar).unwrap().write_all(text.as_bytes()).unwrap();
             let scripts = Scripts { paths: vec![path.clone()], ..Scripts::default() };
@@ -226,10 +232,60 @@ fn what_a_new_plugin_cannot_see_is_critical_and_a_gap() {
             assert!(run.status.success(), "{language}: {}", run.stderr);
             let document = &run.documents[0];
             assert_eq!(document["metrics"][0]["value"], count.map_or(Value::Null, Value::from));
+            // One of three begins with a dot; the shells reckon in whole numbers.
+            let part = document["metrics"][1]["value"].as_f64().map(f64::floor);
+            let wanted = count.filter(|count| *count > 0).map(|_| 33.0);
+            assert_eq!(part, wanted, "{language}: {}", run.stdout);
             if count.is_none() {
                 assert_eq!(document["status"], "critical", "{language}");
                 assert!(run.stderr.starts_with("E! "), "{language}: {}", run.stderr);
             }
+        }
+    }
+}
+
+/// What says of a file of this language whether its form is right, where that is installed.
+fn linter(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::Sh | Language::Bash => &["shellcheck"],
+        Language::Python => &["python3", "-m", "py_compile"],
+        Language::Node => &["node", "--check"],
+        Language::Perl => &["perl", "-c"],
+        Language::Ruby => &["ruby", "-wc"],
+        Language::Php => &["php", "-l"],
+        Language::Go => &["/usr/local/go/bin/gofmt", "-e", "-l"],
+        Language::Rust => &["rustfmt", "--edition", "2021", "--check"],
+    }
+}
+
+#[test]
+fn a_new_plugin_is_clean_in_its_language() {
+    let root = tempfile::tempdir().unwrap();
+    for language in Language::ALL {
+        let (program, _) = written(language, root.path());
+        let file = match language {
+            Language::Go => program.with_file_name("main.go"),
+            Language::Rust => program.with_file_name("main.rs"),
+            _ => program.clone(),
+        };
+        // The scripts that start compiled programs are shell, too.
+        let shell = (file != program).then_some((Language::Sh, program));
+        for (language, file) in [(language, file)].into_iter().chain(shell) {
+            let [tool, args @ ..] = linter(language) else { unreachable!() };
+            let log = root.path().join("said");
+            let out = || File::options().create(true).append(true).open(&log).unwrap();
+            let mut command = Command::new(tool);
+            command.args(args).arg(&file).stdout(out()).stderr(out());
+            match command.status() {
+                Err(_) => eprintln!("{language}: {tool} is not here"),
+                Ok(status) => {
+                    let said = std::fs::read_to_string(&log).unwrap();
+                    assert!(status.success(), "{language}: {said}");
+                    // gofmt lists what it would change, and is content.
+                    assert!(language != Language::Go || said.is_empty(), "{said}");
+                }
+            }
+            let _gone = std::fs::remove_file(log);
         }
     }
 }
