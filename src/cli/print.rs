@@ -207,7 +207,12 @@ pub(crate) fn grouped(n: u64) -> String {
 
 /// `one metric`, `2 metrics`.
 pub(crate) fn count(n: u64, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+    let end = match noun {
+        _ if n == 1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{n} {noun}{end}")
 }
 
 /// Rows under a head, in columns as wide as what is in them; without colours, and without spaces at

@@ -36,6 +36,7 @@ mod references;
 const NOT_RUN: &[&str] = &[
     // `tests/newcomer.sh` does.
     "cargo run --release -- run --config examples/talaia.toml",
+    "cargo build --release",
     "cargo test",
     "cargo bench --bench ",
     "TALAIA_CHAOS_",

@@ -79,6 +79,19 @@ impl Kitchen {
         self.run_on(&format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", search.join(":")))
     }
 
+    /// What a run gives that gives the same each time: with each awk that there is.
+    fn text(&self) -> String {
+        let text = self.run().text();
+        for (awk, call) in [("mawk", "mawk"), ("busybox", "busybox awk")] {
+            if Path::new("/usr/bin").join(awk).exists() || Path::new("/bin").join(awk).exists() {
+                self.tool("awk", &format!("exec {call} \"$@\""));
+                assert_eq!(self.run().text(), text, "with {call}");
+            }
+        }
+        fs::remove_file(self.site.path("tools/awk")).unwrap_or_default();
+        text
+    }
+
     /// With nothing but these tools on the machine.
     fn run_with_only(&self, tools: &[&str]) -> Ran {
         for tool in tools {

@@ -95,6 +95,7 @@ fn cron_jobs() {
     age(kitchen.site.write("jobs/good", "0\n", 0o644), DAY);
     kitchen.site.write("jobs/it's \"bad\"", "3\n", 0o644);
     kitchen.site.write("jobs/torn", "", 0o644);
+    kitchen.site.write("jobs/bare", "4", 0o644);
     let ran = kitchen.run();
     let code = |job: &str| ran.value("job_code", &json!({ "job": job })).clone();
     assert_eq!(
@@ -103,7 +104,7 @@ fn cron_jobs() {
     );
     let seconds = ran.value("job_age", &json!({ "job": "good" })).as_u64().unwrap();
     assert!((86_400..90_000).contains(&seconds), "{seconds}");
-    assert_eq!(ran.report["message"], "it's \"bad\": exit code 3");
+    assert_eq!(ran.report["message"], "bare: exit code 4; it's \"bad\": exit code 3");
     assert_eq!(ran.report["status"], "critical");
 }
 
