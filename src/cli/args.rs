@@ -250,7 +250,7 @@ pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Only this plugin, at length
-    #[arg(value_name = "PLUGIN")]
+    #[arg(value_name = "PLUGIN", add = ArgValueCandidates::new(names::plugins))]
     pub(crate) plugin: Option<String>,
     /// Print it as JSON
     #[arg(long)]

@@ -116,7 +116,21 @@ pub(crate) const EXAMPLES: &[(&str, &[Example])] = &[
         "explain",
         &[("talaia explain name-hyphen", "Why a record was refused, and what to print instead")],
     ),
-    ("status", &[("talaia status --json", "For a script")]),
+    (
+        "status",
+        &[
+            ("talaia status disk", "All that is known of one plugin"),
+            ("talaia status --json", "For a script"),
+            ("talaia status --check", "Does anything need a person? For cron, or Nagios"),
+        ],
+    ),
+    (
+        "top",
+        &[
+            ("talaia top", "`?` shows the keys, `q` quits"),
+            ("talaia top --once", "The same as text, once"),
+        ],
+    ),
     ("spool ls", &[("talaia spool ls --plugin disk", "What waits of one plugin")]),
     ("quarantine ls", &[("talaia quarantine ls --since 2h", "What was refused lately")]),
     (
