@@ -62,7 +62,8 @@ pub(crate) fn ending(plugin: &PluginStatus) -> String {
 
 fn short(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Exited { code } => format!("exit {code}").replace("exit 0", "0"),
+        Outcome::Exited { code: 0 } => "0".to_owned(),
+        Outcome::Exited { code } => format!("exit {code}"),
         Outcome::Signaled { signal } => format!("sig {signal}"),
         Outcome::TimedOut { .. } => "timeout".to_owned(),
         Outcome::Flooded { .. } => "flooded".to_owned(),
@@ -101,6 +102,8 @@ pub(crate) fn findings(status: &Status) -> Vec<String> {
                 let why = plugin.why.as_deref().unwrap_or_default();
                 format!("{}: {why}", plugin.state.replace('_', " "))
             }
+            // It lives, and there is something odd about it.
+            (_, "ready") if plugin.why.is_some() => plugin.why.clone().unwrap_or_default(),
             (Some(last), "ready") if !last.outcome.is_ok() && last.outcome != Outcome::Stopped => {
                 format!("its last run failed: {}", last.outcome)
             }
@@ -113,4 +116,91 @@ pub(crate) fn findings(status: &Status) -> Vec<String> {
         found.push(format!("plugin {name}: {what}"));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn plugin_with(change: impl FnOnce(&mut serde_json::Value)) -> PluginStatus {
+        let mut json = json!({
+            "state": "ready", "why": null, "life": null, "runs": 1, "skipped": 0, "produced": 1,
+            "accepted": 1, "rejected": {}, "series": 1,
+            "last": {
+                "started": "2026-11-22T20:42:10.000Z", "lag": 0.0, "duration": 0.1, "cpu": 0.0,
+                "max_rss": 0, "outcome": {"kind": "exited", "code": 0}, "status": "ok",
+                "message": null, "accepted": 1, "rejected": 0,
+            },
+        });
+        change(&mut json);
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn every_way_to_fare_has_its_word_and_what_needs_a_person_is_found() {
+        type Change = fn(&mut serde_json::Value);
+        let cases: [(Change, &str, Care, &str); 12] = [
+            (|_| {}, "ok", Care::Good, "0"),
+            (|p| p["last"]["accepted"] = json!(0), "empty", Care::Good, "0"),
+            (|p| p["last"] = json!(null), "new", Care::Idle, "-"),
+            (|p| p["last"]["status"] = json!("warning"), "warning", Care::Odd, "0"),
+            (|p| p["last"]["status"] = json!("critical"), "critical", Care::Bad, "0"),
+            (|p| p["state"] = json!("disabled"), "disabled", Care::Idle, "0"),
+            (
+                |p| p["last"]["outcome"] = json!({"kind": "stopped"}),
+                "stopped",
+                Care::Idle,
+                "stopped",
+            ),
+            (|p| p["last"]["rejected"] = json!(2), "refused", Care::Bad, "0"),
+            (
+                |p| p["last"]["outcome"] = json!({"kind": "exited", "code": 10}),
+                "failed",
+                Care::Bad,
+                "exit 10",
+            ),
+            (
+                |p| p["last"]["outcome"] = json!({"kind": "timed_out", "reached": "kill"}),
+                "failed",
+                Care::Bad,
+                "timeout",
+            ),
+            (
+                |p| p["last"]["outcome"] = json!({"kind": "not_started", "error": "no file"}),
+                "no start",
+                Care::Bad,
+                "-",
+            ),
+            (|p| p["state"] = json!("crash_loop"), "crashing", Care::Bad, "0"),
+        ];
+        let mut plugins = BTreeMap::new();
+        for (at, (change, word, care, exit)) in cases.into_iter().enumerate() {
+            let facts = plugin_with(change);
+            assert_eq!((plugin(&facts), ending(&facts).as_str()), ((care, word), exit));
+            assert!(word.len() <= 8 && exit.len() <= 7, "{word} {exit}");
+            plugins.insert(format!("p{at:02}"), facts);
+        }
+        let output = |state: &str| {
+            let error = (state == "hold").then(|| "401: the key is not known".to_owned());
+            OutputStatus { state: state.to_owned(), error, ..OutputStatus::default() }
+        };
+        let outputs = ["ok", "retry", "hold"].map(|state| (state.to_owned(), output(state)));
+        let agent = json!({
+            "id": "0192f0c1-0000-7000-8000-000000000000", "host": "web-1", "version": "0.1.0",
+            "pid": 42, "started": "2026-11-22T20:00:00.000Z", "uptime": 1.0, "running": 1,
+            "rss": null, "cpu": null, "lag_p50": null, "lag_p99": null, "spool_bytes": 0,
+            "overflowed": 0, "quarantine_items": 0, "quarantine_bytes": 0, "spool_error": null,
+        });
+        let agent = serde_json::from_value(agent).unwrap();
+        let status = Status { agent, plugins, outputs: outputs.into(), leaks: 0 };
+        let found = findings(&status);
+        let about: Vec<&str> =
+            found.iter().filter_map(|found| Some(found.split_once(':')?.0)).collect();
+        let plugins = ["plugin p07", "plugin p08", "plugin p09", "plugin p10", "plugin p11"];
+        assert_eq!(about, [&["output hold"], &plugins[..]].concat());
+    }
 }

@@ -106,7 +106,7 @@ impl Lines {
         }
         self.add(spans);
         if let Some(why) = &about.status.why {
-            self.fact("why", why, theme.of(Care::Bad));
+            self.fact("why", why, theme.of(care));
         }
         if let Some(message) = about.status.last.as_ref().and_then(|last| last.message.as_ref()) {
             self.fact("message", message, Style::new());
@@ -259,7 +259,8 @@ pub(super) fn last_word(
         Line::from(vec![head, Span::styled(clean(text), style)])
     };
     if let Some(why) = &plugin.why {
-        return said("does not run", why, theme.of(Care::Bad));
+        let (care, word) = health::plugin(plugin);
+        return said(word, why, theme.of(care));
     }
     // Not asked yet, or the agent knows no more.
     let Some(detail) = detail.filter(|detail| detail.plugin == name) else {
