@@ -6,8 +6,6 @@
 use clap_complete::Shell;
 use clap_complete::env::{CompleteEnv, Shells};
 
-use crate::config::Env;
-
 use super::exit::{Exit, Failure};
 use super::manual;
 use super::print;
@@ -17,11 +15,12 @@ const VARIABLE: &str = "TALAIA_COMPLETE";
 
 /// Answers a shell that asks; nothing where none does.
 pub(crate) fn answer() -> Option<Exit> {
-    let env = Env::system();
-    env.var(VARIABLE)?;
+    // Before all else, and for every command: so the variable alone is looked at.
+    std::env::var_os(VARIABLE)?;
+    let folder = std::env::current_dir().ok();
     let engine = CompleteEnv::with_factory(manual::command).var(VARIABLE);
     // Whatever is wrong, nothing may be written over the line that somebody is typing.
-    match engine.try_complete(std::env::args_os(), Some(&env.cwd)) {
+    match engine.try_complete(std::env::args_os(), folder.as_deref()) {
         Ok(true) => Some(Exit::Ok),
         Ok(false) => None,
         Err(_) => Some(Exit::Usage),

@@ -43,7 +43,7 @@ fn read_pairs(pairs: &mut Vec<String>) -> Result<(), Failure> {
     let mut left = MOST;
     for line in std::io::stdin().lock().take(MOST + 1).lines() {
         let line = line.map_err(unreadable)?;
-        left = left.checked_sub(line.len() as u64).unwrap_or_default();
+        left = left.saturating_sub(line.len() as u64);
         if left == 0 {
             let text = format!("standard input has over {MOST} bytes, more than a run may print");
             return Err(Failure::new(Exit::Input, text));

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::agent::confine::{Machine, Preparing};
+use crate::agent::prepare::owner_ids;
 use crate::config::PluginState;
 use crate::model::PackageName;
 use crate::package::{Origin, Store};
 
 use super::super::args::{ConfigArgs, HowArgs, RemoteArgs};
+use super::super::check::fitness;
 use super::super::exit::{Exit, Failure};
 use super::super::print::{self, GOOD, paint};
 use super::installed::Host;
@@ -26,13 +29,19 @@ pub(super) fn run(config: &ConfigArgs, outdated: bool, as_json: bool) -> Result<
             commands.into_iter().any(|command| command.plugin == *plugin)
         })
     };
+    let owners = owner_ids(&host.config.agent.trusted_owners).unwrap_or_default();
+    let machine = Machine::this(String::new(), Preparing::Look);
     let mut rows = Vec::new();
     for plugin in host.config.plugins.values() {
         let (state, why) = match &plugin.state {
-            PluginState::Ready => ("ready", None),
+            // What is not in the config may be in the way as well.
+            PluginState::Ready => match fitness(plugin, &host.config, &machine, &owners) {
+                Ok(_) => ("ready", None),
+                Err(why) => ("broken", Some(why)),
+            },
             PluginState::Disabled => ("disabled", None),
-            PluginState::Skipped { why } => ("skipped", Some(why)),
-            PluginState::Broken { why } => ("broken", Some(why)),
+            PluginState::Skipped { why } => ("skipped", Some(why.clone())),
+            PluginState::Broken { why } => ("broken", Some(why.clone())),
         };
         let package = package_of(&plugin.name);
         if as_json {
@@ -51,7 +60,7 @@ pub(super) fn run(config: &ConfigArgs, outdated: bool, as_json: bool) -> Result<
             |(name, package)| format!("{name} {}", package.version),
         );
         let mut row = vec![plugin.name.to_string(), state.to_owned(), from];
-        row.extend(why.cloned());
+        row.extend(why);
         rows.push(row);
     }
     if !as_json {

@@ -180,15 +180,15 @@ impl<'a> Shown<'a> {
                 say(key, value);
             }
         }
-        let mut limits = Map::from_iter([("stdout".to_owned(), plugin.stdout_limit.into())]);
+        let mut limits = Map::from_iter([("stdout".to_owned(), size(plugin.stdout_limit))]);
         for (key, value) in [
-            ("memory", confined.memory),
-            ("cpu", confined.cpu),
-            ("processes", confined.processes),
-            ("files", confined.files),
-            ("file_size", confined.file_size),
+            ("memory", confined.memory.map(size)),
+            ("cpu", confined.cpu.map(|seconds| format!("{seconds}s").into())),
+            ("processes", confined.processes.map(Value::from)),
+            ("files", confined.files.map(Value::from)),
+            ("file_size", confined.file_size.map(size)),
         ] {
-            limits.extend(value.map(|value| (key.to_owned(), value.into())));
+            limits.extend(value.map(|value| (key.to_owned(), value)));
         }
         let one =
             |(key, value): (String, Value)| (format!("limits.{key}"), value, "limits".to_owned());
@@ -300,6 +300,15 @@ impl<'a> Shown<'a> {
         }
         lines
     }
+}
+
+/// A count of bytes as the config writes it.
+fn size(bytes: u64) -> Value {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = units.into_iter().find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    whole
+        .map_or_else(|| format!("{bytes}B"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+        .into()
 }
 
 /// A value in a row: texts without quotes.
