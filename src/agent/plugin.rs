@@ -123,11 +123,8 @@ impl Plugin {
 
     /// Says what went wrong when it begins to, and once an hour while it goes on.
     fn log_mistake(&self, reported: &Reported) {
+        let Some(words) = &reported.mistake else { return };
         let mut logged = lock(&self.mistake);
-        let Some(words) = &reported.mistake else {
-            *logged = None;
-            return;
-        };
         if logged.as_ref().is_none_or(|(said, at)| said != words || at.elapsed() >= RETELL) {
             tracing::warn!(plugin = %reported.report.plugin, "{words}");
             *logged = Some((words.clone(), Instant::now()));

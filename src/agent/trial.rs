@@ -128,6 +128,9 @@ pub struct Trials {
 
 impl Drop for Trials {
     fn drop(&mut self) {
+        // Whoever forgets to end it must not leave a long-lived plugin behind.
+        self.exec.stop_now();
+        self.exec.join();
         self.machine.sweep(&[]);
     }
 }
@@ -169,7 +172,9 @@ impl Trials {
         let exec =
             Exec::start(settings, move |run| drop(send.send(run))).map_err(TrialError::Exec)?;
         let judge = Judge::new(Arc::new(contract), plugin.tags.clone());
-        let facts = facts(plugin, agent);
+        let mut facts = facts(plugin, agent);
+        // Here it is known who that is.
+        facts.user = facts.user.or_else(|| Some(account.as_ref()?.name.clone()));
         let exec = Arc::new(exec);
         let notes = plan.notes;
         let mode = plugin.mode;

@@ -82,6 +82,11 @@ impl Line {
         self.0.push((style, text.into()));
     }
 
+    /// Adds another to it.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// The columns that it takes.
     pub(crate) fn columns(&self) -> usize {
         self.0.iter().map(|(_, text)| width(text)).sum()

@@ -1,6 +1,6 @@
 //! Proposes a contract for what was observed.
 
-use crate::model::{Declared, MetricType};
+use crate::model::{Declared, MetricType, number_text};
 
 use super::declared::Contract;
 use super::observed::{Observed, Seen};
@@ -29,6 +29,17 @@ const FRACTIONS: [&str; 16] = [
 /// As many different texts as may be a closed list.
 const FEW_TEXTS: usize = 6;
 
+/// What a proposal rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The contract has it already.
+    Declared,
+    /// Its values.
+    Values,
+    /// Nothing but null came.
+    Nothing,
+}
+
 /// One metric of a proposed contract.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proposal {
@@ -36,6 +47,8 @@ pub struct Proposal {
     pub name: String,
     /// What to declare.
     pub declared: Declared,
+    /// What that is made of.
+    pub basis: Basis,
     /// What was seen, in some words.
     pub seen: String,
     /// What else could be declared, and only its author can know.
@@ -50,7 +63,7 @@ pub fn infer(observed: &Observed, contract: &Contract) -> Vec<Proposal> {
         if let Some((_, declared)) = contract.find(name) {
             let seen = format!("declared already; {}", words(seen, runs));
             let (name, declared) = (name.to_owned(), declared.clone());
-            return Proposal { name, declared, seen, doubts: Vec::new() };
+            return Proposal { name, declared, basis: Basis::Declared, seen, doubts: Vec::new() };
         }
         let mut proposal = guess(name, seen, runs);
         proposal.declared.required &= observed.are_whole();
@@ -73,13 +86,14 @@ fn guess(name: &str, seen: &Seen, runs: u32) -> Proposal {
     }
     declared.label = seen.label.as_deref().map(str::to_owned);
     declared.required = seen.runs == runs;
-    if let Some((least, most)) = seen.range.filter(|_| kind != MetricType::Counter) {
-        if least >= 0.0 {
-            declared.min = Some(0.0);
-        }
-        if kind == MetricType::Percent && least >= 0.0 && most <= 100.0 {
-            declared.max = Some(100.0);
-        }
+    // Only where it lies in the nature of the thing, not of what was seen.
+    let natural =
+        kind == MetricType::Percent || declared.unit.as_deref().is_some_and(units::is_whole);
+    if let Some((least, most)) = seen.range.filter(|_| natural && kind != MetricType::Counter)
+        && least >= 0.0
+    {
+        declared.min = Some(0.0);
+        declared.max = Some(100.0).filter(|_| kind == MetricType::Percent && most <= 100.0);
     }
     if kind == MetricType::String
         && seen.texts.len() <= FEW_TEXTS
@@ -88,7 +102,8 @@ fn guess(name: &str, seen: &Seen, runs: u32) -> Proposal {
         let texts: Vec<String> = seen.texts.iter().map(|text| format!("{text:?}")).collect();
         doubts.push(format!("if there are no others: values = [{}]", texts.join(", ")));
     }
-    Proposal { name: name.to_owned(), declared, seen: words(seen, runs), doubts }
+    let basis = if seen.value.is_some() { Basis::Values } else { Basis::Nothing };
+    Proposal { name: name.to_owned(), declared, basis, seen: words(seen, runs), doubts }
 }
 
 fn kind(name: &str, seen: &Seen, doubts: &mut Vec<String>) -> MetricType {
@@ -129,8 +144,10 @@ fn kind(name: &str, seen: &Seen, doubts: &mut Vec<String>) -> MetricType {
 /// What was seen of a metric.
 fn words(seen: &Seen, runs: u32) -> String {
     let values = match (seen.range, seen.texts.first()) {
-        (Some((least, most)), None) if least >= most => format!("{least}"),
-        (Some((least, most)), None) => format!("{least} to {most}"),
+        (Some((least, most)), None) if least >= most => number_text(least),
+        (Some((least, most)), None) => {
+            format!("{} to {}", number_text(least), number_text(most))
+        }
         (None, Some(text)) if seen.texts.len() == 1 => format!("{text:?}"),
         (None, Some(_)) if seen.has_many_texts() => "many texts".to_owned(),
         (None, Some(_)) => format!("{} texts", seen.texts.len()),

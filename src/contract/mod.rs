@@ -28,7 +28,7 @@ pub use advice::{Advice, advice};
 pub use declared::{Contract, ContractError, Strictness};
 
 pub use crate::model::Declared;
-pub use infer::{Proposal, infer};
+pub use infer::{Basis, Proposal, infer};
 pub use judge::{Judge, Judged, Moment};
 pub use measure::measure;
 pub use observed::Observed;

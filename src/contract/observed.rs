@@ -12,6 +12,8 @@ const FEW: usize = 16;
 #[derive(Debug, Default)]
 pub struct Observed {
     runs: u32,
+    /// Records that came in any way.
+    records: u64,
     /// Of a plugin that prints when it likes: what comes in which report says nothing.
     slices: bool,
     metrics: BTreeMap<Box<str>, Seen>,
@@ -30,6 +32,10 @@ pub(super) struct Seen {
     pub(super) label: Option<Box<str>>,
     /// The least and the greatest number.
     pub(super) range: Option<(f64, f64)>,
+    /// The last value that was one.
+    pub(super) value: Option<Value>,
+    /// How many values it had.
+    pub(super) count: u64,
     /// A number that was not whole.
     pub(super) fraction: Option<f64>,
     /// A number written with an exponent, as it was written.
@@ -61,9 +67,10 @@ impl Observed {
         Self { slices: true, ..Self::default() }
     }
 
-    /// Adds a run's accepted records.
-    pub fn add(&mut self, metrics: &[Metric]) {
+    /// Adds a run: its accepted records, and how many it printed with the refused ones.
+    pub fn add(&mut self, metrics: &[Metric], produced: u64) {
         self.runs += 1;
+        self.records += produced;
         for metric in metrics {
             if !self.metrics.contains_key(&metric.name) {
                 self.metrics.insert(metric.name.clone(), Seen::default());
@@ -81,6 +88,11 @@ impl Observed {
         if let Some(seen) = self.metrics.get_mut(name).filter(|_| exponent) {
             seen.exponent.get_or_insert_with(|| text.into());
         }
+    }
+
+    /// Whether anything was printed at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
     }
 
     /// Whether each report has all that there is at its time.
@@ -107,6 +119,10 @@ impl Seen {
         }
         if !self.kinds.contains(&metric.kind) && metric.value != Value::Gap {
             self.kinds.push(metric.kind);
+        }
+        if metric.value != Value::Gap {
+            self.value = Some(metric.value.clone());
+            self.count += 1;
         }
         if self.units.len() < FEW && !self.units.contains(&metric.unit) {
             self.units.push(metric.unit.clone());

@@ -13,7 +13,7 @@ const UNITS: [(&[&str], &str); 21] = [
     (&["percent", "pct", "percentage"], "%"),
     (&["seconds", "secs", "sec"], "s"),
     (&["ms", "msec", "millis", "milliseconds"], "ms"),
-    (&["us", "usec", "micros", "microseconds"], "µs"),
+    (&["usec", "micros", "microseconds"], "µs"),
     (&["ns", "nanos", "nanoseconds"], "ns"),
     (&["minutes"], "min"),
     (&["hours"], "h"),
@@ -26,8 +26,8 @@ const UNITS: [(&[&str], &str); 21] = [
 ];
 
 /// Words at the end of a name that say how it counts, not what.
-const COUNTING: [&str; 10] =
-    ["total", "sum", "count", "avg", "mean", "min", "max", "current", "used", "free"];
+const COUNTING: [&str; 9] =
+    ["total", "sum", "avg", "mean", "min", "max", "current", "used", "free"];
 
 /// The unit that a name says: `disk_used_bytes` is in bytes, `reads_per_second` in none that is
 /// worth guessing.
@@ -39,10 +39,23 @@ pub(super) fn of_name(name: &str) -> Option<&'static str> {
     let (last, before) = words.split_last()?;
     // A name that is nothing but a unit (`seconds`) says as much; `ms` alone may be anything.
     let of = |word: &str| UNITS.iter().find(|(words, _)| words.contains(&word)).map(|(_, u)| *u);
+    // `rx_bytes_sec`: bytes each second.
+    if of(last) == Some("s") && before.last().is_some_and(|word| of(word).is_some()) {
+        return None;
+    }
     of(last).filter(|_| !before.is_empty() || last.len() > 3).or_else(|| {
         let (previous, _) = before.split_last()?;
         COUNTING.contains(&last.as_str()).then(|| of(previous)).flatten()
     })
+}
+
+/// Words in the names of what is made of several values, and has fractions though each is whole.
+const AVERAGES: [&str; 9] =
+    ["avg", "mean", "average", "median", "rate", "ratio", "throughput", "per", "sec"];
+
+/// Whether a name says that its values are averages or rates.
+pub(super) fn is_average(name: &str) -> bool {
+    name.split('_').any(|word| AVERAGES.contains(&word.to_ascii_lowercase().as_str()))
 }
 
 /// Whether values in this unit are whole by nature.
@@ -65,6 +78,9 @@ mod tests {
             ("ms", None),
             ("seconds", Some("s")),
             ("bytes_per_second", None),
+            ("rx_bytes_sec", None),
+            ("http_seconds_count", None),
+            ("about_us", None),
             ("users", None),
             ("", None),
         ] {

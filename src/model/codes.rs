@@ -71,7 +71,9 @@ codes! {
         PermissionDenied = "permission-denied",
         /// The script has Windows line ends.
         DosLines = "dos-lines",
-        /// It goes on printing until it is ended.
+        /// A tool for numbers met a decimal comma.
+        DecimalComma = "decimal-comma",
+        /// It had printed several records and had not ended.
         NeverEnds = "never-ends",
         /// It does nothing visible until it is ended.
         Waits = "waits",
@@ -85,30 +87,34 @@ codes! {
 }
 
 codes! {
-    /// What a piece of advice is about.
+    /// What a piece of advice is about; what is most serious comes first.
     AdviceCode {
-        /// The name says a unit and the metric has none.
-        UnitMissing = "unit-missing",
-        /// The same metric came in several units.
-        UnitVaries = "unit-varies",
-        /// A text that is a number with something behind it.
-        NumberInText = "number-in-text",
-        /// Half a byte.
-        BytesAsFloat = "bytes-as-float",
-        /// A whole number written with an exponent.
-        DigitsLost = "digits-lost",
-        /// A percentage between 0 and 1.
-        PercentAsFraction = "percent-as-fraction",
-        /// A counter that went down.
-        CounterFalls = "counter-falls",
-        /// It only grows, its name says that it counts, and it is no counter.
-        CounterLikely = "counter-likely",
+        /// It printed nothing at all.
+        NothingPrinted = "nothing-printed",
+        /// A key of a metric object where every key is a metric.
+        KeyAsMetric = "key-as-metric",
         /// A metric that changes its type.
         TypeFlips = "type-flips",
-        /// Series that come in some runs and not in others.
-        SeriesUnsteady = "series-unsteady",
+        /// A text that is a number with something behind it.
+        NumberInText = "number-in-text",
+        /// A whole number written with an exponent.
+        DigitsLost = "digits-lost",
+        /// A counter that went down.
+        CounterFalls = "counter-falls",
         /// A tag that has another value in each run.
         TagGrows = "tag-grows",
+        /// The same metric came in several units.
+        UnitVaries = "unit-varies",
+        /// Half a byte.
+        BytesAsFloat = "bytes-as-float",
+        /// A percentage between 0 and 1.
+        PercentAsFraction = "percent-as-fraction",
+        /// Series that come in some runs and not in others.
+        SeriesUnsteady = "series-unsteady",
+        /// It only grows, its name says that it counts, and it is no counter.
+        CounterLikely = "counter-likely",
+        /// The name says a unit and the metric has none.
+        UnitMissing = "unit-missing",
     }
 }
 

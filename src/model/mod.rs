@@ -52,7 +52,7 @@ pub use signing::Signing;
 pub use tags::Tags;
 pub use time::{Timestamp, TimestampError};
 pub use unseen::is_unseen;
-pub use value::{JsonKind, Value};
+pub use value::{JsonKind, Value, number_text};
 
 /// The limits of the native protocol. A record beyond one of them is refused with the code of the
 /// limit; nothing is cut silently.

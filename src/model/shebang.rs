@@ -30,6 +30,8 @@ pub enum Unstartable {
     DosLine,
     /// Nothing follows its `#!`.
     NoInterpreter,
+    /// Its first line names an interpreter without its folder.
+    NoFolder(String),
     /// What its first line names is not installed.
     Missing(String),
     /// What it has `env` look for is not on the search path.
@@ -52,6 +54,9 @@ impl Unstartable {
                 "the first line of `{name}` ends as on Windows, so its interpreter is not found"
             ),
             Self::NoInterpreter => format!("the first line of `{name}` names no interpreter"),
+            Self::NoFolder(what) => {
+                format!("the first line of `{name}` names `{what}` without its folder")
+            }
             Self::Missing(what) => format!("`{name}` needs `{what}`, which is not installed"),
             Self::NotOnPath { command, path } => {
                 format!("`{name}` needs `{command}`, which is not in {path}")
@@ -68,6 +73,7 @@ impl Unstartable {
             }
             Self::ByteOrderMark => "save it as UTF-8 without one".to_owned(),
             Self::DosLine => format!("sed -i 's/\\r$//' {name}"),
+            Self::NoFolder(what) => format!("make it `#!/usr/bin/env {what}`"),
             Self::Missing(_) => format!("install it, or correct the first line of {name}"),
             Self::NotOnPath { command, .. } => {
                 format!("install {command}, or set `[agent] path`")
@@ -97,6 +103,9 @@ pub fn shebang(head: &[u8]) -> Result<Runner, Unstartable> {
     let line = String::from_utf8_lossy(line);
     let mut words = line.split_ascii_whitespace();
     let path = words.next().ok_or(Unstartable::NoInterpreter)?.to_owned();
+    if !path.contains('/') {
+        return Err(Unstartable::NoFolder(path));
+    }
     // `env` takes options and assignments before the command.
     let command = path
         .ends_with("/env")
@@ -128,6 +137,7 @@ mod tests {
             ("echo hi\n", Err(Unstartable::NoLine)),
             ("#!\n", Err(Unstartable::NoInterpreter)),
             ("#! \t \necho", Err(Unstartable::NoInterpreter)),
+            ("#!python3\n", Err(Unstartable::NoFolder("python3".to_owned()))),
             ("#!/bin/sh\r\necho", Err(Unstartable::DosLine)),
             ("\u{feff}#!/bin/sh\n", Err(Unstartable::ByteOrderMark)),
         ] {

@@ -38,6 +38,13 @@ impl Value {
     }
 }
 
+/// A number for people: very large and very small ones with an exponent, and not in three hundred
+/// digits.
+pub fn number_text(x: f64) -> String {
+    let size = x.abs();
+    if size >= 1e17 || (size > 0.0 && size < 1e-5) { format!("{x:e}") } else { x.to_string() }
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

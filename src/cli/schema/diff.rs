@@ -1,6 +1,6 @@
 //! `schema diff`: judges again what was accepted, by the contract as it is now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};
 use std::path::Path;
@@ -17,9 +17,9 @@ use crate::cli::remote::{Remote, segment};
 use crate::cli::report::clean;
 use crate::cli::test::find;
 use crate::config::{Env, PluginConfig};
-use crate::contract::{Contract, Judge, Moment};
+use crate::contract::{Contract, Judge, Moment, Strictness};
 use crate::decode::{End, Format};
-use crate::model::{MetricType, Rejection, RejectionCode, Report, Tags, Timestamp};
+use crate::model::{Rejection, RejectionCode, Report, Tags, Timestamp};
 
 /// Values that are judged together; a run may have no more than 10 000.
 const TOGETHER: usize = 5000;
@@ -70,7 +70,11 @@ pub(super) fn run(args: &DiffArgs) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Finding, text));
     }
     let broken = diff.metrics.values().any(|metric| !metric.refused.is_empty());
-    Ok(if broken || !diff.missing.is_empty() { Exit::Finding } else { Exit::Ok })
+    Ok(if broken || !diff.missing.is_empty() || !diff.absent.is_empty() {
+        Exit::Finding
+    } else {
+        Exit::Ok
+    })
 }
 
 /// Points of the hub, series by series.
@@ -90,8 +94,6 @@ fn from_hub(
     struct Series {
         name: String,
         tags: Json,
-        #[serde(rename = "type")]
-        kind: MetricType,
         points: Vec<(i64, Json)>,
     }
 
@@ -106,7 +108,7 @@ fn from_hub(
         let page: Page = remote.get(&path)?.json()?;
         for series in page.series {
             for (at, value) in series.points {
-                again.add(&series.name, series.kind, &value, &series.tags, at);
+                again.add(&series.name, &value, &series.tags, at);
             }
         }
         let Some(next) = page.next else { return Ok(()) };
@@ -140,15 +142,17 @@ fn from_file(
             continue;
         }
         reports += 1;
+        again.report(report.metrics.iter().map(|metric| &*metric.name));
         for metric in &report.metrics {
             let at = metric.time.unwrap_or(report.started);
             if at < since {
                 continue;
             }
-            let value = serde_json::to_value(&metric.value).unwrap_or_default();
+            let value =
+                serde_json::to_value(&metric.value).map_err(|e| unreadable(e.to_string()))?;
             let tags: serde_json::Map<String, Json> =
                 metric.tags.iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
-            again.add(&metric.name, metric.kind, &value, &tags.into(), at.millis());
+            again.add(&metric.name, &value, &tags.into(), at.millis());
         }
     }
     Ok(reports)
@@ -160,6 +164,8 @@ struct Diff {
     metrics: BTreeMap<String, MetricDiff>,
     /// Declared as required, and never there.
     missing: Vec<String>,
+    /// Declared as required, and not in so many reports.
+    absent: BTreeMap<String, u64>,
     /// Declared, and never there.
     unused: Vec<String>,
 }
@@ -177,27 +183,40 @@ struct MetricDiff {
 }
 
 /// Judges in pieces of one metric.
+#[derive(Default)]
 struct Again {
     contract: Arc<Contract>,
-    judge: Judge,
     waiting: BTreeMap<String, Vec<Json>>,
     metrics: BTreeMap<String, MetricDiff>,
+    /// In how many reports each required metric came; and how many there were, where that is known.
+    required: BTreeMap<String, u64>,
+    reports: u64,
 }
 
 impl Again {
     fn new(contract: Contract) -> Self {
         let contract = Arc::new(contract);
-        let judge = Judge::new(Arc::clone(&contract), Tags::new());
-        Self { contract, judge, waiting: BTreeMap::new(), metrics: BTreeMap::new() }
+        let required = contract.declared().filter(|(_, declared)| declared.required);
+        let required = required.map(|(name, _)| (name.to_owned(), 0)).collect();
+        Self { contract, required, ..Self::default() }
     }
 
-    fn add(&mut self, name: &str, kind: MetricType, value: &Json, tags: &Json, at: i64) {
-        let declared = self.contract.declared().any(|(declared, _)| declared == name);
-        let mut record = json!({"name": name, "value": value, "tags": tags, "time": at});
-        // What nobody declared has the type that it had.
-        if !declared && let Some(record) = record.as_object_mut() {
-            record.insert("type".to_owned(), kind.as_str().into());
+    /// One whole report, by the names in it.
+    fn report<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
+        self.reports += 1;
+        let names: BTreeSet<&str> = names.collect();
+        for (name, came) in &mut self.required {
+            *came += u64::from(names.contains(name.as_str()));
         }
+    }
+
+    fn add(&mut self, name: &str, value: &Json, tags: &Json, at: i64) {
+        if !self.declares(name) && self.contract.strictness() == Strictness::Open {
+            // Nothing is asked of it.
+            self.metrics.entry(name.to_owned()).or_default().values += 1;
+            return;
+        }
+        let record = json!({"name": name, "value": value, "tags": tags, "time": at});
         let waiting = self.waiting.entry(name.to_owned()).or_default();
         waiting.push(record);
         if waiting.len() >= TOGETHER {
@@ -206,14 +225,20 @@ impl Again {
         }
     }
 
+    fn declares(&self, name: &str) -> bool {
+        self.contract.declared().any(|(declared, _)| declared == name)
+    }
+
     fn judge(&mut self, name: &str, records: Vec<Json>) {
-        let declared = self.contract.declared().any(|(declared, _)| declared == name);
+        let declared = self.declares(name);
         let metric = self.metrics.entry(name.to_owned()).or_default();
         metric.declared = declared;
         metric.values += records.len() as u64;
         let text = Json::Array(records).to_string();
         let now = Timestamp::from(SystemTime::now());
-        let judged = self.judge.run(Moment { started: now, now }, |to| {
+        // A judge of their own: how many series there are over time is not the question.
+        let mut judge = Judge::new(Arc::clone(&self.contract), Tags::new());
+        let judged = judge.run(Moment { started: now, now }, |to| {
             Format::Json.decode(text.as_bytes(), End::Whole, to);
         });
         for (code, count) in judged.counts.rejected {
@@ -238,7 +263,10 @@ impl Again {
         let names =
             |list: Vec<(&str, _)>| list.into_iter().map(|(name, _)| name.to_owned()).collect();
         let (missing, unused) = (names(missing), names(unused));
-        Diff { metrics: self.metrics, missing, unused }
+        let reports = self.reports;
+        let absent = self.required.into_iter().filter(|(_, came)| 0 < *came && *came < reports);
+        let absent = absent.map(|(name, came)| (name, reports - came)).collect();
+        Diff { metrics: self.metrics, missing, absent, unused }
     }
 }
 
@@ -269,6 +297,10 @@ fn lines(diff: &Diff) -> Vec<String> {
     }
     for name in &diff.missing {
         all.push(line(BAD, "missing", name, "required, and never there".to_owned()));
+    }
+    for (name, reports) in &diff.absent {
+        let reports = print::count(*reports, "report");
+        all.push(line(BAD, "missing", name, format!("required, and not in {reports}")));
     }
     for name in &diff.unused {
         all.push(line(ODD, "never there", name, "declared".to_owned()));

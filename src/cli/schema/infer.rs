@@ -10,7 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print;
 use crate::cli::test::{Interrupt, find, observing, trials};
 use crate::config::{Env, Mode, PluginConfig};
-use crate::contract::{Contract, Declared, Observed, Proposal, advice, infer};
+use crate::contract::{Basis, Contract, Declared, Observed, Proposal, Strictness, advice, infer};
 use crate::model::Outcome;
 
 pub(super) fn run(args: &InferArgs) -> Result<Exit, Failure> {
@@ -42,7 +42,8 @@ pub(super) fn run(args: &InferArgs) -> Result<Exit, Failure> {
     let text = toml(&proposals, &prefix, name, seen.observed.runs());
     // A reader that went away has seen enough.
     let _closed = print::data(text.trim_end());
-    for advice in advice(&seen.observed, &contract) {
+    // What is proposed is said in it.
+    for advice in advice(&seen.observed, &proposed(&proposals)?) {
         print::talk(format!("note: {advice}"));
     }
     if seen.refused > 0 {
@@ -56,7 +57,6 @@ pub(super) fn run(args: &InferArgs) -> Result<Exit, Failure> {
         let failed = print::count(seen.failed, "run");
         print::talk(format!("note: {failed} did not end well: `talaia test {}`", args.target));
     }
-    check(&proposals)?;
     Ok(Exit::Ok)
 }
 
@@ -69,7 +69,7 @@ struct Seen {
 
 impl Seen {
     fn add(&mut self, trial: &Trial) {
-        self.observed.add(&trial.report.metrics);
+        self.observed.add(&trial.report.metrics, trial.report.counts.produced);
         self.refused += trial.report.counts.rejected_total();
         self.failed += u64::from(!trial.report.outcome.is_ok());
     }
@@ -124,12 +124,11 @@ fn pause(long: Duration, interrupt: &Interrupt) {
     }
 }
 
-/// That what is proposed can be declared: it comes out of a program's mouth.
-fn check(proposals: &[Proposal]) -> Result<(), Failure> {
+/// The contract that is proposed. That it holds is not sure: it comes out of a program's mouth.
+fn proposed(proposals: &[Proposal]) -> Result<Contract, Failure> {
     let metrics: BTreeMap<String, Declared> =
         proposals.iter().map(|p| (p.name.clone(), p.declared.clone())).collect();
-    Contract::new(metrics, crate::contract::Strictness::Open, None)
-        .map(drop)
+    Contract::new(metrics, Strictness::Open, None)
         .map_err(|e| Failure::from_error(Exit::Internal, &e))
 }
 
@@ -139,14 +138,27 @@ fn toml(proposals: &[Proposal], prefix: &str, plugin: &str, runs: u32) -> String
     let mut text = format!(
         "# What `{plugin}` printed in {runs}. See that types and units are what you mean.\n"
     );
-    for Proposal { name, declared, seen, doubts } in proposals {
+    let declared = proposals.iter().filter(|p| p.basis == Basis::Declared).map(|p| p.name.as_str());
+    let declared: Vec<&str> = declared.collect();
+    if !declared.is_empty() {
+        text.push_str(&format!("# Declared already: {}\n", declared.join(", ")));
+    }
+    for Proposal { name, declared, basis, seen, doubts } in proposals {
+        if *basis == Basis::Declared {
+            continue;
+        }
         text.push_str(&format!("\n# {}\n", comment(seen)));
         for doubt in doubts {
             text.push_str(&format!("# {}\n", comment(doubt)));
         }
-        text.push_str(&format!("[{prefix}.{name}]\n"));
         // Every declaration can be written: it has no map in it and no null.
-        text.push_str(&toml::to_string(declared).unwrap_or_default());
+        let table = toml::to_string(declared).unwrap_or_default();
+        let table = format!("[{prefix}.{name}]\n{table}");
+        if *basis == Basis::Values {
+            text.push_str(&table);
+        } else {
+            table.lines().for_each(|line| text.push_str(&format!("# {line}\n")));
+        }
     }
     text
 }
@@ -174,6 +186,7 @@ mod tests {
         let proposal = Proposal {
             name: "temp".to_owned(),
             declared: declared.clone(),
+            basis: Basis::Values,
             seen: "a\nb".to_owned(),
             doubts: vec!["perhaps".to_owned()],
         };

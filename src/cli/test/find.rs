@@ -9,6 +9,7 @@ use crate::model::{PluginName, chain};
 use crate::cli::args::ConfigArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::load::{self, Place};
+use crate::cli::print;
 
 /// A plugin and what it comes from.
 pub(crate) struct Found {
@@ -46,10 +47,10 @@ pub(crate) fn find(
     // A program that the configuration already runs is tested as configured.
     let wanted = env.cwd.join(target);
     if args.is_empty()
-        && let Ok(source) = load::source(config, env)
-        && let Ok(loaded) = load::load(&source, env, place)
+        && let Some((loaded, file)) = around(config, env, place)?
         && let Some(plugin) = configured(&loaded.config, &wanted)
     {
+        print::talk(format!("note: it is the plugin `{}` of {}", plugin.name, file.display()));
         return Ok(found(loaded, plugin));
     }
     let scripts = Scripts {
@@ -68,6 +69,31 @@ pub(crate) fn find(
         return Err(Failure::new(Exit::Finding, text));
     }
     Ok(found(loaded, plugin))
+}
+
+/// The configuration, where there is one. One that was named has to load; of another it is enough to
+/// say that it does not.
+fn around(
+    args: &ConfigArgs,
+    env: &Env,
+    place: Place,
+) -> Result<Option<(Loaded, PathBuf)>, Failure> {
+    let named = args.config.is_some();
+    let source = match load::source(args, env) {
+        Ok(source) => source,
+        Err(failure) if named => return Err(failure),
+        Err(_) => return Ok(None),
+    };
+    let Source::File(file) = &source else { return Ok(None) };
+    match load::load(&source, env, place) {
+        Ok(loaded) => Ok(Some((loaded, file.clone()))),
+        Err(failure) if named => Err(failure),
+        Err(_) => {
+            let file = file.display();
+            print::talk(format!("note: tried without {file}, which does not load: `talaia check`"));
+            Ok(None)
+        }
+    }
 }
 
 fn found(loaded: Loaded, plugin: PluginConfig) -> Found {

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
         let found = find(&args.target, &args.args, &args.config, &env)?;
         return once(args, found, &env, &interrupt);
     }
-    let mut files = Files::new(vec![env.cwd.join(&args.target)]);
+    let mut files = Files::of_config(args, &env);
     let mut changed: Option<PathBuf> = None;
     loop {
         if print::a_person_reads_stdout() {
@@ -51,12 +51,18 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
         }
         let outcome = find(&args.target, &args.args, &args.config, &env).and_then(|found| {
             files = Files::of(&found);
-            once(args, found, &env, &interrupt)
+            let outcome = once(args, found, &env, &interrupt);
+            // What it writes itself is no change.
+            files.look_at_arguments();
+            outcome
         });
         let exit = outcome.unwrap_or_else(|failure| {
             super::complain(&failure);
             failure.exit
         });
+        if interrupt.came() {
+            return Ok(exit);
+        }
         print::talk(paint(FAINT, "waiting for a file to change; Ctrl-C ends"));
         changed = files.wait(&interrupt);
         if changed.is_none() {
@@ -87,7 +93,7 @@ fn once(
     }
     // That it holds was seen when the trials were made.
     let contract = plugin.contract().unwrap_or_default();
-    let mut look = Look::new(args, &contract, observing(&plugin));
+    let mut look = Look::new(args, &contract, &plugin);
     let ended = if plugin.mode == Mode::Interval {
         runs(args, &mut trials, &mut look)
     } else {
@@ -96,7 +102,7 @@ fn once(
     // The plugin and its folders are gone before anything else is said.
     drop(trials);
     ended?;
-    look.end(&config, service.as_ref(), &plugin, env)
+    look.end(&config, service.as_ref(), &plugin, env, interrupt)
 }
 
 /// Nothing seen yet of a plugin.
@@ -134,18 +140,7 @@ fn reports(
     let (mut left, mut alive) = (args.times, true);
     while left > 0 && alive {
         let patience = if ticks { slack } else { until.saturating_duration_since(Instant::now()) };
-        let Some(trial) = trials.next(patience) else {
-            if look.shown == 0 {
-                print::talk(format!(
-                    "{} it printed nothing in {}; probably its output is buffered: {}",
-                    paint(BAD, "silent"),
-                    print::seconds(args.wait.as_secs_f64()),
-                    trials.buffering()
-                ));
-                look.found(true);
-            }
-            break;
-        };
+        let Some(trial) = trials.next(patience) else { break };
         alive = trial.report.outcome == Outcome::Answered;
         // It is not meant to end: the agent would start it again.
         look.found(!alive || !report::is_clean(&trial.report));
@@ -160,12 +155,29 @@ fn reports(
             trials.ask();
         }
     }
-    for trial in trials.end() {
+    let silent = look.shown == 0;
+    for mut trial in trials.end() {
         // The end itself is ours; what was printed until then is the plugin's.
-        if trial.report.counts.produced == 0 && trial.report.leftovers == 0 {
+        let came = trial.report.counts.produced > 0 || trial.report.leftovers > 0;
+        if !came && !silent {
             continue;
         }
-        look.found(trial.report.counts.rejected_total() > 0);
+        if silent && !came {
+            let waited = print::seconds(args.wait.as_secs_f64());
+            trial.report.warnings.push(if trial.stderr.is_empty() {
+                let why = trials.buffering();
+                let words = format!(
+                    "it printed nothing in {waited}; probably its output is buffered: {why}"
+                );
+                WarningCode::Silent.says(words)
+            } else {
+                WarningCode::Silent.says(format!(
+                    "it printed nothing on stdout in {waited}; what it said on stderr may say why"
+                ))
+            });
+        }
+        look.found(silent && !came || trial.report.counts.rejected_total() > 0);
+        look.stopped = true;
         if look.at(trial)? == Reader::Gone {
             break;
         }
@@ -187,21 +199,29 @@ struct Look<'a> {
     width: usize,
     shown: u32,
     exit: Exit,
+    /// What comes now came until the plugin was stopped.
+    stopped: bool,
     observed: Observed,
+    /// What one of them is called.
+    one: &'static str,
     /// With JSON all but the last are printed already: it brings the advice.
     reports: Vec<Report>,
     reader: Reader,
 }
 
 impl<'a> Look<'a> {
-    fn new(args: &'a TestArgs, contract: &'a Contract, observed: Observed) -> Self {
+    fn new(args: &'a TestArgs, contract: &'a Contract, plugin: &PluginConfig) -> Self {
+        let observed = observing(plugin);
+        let one = if plugin.mode == Mode::Interval { "run" } else { "report" };
         Self {
             args,
             contract,
             width: show::width(),
             shown: 0,
             exit: Exit::Ok,
+            stopped: false,
             observed,
+            one,
             reports: Vec::new(),
             reader: Reader::There,
         }
@@ -216,7 +236,7 @@ impl<'a> Look<'a> {
     /// Shows one run, and keeps what later words are about.
     fn at(&mut self, trial: Trial) -> Result<Reader, Failure> {
         self.shown += 1;
-        self.observed.add(&trial.report.metrics);
+        self.observed.add(&trial.report.metrics, trial.report.counts.produced);
         let accepted = trial.places.iter().filter(|place| place.taken == Taken::Accepted);
         for (place, metric) in accepted.zip(&trial.report.metrics) {
             let written = place.value.clone().and_then(|span| trial.stdout.get(span));
@@ -233,7 +253,12 @@ impl<'a> Look<'a> {
         } else {
             let mut text = show::run(&trial, self.width);
             if self.args.times > 1 {
-                text = format!("{}\n{text}\n", paint(STRONG, format!("── run {}", self.shown)));
+                let head = if self.stopped {
+                    "── until it was stopped".to_owned()
+                } else {
+                    format!("── {} {}", self.one, self.shown)
+                };
+                text = format!("{}\n{text}\n", paint(STRONG, head));
             }
             self.print(text);
         }
@@ -254,6 +279,7 @@ impl<'a> Look<'a> {
         service: Option<&Service>,
         plugin: &PluginConfig,
         env: &Env,
+        interrupt: &Interrupt,
     ) -> Result<Exit, Failure> {
         let advice = advice(&self.observed, self.contract);
         if self.args.strict && !advice.is_empty() {
@@ -276,18 +302,18 @@ impl<'a> Look<'a> {
                 self.print(part);
             }
         }
-        if self.args.verify {
-            self.verify(env)?;
+        if self.args.verify && !interrupt.came() {
+            self.verify(env, interrupt)?;
         }
         Ok(self.exit)
     }
 
     #[cfg(feature = "hub")]
-    fn verify(&mut self, env: &Env) -> Result<(), Failure> {
+    fn verify(&mut self, env: &Env, interrupt: &Interrupt) -> Result<(), Failure> {
         let temp = env.var("TMPDIR").unwrap_or("/tmp");
         let scratch = crate::agent::trial::Scratch::new(std::path::Path::new(temp))
             .map_err(|e| Failure::new(Exit::Disk, format!("no folder in {temp}: {e}")))?;
-        let verified = super::client::block_on(verify::verify(&self.reports, &scratch))
+        let verified = super::client::block_on(verify::verify(&self.reports, &scratch, interrupt))
             .map_err(|text| Failure::new(Exit::Internal, text))?;
         let head = paint(STRONG, "verify  ");
         let values = print::count(verified.same as u64, "value");
@@ -313,7 +339,7 @@ impl<'a> Look<'a> {
 
     #[cfg(not(feature = "hub"))]
     #[expect(clippy::unused_self, reason = "with the hub it does something")]
-    fn verify(&mut self, _env: &Env) -> Result<(), Failure> {
+    fn verify(&mut self, _env: &Env, _interrupt: &Interrupt) -> Result<(), Failure> {
         Err(Failure::new(Exit::Usage, "this talaia was built without the hub that --verify takes"))
     }
 }

@@ -1,7 +1,8 @@
 //! What each output would be sent of the runs at hand.
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::print::{self, FAINT, STRONG, paint};
+use crate::cli::print::{self, STRONG, paint};
+use crate::cli::report::clean;
 use crate::config::{Compression, Config, EMBEDDED_OUTPUT, OutputConfig};
 use crate::deliver::Compression as Encoding;
 use crate::deliver::encode::{Encoder, Head};
@@ -30,7 +31,9 @@ pub(super) fn sent(reports: &[Report], config: &Config, extent: Extent) -> Resul
     let mut add = |name: &str, text: String, body: &dyn Fn() -> Result<String, Failure>| {
         lines.push(format!("{} {name}: {text}", paint(STRONG, "sent    ")));
         if extent == Extent::Whole {
-            lines.extend(body()?.lines().map(|line| format!("      {line}").trim_end().to_owned()));
+            lines.extend(
+                body()?.lines().map(|line| format!("      {}", shown(line)).trim_end().to_owned()),
+            );
         }
         Ok::<_, Failure>(())
     };
@@ -63,6 +66,11 @@ pub(super) fn sent(reports: &[Report], config: &Config, extent: Extent) -> Resul
         add(EMBEDDED_OUTPUT, text, &|| wire.request(&url, Encoding::None))?;
     }
     Ok(lines.join("\n"))
+}
+
+/// The very bytes for a program; what would steer a terminal is taken out for a person.
+fn shown(line: &str) -> String {
+    if print::a_person_reads_stdout() { clean(line) } else { line.to_owned() }
 }
 
 fn store(reports: &[Report]) -> Result<Vec<Stored>, Failure> {
@@ -109,14 +117,8 @@ impl Wire<'_> {
         let (body, _) = self.encode(Encoding::None)?;
         let encoding = encoding.map_or_else(String::new, |e| format!("Content-Encoding: {e}\n"));
         Ok(format!(
-            "{}\n{}",
-            paint(
-                FAINT,
-                format!(
-                    "POST {url}/api/v1/ingest\nAuthorization: Bearer …\nContent-Type: \
-                     application/json\n{encoding}"
-                )
-            ),
+            "POST {url}/api/v1/ingest\nAuthorization: Bearer …\nContent-Type: application/json\n\
+             {encoding}\n{}",
             String::from_utf8_lossy(&body)
         ))
     }

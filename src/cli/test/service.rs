@@ -301,7 +301,8 @@ fn lost(script: &str, mine: &str, theirs: &str) -> Vec<String> {
     lost.take(NAMED).collect()
 }
 
-fn find(name: &str, path: &str) -> Option<PathBuf> {
+/// The file that `name` means on the search path `path`.
+pub(super) fn find(name: &str, path: &str) -> Option<PathBuf> {
     path.split(':')
         .filter(|folder| folder.starts_with('/'))
         .map(|folder| Path::new(folder).join(name))

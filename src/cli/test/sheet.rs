@@ -9,7 +9,7 @@ use crate::agent::trial::Trial;
 use crate::cli::print::{self, BAD, FAINT, GOOD, STRONG};
 use crate::cli::report::clean;
 use crate::cli::text::{self, Line};
-use crate::model::{Metric, Rejection, Taken, Value, limits};
+use crate::model::{Metric, Rejection, Taken, Value, limits, number_text};
 
 /// Lines that are shown of a long output, besides those with something refused in them.
 const LINES: usize = 40;
@@ -50,7 +50,7 @@ pub(super) fn sheet(trial: &Trial, width: usize) -> Vec<String> {
     let room = width.saturating_sub(NUMBER + 2 + BETWEEN.len());
     let left = widest.clamp(16, (room / 2).max(16));
     let sides = Sides { left, right: room.saturating_sub(left).max(16) };
-    let fields = Fields::of(trial);
+    let fields = Fields::of(trial, sides.right);
 
     let mut sheet = Vec::new();
     let (mut rest, mut passed, mut told) = (verdicts.as_slice(), Passed::default(), 0);
@@ -180,10 +180,12 @@ impl Sides {
             let mut line = Line::default();
             line.add(FAINT, format!("{number}  "));
             line.add(style, text);
-            let Some(told) = right.get(row) else { return line.fit(usize::MAX) };
             line.add(Style::new(), " ".repeat(missing));
             line.add(FAINT, BETWEEN);
-            format!("{}{told}", line.whole())
+            match right.get(row) {
+                Some(told) => format!("{}{told}", line.whole()),
+                None => line.fit(usize::MAX),
+            }
         };
         (0..left.len().max(right.len())).map(row).collect()
     }
@@ -274,29 +276,28 @@ impl Sides {
     }
 }
 
-/// The columns of accepted records, as wide as what is in them.
+/// The columns of accepted records, as wide as what is in them, as far as there is room.
 struct Fields {
     name: usize,
     value: usize,
     kind: usize,
 }
 
-/// The widest that a column gets; what is longer pushes the others.
-const FIELD: usize = 28;
-
 impl Fields {
-    fn of(trial: &Trial) -> Self {
+    /// `room` columns are shared so that a name takes at most half of them.
+    fn of(trial: &Trial, room: usize) -> Self {
         let shown = || trial.report.metrics.iter().take(LINES * RECORDS);
-        let widest = |field: &dyn Fn(&Metric) -> String| {
-            shown().map(|m| text::width(&field(m))).max().unwrap_or(0).min(FIELD)
+        let widest = |most: usize, field: &dyn Fn(&Metric) -> usize| {
+            shown().map(field).filter(|width| *width <= most).max().unwrap_or(0)
         };
         Self {
-            name: widest(&|metric| metric.name.to_string()),
-            value: widest(&value),
-            kind: widest(&|metric| metric.kind.to_string()),
+            name: widest(room / 2, &|metric| text::width(&metric.name)),
+            value: widest(room / 3, &|metric| text::width(&value(metric))),
+            kind: widest(FIELD, &|metric| text::width(metric.kind.as_str())),
         }
     }
 
+    /// In one row where it fits; what does not goes below the name.
     fn accepted(&self, metric: &Metric, room: usize, rows: &mut Vec<String>) {
         let value = value(metric);
         let value = if metric.value.as_f64().is_some() {
@@ -304,26 +305,39 @@ impl Fields {
         } else {
             format!("{value:<0$}", self.value)
         };
-        let mut row = Line::default();
-        row.add(GOOD, "✓ ");
-        row.add(STRONG, format!("{:<1$}", metric.name, self.name));
-        row.add(Style::new(), format!("  {value}"));
-        row.add(FAINT, format!("  {:<1$}", metric.kind.as_str(), self.kind));
         let tags: Vec<String> = metric
             .tags
             .iter()
             .map(|(key, value)| format!("{}={}", clean(key), clean(value)))
             .collect();
         let tags = tags.join(" ");
-        if row.columns() + 2 + text::width(&tags) <= room {
+        let mut row = Line::default();
+        row.add(GOOD, "✓ ");
+        row.add(STRONG, format!("{:<1$}", metric.name, self.name));
+        let mut rest = Line::default();
+        rest.add(Style::new(), value.as_str());
+        rest.add(FAINT, format!("  {:<1$}", metric.kind.as_str(), self.kind));
+        if row.columns() + 2 + text::width(&value) + 2 + metric.kind.as_str().len() > room {
+            rows.push(row.fit(room));
+            let kind = metric.kind;
+            rows.extend(text::wrap(&format!("{} {kind} {tags}", value.trim()), room, 4));
+            return;
+        }
+        row.add(Style::new(), "  ");
+        row.extend(rest);
+        let fits = row.columns() + 2 + text::width(&tags) <= room;
+        if fits {
             row.add(Style::new(), format!("  {tags}"));
-            rows.push(row.fit(room));
-        } else {
-            rows.push(row.fit(room));
+        }
+        rows.push(row.fit(room));
+        if !fits && !tags.is_empty() {
             rows.extend(text::wrap(&tags, room, 4));
         }
     }
 }
+
+/// The widest that the column of types gets.
+const FIELD: usize = 8;
 
 /// A value with its unit.
 fn value(metric: &Metric) -> String {
@@ -331,6 +345,7 @@ fn value(metric: &Metric) -> String {
         Value::Text(text) if text.trim() != &**text || text.is_empty() => {
             format!("\"{}\"", clean(text))
         }
+        Value::Float(x) => number_text(*x),
         value => clean(&value.to_string()),
     };
     match &metric.unit {

@@ -12,6 +12,8 @@ use super::sheet::sheet;
 
 /// Columns where no terminal says how many there are.
 const COLUMNS: usize = 100;
+/// Pieces of advice that are spelt out.
+const ADVICE: usize = 20;
 /// Columns before what a section says.
 const MARGIN: usize = 9;
 
@@ -37,7 +39,7 @@ pub(super) fn run(trial: &Trial, width: usize) -> String {
     } else {
         section(&mut text, "stderr", &amount(&trial.stderr, report.usage.stderr));
         for line in String::from_utf8_lossy(&trial.stderr).lines() {
-            add(&mut text, &format!("      {}", clean(line)));
+            wrap(&clean(line), width, 6).for_each(|line| add(&mut text, &line));
         }
     }
     let (style, word) = verdict(report);
@@ -47,13 +49,18 @@ pub(super) fn run(trial: &Trial, width: usize) -> String {
         print::seconds(report.duration),
         print::seconds(report.usage.cpu)
     ));
-    how.push(print::bytes(report.usage.max_rss));
+    // Below what this program has itself the figure says nothing.
+    if own_peak().is_none_or(|own| report.usage.max_rss > own) {
+        how.push(print::bytes(report.usage.max_rss));
+    }
     if report.leftovers > 0 {
         let left = print::count(report.leftovers, "process");
         how.push(paint(ODD, format!("{left} left behind and killed")));
     }
     section(&mut text, "run", &how.join(", "));
-    if let Some(message) = &report.message {
+    if let Some(message) = &report.message
+        && !report.outcome.to_string().contains(message.as_str())
+    {
         said(&mut text, "message", &clean(message), width, None);
     }
     let mut records = format!(
@@ -76,15 +83,25 @@ pub(super) fn run(trial: &Trial, width: usize) -> String {
     text
 }
 
-/// What there is to say besides.
+/// The most memory that this process has had, in bytes.
+fn own_peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().strip_suffix(" kB")?.parse().ok().map(|kib: u64| kib << 10)
+}
+
+/// What there is to say besides; what is most serious comes first.
 pub(super) fn advice(advice: &[Advice], width: usize) -> String {
     let mut text = String::new();
-    for advice in advice {
+    for advice in advice.iter().take(ADVICE) {
         let words = format!("{}: {}", advice.code, clean(&advice.message));
         said(&mut text, "advice", &words, width, Some(ODD));
         for line in wrap(&format!("→ {}", clean(&advice.hint)), width, MARGIN) {
             add(&mut text, &paint(STRONG, line));
         }
+    }
+    if advice.len() > ADVICE {
+        add(&mut text, &paint(FAINT, format!("         … and {} more", advice.len() - ADVICE)));
     }
     text.truncate(text.trim_end().len());
     text

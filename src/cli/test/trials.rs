@@ -21,7 +21,11 @@ pub(crate) fn trials(
 ) -> Result<Trials, Failure> {
     match &plugin.state {
         PluginState::Broken { why } => {
-            return Err(Failure::new(Exit::Finding, format!("{}: {why}", plugin.name)));
+            let mut text = format!("{}: {why}", plugin.name);
+            if let Some(there) = elsewhere(why, env) {
+                text.push_str(&format!("\n\nhint: your shell finds it at {}", there.display()));
+            }
+            return Err(Failure::new(Exit::Finding, text));
         }
         PluginState::Skipped { why } => {
             print::talk(format!("note: the agent would not run it here: {why}"));
@@ -55,9 +59,16 @@ pub(crate) fn trials(
     Ok(trials)
 }
 
+/// Where the command that the service does not find is on this shell's search path.
+fn elsewhere(why: &str, env: &Env) -> Option<PathBuf> {
+    let (before, _) = why.split_once("`, which is not in ").or_else(|| why.split_once("` in "))?;
+    let (_, command) = before.rsplit_once('`')?;
+    super::service::find(command, env.var("PATH")?)
+}
+
 type Stop = Box<dyn FnOnce() + Send>;
 
-/// Ctrl-C and TERM: they end the plugin, which is in a process group of its own, and then this program
+/// Ctrl-C, TERM and a terminal that is closed: they end the plugin, which is in a process group of its own, and then this program
 /// in its usual way, so that nothing stays behind.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt {
@@ -72,11 +83,16 @@ impl Interrupt {
         let told = interrupt.clone();
         let wait = move || {
             let work = async {
-                let mut term = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-                let mut int = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+                let listen = |kind| signal(kind).map_err(|e| e.to_string());
+                let mut term = listen(SignalKind::terminate())?;
+                let mut int = listen(SignalKind::interrupt())?;
+                let mut hup = listen(SignalKind::hangup())?;
+                let mut quit = listen(SignalKind::quit())?;
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = int.recv() => {}
+                    _ = hup.recv() => {}
+                    _ = quit.recv() => {}
                 }
                 told.now();
                 Ok(())

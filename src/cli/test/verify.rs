@@ -9,13 +9,14 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::sync::watch;
 
+use super::trials::Interrupt;
 use crate::agent::trial::Scratch;
 use crate::deliver::{
     ClientSettings, Compression, Endpoint, ProxySettings, Pump, PumpSettings, Stop, TalaiaSettings,
     TalaiaSink, client_builder,
 };
 use crate::hub::{Hub, Settings};
-use crate::model::{Metric, MetricType, Report, Secret, Value, chain};
+use crate::model::{Metric, MetricType, Report, Secret, chain};
 use crate::spool::{NewReport, Options, QuarantineChange, Spool, Start};
 
 /// The output's name.
@@ -36,7 +37,11 @@ pub(super) struct Verified {
 }
 
 /// Goes the whole way: spool, upload, hub, and back by its API. `scratch` is an empty folder.
-pub(super) async fn verify(reports: &[Report], scratch: &Scratch) -> Result<Verified, String> {
+pub(super) async fn verify(
+    reports: &[Report],
+    scratch: &Scratch,
+    interrupt: &Interrupt,
+) -> Result<Verified, String> {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let hub = Hub::bind(Settings::new(any_port, scratch.path().join("hub")))
         .await
@@ -52,14 +57,23 @@ pub(super) async fn verify(reports: &[Report], scratch: &Scratch) -> Result<Veri
             deliver(reports, scratch, &credentials.url, &credentials.key).await?;
             let stored = read_back(reports, &credentials.url, &credentials.key).await?;
             Ok(compare(&expected(reports), &stored))
-        })
-        .await;
+        });
+        let verified = tokio::select! {
+            verified = verified => verified,
+            () = interrupted(interrupt) => Ok(Err("it was interrupted".to_owned())),
+        };
         stop.send_replace(true);
         verified.unwrap_or_else(|_| Err(format!("it took longer than {PATIENCE:?}")))
     };
     let (served, verified) = tokio::join!(serving, work);
     served.map_err(|e| chain(&e))?;
     verified
+}
+
+async fn interrupted(interrupt: &Interrupt) {
+    while !interrupt.came() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn deliver(
@@ -156,7 +170,9 @@ fn expected(reports: &[Report]) -> Stored {
             let points = all.entry(identity(metric)).or_default();
             points.kind = Some(metric.kind);
             points.unit = metric.unit.as_deref().map(str::to_owned);
-            points.values.insert(at, value(&metric.value));
+            // Every value can be written as JSON.
+            let value = serde_json::to_value(&metric.value).unwrap_or_default();
+            points.values.insert(at, value);
         }
     }
     all
@@ -166,17 +182,6 @@ fn identity(metric: &Metric) -> Identity {
     Identity {
         name: metric.name.to_string(),
         tags: metric.tags.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-    }
-}
-
-fn value(value: &Value) -> Json {
-    match value {
-        Value::Gap => Json::Null,
-        Value::Signed(n) => (*n).into(),
-        Value::Unsigned(n) => (*n).into(),
-        Value::Float(x) => (*x).into(),
-        Value::Boolean(b) => (*b).into(),
-        Value::Text(text) => Json::String(text.to_string()),
     }
 }
 
@@ -259,7 +264,56 @@ fn compare(expected: &Stored, stored: &Stored) -> Verified {
     Verified { same, wrong }
 }
 
-/// Numbers are equal by what they are worth: `1` is `1.0`.
+/// Numbers are equal by what they are worth: `1` is `1.0`. Whole ones are so to the last digit.
 fn equal(a: &Json, b: &Json) -> bool {
-    a == b || a.as_f64().is_some_and(|a| b.as_f64() == Some(a))
+    let loose = a.is_f64() || b.is_f64();
+    a == b || (loose && a.as_f64().is_some_and(|a| b.as_f64() == Some(a)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(series: &[(&str, MetricType, Option<&str>, i64, Json)]) -> Stored {
+        let mut all = Stored::new();
+        for (name, kind, unit, at, value) in series {
+            let identity = Identity { name: (*name).to_owned(), tags: BTreeMap::new() };
+            let points = all.entry(identity).or_default();
+            points.kind = Some(*kind);
+            points.unit = unit.map(str::to_owned);
+            points.values.insert(*at, value.clone());
+        }
+        all
+    }
+
+    #[test]
+    fn whatever_is_not_as_it_was_sent_is_told() {
+        use MetricType::{Float, Integer};
+        let sent = stored(&[
+            ("same", Float, Some("s"), 1, 1.0.into()),
+            ("lost", Integer, None, 1, 7.into()),
+            ("digits", Integer, None, 1, 9_007_199_254_740_993_i64.into()),
+            ("unit", Integer, Some("B"), 1, 1.into()),
+            ("late", Integer, None, 1, 1.into()),
+        ]);
+        let there = stored(&[
+            ("same", Float, Some("s"), 1, 1.into()),
+            ("digits", Integer, None, 1, 9_007_199_254_740_992_i64.into()),
+            ("unit", Integer, None, 1, 1.into()),
+            ("late", Integer, None, 2, 1.into()),
+            ("more", Integer, None, 1, 1.into()),
+        ]);
+        let found = compare(&sent, &there);
+        assert_eq!(found.same, 2, "{:?}", found.wrong);
+        for words in [
+            "digits: sent 9007199254740993, the hub has 9007199254740992",
+            "late: sent 1, which the hub does not have",
+            "the hub has no series lost",
+            "unit: sent as integer, in B, the hub has it as integer, no unit",
+            "the hub has more, which was not sent",
+        ] {
+            assert!(found.wrong.iter().any(|wrong| wrong == words), "{words}: {:?}", found.wrong);
+        }
+        assert_eq!(compare(&sent, &sent).wrong, [""; 0]);
+    }
 }

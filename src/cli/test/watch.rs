@@ -2,11 +2,13 @@
 //! files are looked at again and again.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crate::config::PluginConfig;
+use crate::cli::args::TestArgs;
+use crate::cli::load;
+use crate::config::{Env, PluginConfig, Source};
 
 use super::find::Found;
 use super::trials::Interrupt;
@@ -15,7 +17,11 @@ use super::trials::Interrupt;
 const LOOK: Duration = Duration::from_millis(150);
 
 /// Files, and what tells one state of them from another.
-pub(super) struct Files(Vec<(PathBuf, Option<State>)>);
+pub(super) struct Files {
+    watched: Vec<(PathBuf, Option<State>)>,
+    /// From here on they are arguments, which the program may write itself.
+    arguments: usize,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
@@ -25,22 +31,40 @@ struct State {
 }
 
 impl Files {
-    /// All that a test of the plugin depends on.
-    pub(super) fn of(found: &Found) -> Self {
-        let mut paths = found.files.clone();
-        let PluginConfig { command, schema, .. } = &found.plugin;
-        paths.push(command.program.clone());
-        paths.extend(command.args.iter().map(|arg| command.dir.join(arg)));
-        paths.extend(schema.as_ref().map(|schema| schema.path.clone()));
-        Self::new(paths)
+    /// What a test depends on of which nothing could be loaded yet.
+    pub(super) fn of_config(args: &TestArgs, env: &Env) -> Self {
+        let mut paths = vec![env.cwd.join(&args.target)];
+        if let Ok(Source::File(path)) = load::source(&args.config, env) {
+            paths.push(path);
+        }
+        Self::new(paths, Vec::new())
     }
 
-    pub(super) fn new(paths: Vec<PathBuf>) -> Self {
-        let files = paths.into_iter().map(|path| {
+    /// All that a test of the plugin depends on.
+    pub(super) fn of(found: &Found) -> Self {
+        let PluginConfig { command, schema, .. } = &found.plugin;
+        let mut paths = found.files.clone();
+        paths.push(command.program.clone());
+        paths.extend(schema.as_ref().map(|schema| schema.path.clone()));
+        // A folder changes whenever something is written in it.
+        let arguments = command.args.iter().map(|arg| command.dir.join(arg));
+        Self::new(paths, arguments.filter(|path| path.is_file()).collect())
+    }
+
+    fn new(paths: Vec<PathBuf>, arguments: Vec<PathBuf>) -> Self {
+        let count = paths.len();
+        let watched = paths.into_iter().chain(arguments).map(|path| {
             let state = look(&path);
             (path, state)
         });
-        Self(files.collect())
+        Self { watched: watched.collect(), arguments: count }
+    }
+
+    /// Takes the arguments as they are now.
+    pub(super) fn look_at_arguments(&mut self) {
+        for (path, state) in &mut self.watched[self.arguments..] {
+            *state = look(path);
+        }
     }
 
     /// The first file that changes, once it has come to rest; `None` where a signal came first.
@@ -51,7 +75,7 @@ impl Files {
             }
             thread::sleep(LOOK);
             if let Some(changed) = self.look() {
-                while self.look().is_some() {
+                while self.look().is_some() && !interrupt.came() {
                     thread::sleep(LOOK);
                 }
                 return Some(changed);
@@ -62,7 +86,7 @@ impl Files {
     /// The first one that is not as it was when it was looked at last.
     fn look(&mut self) -> Option<PathBuf> {
         let mut changed = None;
-        for (path, state) in &mut self.0 {
+        for (path, state) in &mut self.watched {
             let now = look(path);
             if now != *state {
                 *state = now;
@@ -73,7 +97,7 @@ impl Files {
     }
 }
 
-fn look(path: &std::path::Path) -> Option<State> {
+fn look(path: &Path) -> Option<State> {
     let found = path.metadata().ok()?;
     Some(State {
         changed: (found.ctime(), found.ctime_nsec()),

@@ -13,6 +13,18 @@ type Example = Option<(&'static str, &'static str)>;
 fn page(code: AdviceCode) -> Page {
     use AdviceCode as A;
     let (meaning, example, fix, see): (_, Example, _, &[&str]) = match code {
+        A::NothingPrinted => (
+            "The plugin ran and printed nothing on stdout. That is allowed: there may be nothing to tell. Of a plugin that is being written it is usually a branch that was not taken, or output that went elsewhere.",
+            Some(("", r#"{"users": 3}"#)),
+            "Print at least one record in each run, 0 or null where there is nothing.",
+            &["stderr-only", "empty"],
+        ),
+        A::KeyAsMetric => (
+            "An object without `value` and `name` is a list of metrics, one for each key. A key that belongs to a metric object, such as `unit`, became a metric of its own.",
+            Some((r#"{"name": "users", "val": 3}"#, r#"{"name": "users", "value": 3}"#)),
+            "Give the object both `name` and `value`.",
+            &["name-missing", "value-missing"],
+        ),
         A::UnitMissing => (
             "The metric's name says a unit, and the metric has none. Charts and other systems read units from the metric, not from its name.",
             Some((
@@ -32,7 +44,7 @@ fn page(code: AdviceCode) -> Page {
             &["unit-missing"],
         ),
         A::NumberInText => (
-            "A text that a person reads as a number: with a unit behind it, with a decimal comma, or in quotes. It is kept as a text, which no chart can draw.",
+            "A text that a person reads as a number: with a unit behind it, with a decimal comma, or in quotes. It is kept as a text, which no chart can draw. If a text is meant, declare it.",
             Some((r#"{"used": "71%"}"#, r#"[{"name": "used", "value": 71, "type": "percent"}]"#)),
             "Print the number alone, and what was behind it as `unit`.",
             &["value-type"],
@@ -56,12 +68,12 @@ fn page(code: AdviceCode) -> Page {
             &["bytes-as-float"],
         ),
         A::PercentAsFraction => (
-            "All values of a percentage lie between 0 and 1. `percent` is never rescaled: 0.71 means 0.71 %.",
+            "All values of a percentage lie between 0 and 1, and there were several. `percent` is never rescaled: 0.71 means 0.71 %.",
             Some((
-                r#"{"name": "used", "value": 0.712, "type": "percent"}"#,
-                r#"{"name": "used", "value": 71.2, "type": "percent"}"#,
+                r#"[{"name": "used", "value": 0.712, "type": "percent", "tags": {"disk": "a"}}, {"name": "used", "value": 0.4, "type": "percent", "tags": {"disk": "b"}}]"#,
+                r#"[{"name": "used", "value": 71.2, "type": "percent", "tags": {"disk": "a"}}, {"name": "used", "value": 40, "type": "percent", "tags": {"disk": "b"}}]"#,
             )),
-            "Print it times 100, if a whole is 1. If it is so small, all is well.",
+            "Print it times 100, if a whole is 1. If it is so small, declare its type: what is declared is meant.",
             &[],
         ),
         A::CounterFalls => (

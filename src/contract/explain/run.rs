@@ -99,9 +99,14 @@ fn warning(code: WarningCode) -> Page {
             "sed -i 's/\\r$//' FILE, and have the editor or git keep it so.",
             &["command-missing"],
         ),
+        W::DecimalComma => (
+            "A tool such as `printf` met a number with a decimal comma, and took half of it. Some program on the way prints as the language at hand has it.",
+            "Set `LC_ALL=C` before the program that prints the number.",
+            &["json-syntax", "number-in-text"],
+        ),
         W::NeverEnds => (
-            "The run printed records again and again until its deadline. A plugin is run once for each interval; it prints and ends.",
-            "Take the loop out; or, for a program that is meant to live on, set `mode = \"stream\"`.",
+            "The run had printed records when its deadline came, and had not ended. A plugin is run once for each interval; it prints and ends.",
+            "Take out the loop, or give up on what does not answer; for a program that is meant to live on, set `mode = \"stream\"`.",
             &["timed_out", "silent"],
         ),
         W::Waits => (

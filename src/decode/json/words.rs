@@ -13,7 +13,7 @@ pub(super) fn syntax(source: &Source<'_>, stop: Stop) -> (String, String) {
         Why::Control => format!("{} inside a string", found(rest)),
         Why::Escape => "a backslash that starts no escape".to_owned(),
         Why::Number => format!("the number breaks off before {}", found(rest)),
-        Why::Comma => "a number with a decimal comma".to_owned(),
+        Why::Comma => "a comma inside a number".to_owned(),
         Why::Deep => "nested deeper than 64, and never closed".to_owned(),
         Why::NoValue => format!("expected a value, found {}", found(rest)),
         Why::NoKey => format!("expected a key in double quotes, found {}", found(rest)),
@@ -40,7 +40,10 @@ fn hint(why: Why, before: &[u8], rest: &[u8]) -> &'static str {
             "close the string on its line, or write a line break as `\\n`"
         }
         Why::Control => "escape it: a tab is `\\t`; `jq -n --arg` and `talaia emit` do so",
-        Why::Comma => "set `LC_ALL=C`, so that numbers are printed with a point",
+        Why::Comma => {
+            "is it a decimal comma? set `LC_ALL=C`, so that numbers have a point; write nothing between \
+             thousands"
+        }
         Why::Escape => "write a backslash as `\\\\`",
         Why::Number => "write digits after `.`, `e` and `-`: `1.0`, `1e3`",
         _ if smart => "use straight double quotes",
@@ -49,6 +52,9 @@ fn hint(why: Why, before: &[u8], rest: &[u8]) -> &'static str {
             "JSON has no comments; leave it out"
         }
         Why::NoKey if first == b'}' => "remove the comma before `}`",
+        Why::NoKey if first.is_ascii_alphabetic() || first == b'_' => {
+            "put the key in double quotes; in Node print `JSON.stringify(…)`"
+        }
         Why::NoKey => "put the key in double quotes",
         Why::NoValue if first == b']' => "remove the comma before `]`",
         Why::NoValue if matches!(first, b'}' | b',') => {
@@ -116,6 +122,31 @@ fn found(rest: &[u8]) -> String {
     }
 }
 
+/// What else it may be that monitoring programs print.
+fn foreign(text: &str) -> Option<&'static str> {
+    let first = text.lines().next()?;
+    let nagios =
+        ["OK", "WARNING", "CRITICAL", "UNKNOWN"].iter().any(|word| first.starts_with(word));
+    if nagios && first.contains('|') {
+        Some("this is what Nagios plugins print, not JSON")
+    } else if first.starts_with("# HELP ") || first.starts_with("# TYPE ") {
+        Some("this is what Prometheus exporters print, not JSON")
+    } else {
+        None
+    }
+}
+
+/// `users: 3` and `users=3` as JSON.
+fn pair(text: &str) -> Option<String> {
+    if text.contains('\n') {
+        return None;
+    }
+    let (name, value) = text.split_once('=').or_else(|| text.split_once(':'))?;
+    let (name, value) = (name.trim(), value.trim());
+    let good = crate::model::is_name(name) && value.len() <= 40 && value.parse::<f64>().is_ok();
+    good.then(|| format!("{{\"{name}\": {value}}}"))
+}
+
 /// Message and hint for lines that are not JSON.
 pub(super) fn not_json(text: &str) -> (String, String) {
     let text = text.trim();
@@ -130,6 +161,10 @@ pub(super) fn not_json(text: &str) -> (String, String) {
             "text outside of a document",
             "a document is an object or an array, such as `{\"load\": 1}`",
         )
+    } else if let Some(format) = foreign(text) {
+        (format, "have the program print JSON; `awk` or `jq` can turn one into the other")
+    } else if let Some(pair) = pair(text) {
+        return ("not JSON".to_owned(), format!("print `{pair}`; diagnostics go to stderr"));
     } else {
         ("not JSON", "print diagnostics to stderr: `echo text >&2`")
     };
