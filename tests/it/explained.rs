@@ -230,6 +230,7 @@ fn book() -> String {
             }
         }
     }
+    page.push_str("\nNext in [the book](README.md): [configuration](config.md).\n");
     page
 }
 
