@@ -222,6 +222,18 @@ impl Site {
         signal(pid, which);
     }
 
+    /// Waits until a process that was started here has ended.
+    pub(crate) fn until_ended(&mut self, pid: u32) -> ExitStatus {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.ended(pid) {
+                return status;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{pid} does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The exit status of a process that was started here, if it has ended by itself.
     pub(crate) fn ended(&mut self, pid: u32) -> Option<ExitStatus> {
         let at = self.agents.iter().position(|child| child.id() == pid).unwrap();

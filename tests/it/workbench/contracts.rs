@@ -65,6 +65,25 @@ fn what_is_learnt_from_nothing_or_from_mistakes_is_said() {
 }
 
 #[test]
+fn what_is_declared_is_not_proposed_again_and_nothing_is_made_of_null() {
+    let site = Site::new();
+    site.script("plugin", "echo '{\"users\": 3, \"load\": 1, \"gone\": null, \"temp\": 20}'");
+    let config = "[plugins.plugin]\ncommand = [\"./plugin\"]\n\
+                  [plugins.plugin.metrics.users]\ntype = \"integer\"\n";
+    site.configure(config);
+    let words = ["schema", "infer", "plugin", "-c", "talaia.toml", "--times", "2", "--pause", "0s"];
+    let learnt = site.talaia(&words).code(0).stdout.clone();
+    assert!(learnt.contains("# Declared already: users"), "{learnt}");
+    assert!(learnt.contains("# [plugins.plugin.metrics.gone]"), "{learnt}");
+    let tree: toml::Table = learnt.parse().unwrap();
+    let metrics = tree["plugins"]["plugin"]["metrics"].as_table().unwrap();
+    assert_eq!(metrics.keys().collect::<Vec<_>>(), ["load", "temp"], "{learnt}");
+    assert!(metrics["temp"].get("min").is_none(), "a least value is nobody's guess: {learnt}");
+    site.configure(&format!("{config}{learnt}"));
+    site.talaia(&["check", "-c", "talaia.toml"]).code(0);
+}
+
+#[test]
 fn what_was_accepted_is_held_against_the_contract_of_today() {
     let mut site = Site::new();
     site.script("plugin", "echo '[{\"name\": \"used\", \"value\": 71.2, \"tags\": {\"mount\": \"/\"}}, {\"name\": \"free\", \"value\": 3}]'");
@@ -105,6 +124,12 @@ fn what_was_accepted_is_held_against_the_contract_of_today() {
         assert_eq!(free["refused"]["value-range"], free["values"], "{found}");
         assert_eq!(found["missing"], serde_json::json!(["inodes"]));
     }
+    // Required, and in some reports only.
+    let some = site.read("copy.ndjson").lines().next().unwrap().replace("\"used\"", "\"usd\"");
+    fs::write(site.path("some.ndjson"), format!("{some}\n{}", site.read("copy.ndjson"))).unwrap();
+    site.configure(&format!("{base}{contract}"));
+    let done = diff(&["some.ndjson"]);
+    assert!(done.code(1).stdout.contains("required, and not in 1 report"), "{}", done.stdout);
     // Long ago there was nothing.
     diff(&["copy.ndjson", "--since", "2999-01-01T00:00:00Z"])
         .code(1)

@@ -182,3 +182,85 @@ fn root_tries_a_plugin_as_the_user_of_the_service() {
     let service = test(&["--as-service"]);
     assert!(service.code(0).stdout.contains("user  nobody"), "{}", service.stdout);
 }
+
+#[test]
+fn nothing_outlives_a_look_at_a_long_lived_plugin() {
+    let mut site = Site::new();
+    site.script("plugin", "echo $$ >> pids; while :; do echo '{\"a\": 1}'; sleep 0.1; done");
+    site.configure("[plugins.plugin]\ncommand = [\"./plugin\"]\nmode = \"stream\"\n");
+    let gone = |site: &Site| {
+        let pids = site.read("pids");
+        assert!(!pids.is_empty());
+        for pid in pids.lines() {
+            let process = std::path::Path::new("/proc").join(pid);
+            assert!(!process.exists(), "the plugin {pid} lives on");
+        }
+        let left: Vec<_> = fs::read_dir(site.path(".")).unwrap().flatten().collect();
+        let folder = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("talaia-");
+        assert!(!left.iter().any(|entry| folder(&entry.file_name())), "its folder is gone");
+    };
+    site.talaia(&["schema", "infer", "plugin", "-c", "talaia.toml", "--times", "1"]).code(0);
+    gone(&site);
+    site.talaia(&["test", "plugin", "-c", "talaia.toml"]).code(0);
+    gone(&site);
+    // A terminal that is closed.
+    let command = site.command(&["test", "plugin", "-c", "talaia.toml", "--times", "1000"]);
+    let before = site.read("pids").lines().count();
+    let test = site.start(command, "test.log");
+    site.until("its start", |site| (site.read("pids").lines().count() > before).then_some(()));
+    site.signal(test, rustix::process::Signal::HUP);
+    let ended = site.until_ended(test);
+    assert!(ended.code().is_some(), "it ends by itself: {ended}");
+    gone(&site);
+}
+
+#[test]
+fn a_long_lived_plugin_that_says_why_it_prints_nothing_is_heard() {
+    let site = Site::new();
+    site.script("plugin", "while :; do echo 'cannot reach db-1' >&2; sleep 0.1; done");
+    site.configure("[plugins.plugin]\ncommand = [\"./plugin\"]\nmode = \"stream\"\n");
+    let done = site.talaia(&["test", "plugin", "-c", "talaia.toml", "--wait", "500ms"]);
+    let shown = done.code(1).stdout.clone();
+    assert!(shown.contains("cannot reach db-1") && shown.contains("may say why"), "{shown}");
+    assert!(!shown.contains("buffered"), "{shown}");
+    let words = ["test", "plugin", "-c", "talaia.toml", "--wait", "500ms", "--json"];
+    let report = site.talaia(&words).code(1).json();
+    assert!(report["warnings"][0].as_str().unwrap().starts_with("silent: "), "{report}");
+}
+
+#[test]
+fn every_value_is_seen_however_long_its_name_is() {
+    let site = Site::new();
+    let metrics: Vec<String> = (0..9)
+        .map(|n| format!("{{\"name\": \"http_request_duration_seconds_{n}\", \"value\": 4{n}.25, \"unit\": \"s\"}}"))
+        .collect();
+    let text = format!(
+        "[{},{{\"name\":\"up\",\"value\":77}},{{\"name\":\"big\",\"value\":1e308}}]",
+        metrics.join(",")
+    );
+    site.write("out", text, 0o644);
+    site.script("plugin", "cat out");
+    let shown = site.talaia(&["test", "./plugin"]).code(0).stdout.clone();
+    let right: String =
+        shown.lines().filter_map(|row| row.split_once('│')).map(|(_, told)| told).collect();
+    for value in (0..9).map(|n| format!("4{n}.25 s")).chain(["77".to_owned(), "1e308".to_owned()]) {
+        assert!(right.contains(&value), "no {value} in\n{shown}");
+    }
+    assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
+}
+
+#[test]
+fn a_config_that_was_named_has_to_load_and_another_is_said_to_be_left_out() {
+    let site = Site::new();
+    site.script("plugin", "echo '{\"a\": 1}'");
+    site.talaia(&["test", "./plugin", "-c", "none.toml"]).code(78);
+    site.configure("[plugins.plugin]\ncommand = [\"./plugin\"]\nunknown = 1\n");
+    site.talaia(&["test", "./plugin", "-c", "talaia.toml"]).code(78).says(&["unknown"]);
+    let mut command = site.command(&["test", "./plugin"]);
+    command.env("TALAIA_CONFIG_FILE", site.path("talaia.toml"));
+    let done = crate::support::finish(command, b"");
+    done.code(0).says(&["tried without", "which does not load"]);
+    site.configure("[plugins.mine]\ncommand = [\"./plugin\"]\n");
+    let done = site.talaia(&["test", "./plugin", "-c", "talaia.toml", "--json"]);
+    assert_eq!(done.code(0).says(&["it is the plugin `mine` of"]).json()["plugin"], "mine");
+}

@@ -100,7 +100,7 @@ const SH: &[Mistake] = &[
     mistake(
         "a decimal comma",
         "#!/bin/sh\necho '{\"load\": 0,42}'\n",
-        &["json-syntax", "decimal comma", "LC_ALL=C"],
+        &["json-syntax", "a comma inside a number", "LC_ALL=C"],
         "#!/bin/sh\necho '{\"load\": 0.42}'\n",
     ),
     mistake(
@@ -113,6 +113,48 @@ const SH: &[Mistake] = &[
         "sudo asks for a password",
         "#!/bin/sh\necho 'sudo: a terminal is required to read the password' >&2\nexit 1\n",
         &["sudo-password", "NOPASSWD:", "`user`"],
+        "#!/bin/sh\necho '{\"users\": 3}'\n",
+    ),
+    mistake(
+        "a decimal comma on its way through printf",
+        "#!/bin/sh\nprintf '{\"load\": %.2f}\\n' 0,42\n",
+        &["decimal-comma", "LC_ALL=C"],
+        "#!/bin/sh\nprintf '{\"load\": %.2f}\\n' 0.42\n",
+    ),
+    mistake(
+        "a key of a metric among metrics",
+        "#!/bin/sh\necho '{\"name\": \"users\", \"val\": 3}'\n",
+        &["key-as-metric", "give it both"],
+        "#!/bin/sh\necho '{\"name\": \"users\", \"value\": 3}'\n",
+    ),
+    mistake(
+        "a name and a number",
+        "#!/bin/sh\necho 'users: 3'\n",
+        &["not-json", "print `{\"users\": 3}`"],
+        "#!/bin/sh\necho '{\"users\": 3}'\n",
+    ),
+    mistake(
+        "what Nagios reads",
+        "#!/bin/sh\necho 'OK - all well | users=3'\n",
+        &["not-json", "Nagios plugins print"],
+        "#!/bin/sh\necho '{\"users\": 3}'\n",
+    ),
+    mistake(
+        "nothing at all",
+        "#!/bin/sh\n[ -e /none ] && echo '{\"users\": 3}'\nexit 0\n",
+        &["nothing-printed", "print records on stdout"],
+        "#!/bin/sh\n[ -e / ] && echo '{\"users\": 3}'\nexit 0\n",
+    ),
+    mistake(
+        "an interpreter without its folder",
+        "#!sh\necho\n",
+        &["names `sh` without its folder", "make it `#!/usr/bin/env sh`"],
+        "#!/usr/bin/env sh\necho '{\"users\": 3}'\n",
+    ),
+    mistake(
+        "Windows line ends inside a script",
+        "#!/bin/sh\nnone\r\n",
+        &["dos-lines", "sed -i 's/\\r$//'"],
         "#!/bin/sh\necho '{\"users\": 3}'\n",
     ),
     mistake(
@@ -136,7 +178,7 @@ const SH: &[Mistake] = &[
     mistake(
         "a percentage as a text",
         "#!/bin/sh\necho '[{\"name\": \"used\", \"value\": \"71%\"}]'\n",
-        &["number-in-text", "print `71`, with `\"type\": \"percent\"`"],
+        &["number-in-text", "print `{\"name\": \"used\", \"value\": 71, \"type\": \"percent\"}`"],
         "#!/bin/sh\necho '[{\"name\": \"used\", \"value\": 71, \"type\": \"percent\"}]'\n",
     ),
     mistake(
@@ -160,8 +202,8 @@ const SH: &[Mistake] = &[
     mistake(
         "a name that says a unit, and none",
         "#!/bin/sh\necho '{\"free_bytes\": 12}'\n",
-        &["unit-missing", "print `\"unit\": \"B\"`"],
-        "#!/bin/sh\necho '[{\"name\": \"free_bytes\", \"value\": 12, \"unit\": \"B\"}]'\n",
+        &["unit-missing", "print `{\"name\": \"free_bytes\", \"value\": 12, \"unit\": \"B\"}`"],
+        "#!/bin/sh\necho '{\"name\": \"free_bytes\", \"value\": 12, \"unit\": \"B\"}'\n",
     ),
 ];
 
@@ -183,6 +225,36 @@ const PYTHON: &[Mistake] = &[
         "#!/usr/bin/env python3\nimport subprocess\nsubprocess.run(['no-such-command'])\n",
         &["command-missing", "there is no command `no-such-command`"],
         "#!/usr/bin/env python3\nimport subprocess\nsubprocess.run(['true'])\nprint('{\"users\": 3}')\n",
+    ),
+];
+
+const NODE: &[Mistake] = &[
+    mistake(
+        "an object instead of JSON",
+        "#!/usr/bin/env node\nconsole.log({users: 3});\n",
+        &["json-syntax", "in Node print `JSON.stringify(…)`"],
+        "#!/usr/bin/env node\nconsole.log(JSON.stringify({users: 3}));\n",
+    ),
+    mistake(
+        "a program that is not there",
+        "#!/usr/bin/env node\nrequire('child_process').spawn('no-such-command');\n",
+        &["command-missing", "there is no command `no-such-command`"],
+        "#!/usr/bin/env node\nrequire('child_process').spawn('true');\nconsole.log('{\"users\": 3}');\n",
+    ),
+];
+
+const PERL: &[Mistake] = &[
+    mistake(
+        "a library that the system's Perl has not",
+        "#!/usr/bin/perl\nuse No::Such;\n",
+        &["module-missing", "its interpreter has no `No/Such.pm`"],
+        "#!/usr/bin/perl\nprint qq({\"users\": 3}\\n);\n",
+    ),
+    mistake(
+        "a trailing comma out of a loop",
+        "#!/usr/bin/perl\nprint '['; print qq({\"name\": \"a$_\", \"value\": $_},) for 1..2; print \"]\\n\";\n",
+        &["json-syntax", "remove the comma before `]`"],
+        "#!/usr/bin/perl\nprint '['; print join(',', map { qq({\"name\": \"a$_\", \"value\": $_}) } 1..2); print \"]\\n\";\n",
     ),
 ];
 
@@ -228,6 +300,16 @@ fn each_mistake_in_python_is_mended_by_what_is_said() {
 }
 
 #[test]
+fn each_mistake_in_other_languages_is_mended_by_what_is_said() {
+    for (tool, mistakes) in [("node", NODE), ("perl", PERL)] {
+        if !installed(tool) {
+            return skip(&format!("{tool} is not here"));
+        }
+        try_all(mistakes);
+    }
+}
+
+#[test]
 fn line_ends_and_a_byte_order_mark_around_json_cost_nothing() {
     let site = Site::new();
     site.script("plugin", "printf '\\357\\273\\277{\"a\": 1}\\r\\n{\"b\": 2}\\r\\n'");
@@ -260,7 +342,7 @@ fn a_program_that_goes_on_or_waits_says_what_to_set() {
     let test = |name: &str| site.talaia(&["test", name, "-c", "talaia.toml"]);
     let done = test("goes");
     done.code(1).says(&[]);
-    assert!(words(&done.stdout).contains("never-ends: it goes on printing; have it end after its records, or set `mode = \"stream\"`"), "{}", done.stdout);
+    assert!(words(&done.stdout).contains("never-ends: it had printed records and not ended by its deadline; if it is meant to live on, set `mode = \"stream\"`"), "{}", done.stdout);
     let done = test("waits");
     assert!(
         words(&done.code(1).stdout).contains("waits: it had printed nothing by its deadline"),
