@@ -65,6 +65,7 @@ impl Progress {
 
     /// The same for work whose result is streamed to stdout: with that on the terminal as well, one
     /// would be written into the other.
+    #[cfg(feature = "hub")]
     pub(crate) fn beside_stdout(what: impl Into<String>, unit: Unit) -> Option<Self> {
         (!print::a_person_reads_stdout()).then(|| Self::of(what, unit))
     }

@@ -57,7 +57,8 @@ pub(crate) fn plain(model: &mut Model, now: Timestamp, columns: Option<u16>) -> 
     let theme = Theme { colours: false };
     let rows = model.rows().len();
     let outputs = model.status.as_ref().map_or(0, |status| status.outputs.len());
-    let height = u16::try_from(rows + outputs + 6).unwrap_or(u16::MAX);
+    // An output may have a second line for its error.
+    let height = u16::try_from(rows + 2 * outputs + 6).unwrap_or(u16::MAX);
     let names = model.rows().iter().map(|(name, _)| text::width(name)).max().unwrap_or(0);
     let all = COLUMNS.iter().map(|column| column.width + 1).sum::<usize>() + names + 40;
     let width = columns.unwrap_or_else(|| u16::try_from(all.max(100)).unwrap_or(u16::MAX));
@@ -139,7 +140,20 @@ fn head(model: &Model, theme: Theme, now: Timestamp, area: Rect) -> Vec<Line<'st
             break;
         }
         let rate = model.delivery_rate(output);
-        lines.push(self::output(&text::pad(&clean(output), name), facts, rate, theme));
+        let mut line = self::output(&text::pad(&clean(output), name), facts, rate, theme);
+        if let Some(error) = &facts.error {
+            let error = Span::styled(clean(error), theme.of(health::output(facts)));
+            let wide = line.width() + error.width() + 2 > usize::from(area.width);
+            // What is wrong is to be read, where there is a line for it.
+            if wide && area.height >= 20 {
+                lines.push(line);
+                line = Line::from("    ");
+            } else {
+                line.push_span("  ");
+            }
+            line.push_span(error);
+        }
+        lines.push(line);
     }
     lines
 }
@@ -210,15 +224,12 @@ fn output(name: &str, output: &OutputStatus, rate: Option<f64>, theme: Theme) ->
         spans.push(Span::raw(format!(" ({rate:.1}/s)")));
     }
     spans.push(Span::raw(format!("  waiting {}", brief::count(output.spooled))));
-    if output.spooled > 0 {
+    if output.spooled > 0 && output.oldest_age >= 1.0 {
         spans.push(Span::raw(format!(" for {}", brief::seconds(output.oldest_age))));
     }
     let lost: u64 = output.evicted.values().fold(0, |sum, n| sum.saturating_add(*n));
     if lost > 0 {
         spans.push(Span::styled(format!("  lost {}", brief::count(lost)), theme.of(Care::Bad)));
-    }
-    if let Some(error) = &output.error {
-        spans.push(Span::styled(format!("  {}", clean(error)), style));
     }
     Line::from(spans)
 }

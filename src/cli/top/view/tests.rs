@@ -54,7 +54,8 @@ fn a_plugin_has_a_page() {
     insta::assert_snapshot!(text(&screen(&mut model, 80, 30)), @r#"
 talaia 0.1.0 on web-1  up 1m40  4 plugins: 2 failing 1 ok 1 idle
 running 1  cpu 1.0%  mem 9.0M  start lag p99 300µs  spool 1.2k  quarantine 3
-→ other  hold    delivered 0  waiting 20 for 5m00  lost 4  401: the key is not k
+→ other  hold    delivered 0  waiting 20 for 5m00  lost 4
+    401: the key is not known
 → main   ok      delivered 400  waiting 3 for 1.5s
 
 disk  refused  exit 0
@@ -80,7 +81,6 @@ line 1:8 name-hyphen: a name has no hyphens
 STDERR  the last of what the run of 20:42:10 said
 first line
 checked 2 mounts
-
  Esc back  ←→ others  ↑↓ scroll  t run now  p pause  ? help  q quit
 "#);
 }
@@ -167,7 +167,9 @@ fn once_everything_is_printed_and_no_row_is_left_out() {
     let plugin = many.plugins["slow"].clone();
     many.plugins = (0..500).map(|n| (format!("plugin_{n:03}"), plugin.clone())).collect();
     model.take(many, at("20:42:20"));
-    let lines = plain(&mut model, at("20:42:20"), None);
-    assert_eq!(lines.iter().filter(|line| line.starts_with("plugin_")).count(), 500);
-    assert!(lines.iter().all(|line| line.trim_end() == line));
+    for columns in [None, Some(40), Some(80)] {
+        let lines = plain(&mut model, at("20:42:20"), columns);
+        assert_eq!(lines.iter().filter(|line| line.starts_with("plugin_")).count(), 500);
+        assert!(lines.iter().all(|line| line.trim_end() == line));
+    }
 }
