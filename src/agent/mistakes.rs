@@ -143,6 +143,7 @@ fn by_shell(line: &str) -> Option<&str> {
         None => (line.strip_suffix(": not found")?, false),
     };
     let (whence, name) = before.rsplit_once(": ")?;
+    let whence = whence.strip_suffix(": exec").unwrap_or(whence);
     let number = whence.rsplit(": ").next()?.trim_start_matches("line ");
     let of_line = whence.contains(": ") && number.bytes().all(|b| b.is_ascii_digit());
     let shell = whence.rsplit('/').next().is_some_and(|word| SHELLS.contains(&word));
@@ -219,6 +220,7 @@ mod tests {
         for (said, command) in [
             ("/opt/x: 2: jqx: not found", Some("jqx")),
             ("/opt/x: line 2: jqx: command not found\n", Some("jqx")),
+            ("/opt/x: 9: exec: jqx: not found", Some("jqx")),
             ("sh: jqx: not found", Some("jqx")),
             ("zsh:1: command not found: jqx", Some("jqx")),
             ("/usr/bin/env: 'node': No such file or directory", Some("node")),

@@ -494,13 +494,12 @@ fn schema(
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(schema) => {
                 files.push(path.clone());
-                match Contract::new(BTreeMap::new(), Strictness::Open, Some(&schema)) {
-                    Ok(_) => Some(SchemaFile { path, schema }),
-                    Err(e) => {
-                        problems.push(problem(e.to_string(), "mend the schema"));
-                        None
-                    }
+                let compiled = Contract::new(BTreeMap::new(), Strictness::Open, Some(&schema));
+                if let Err(e) = compiled {
+                    problems.push(problem(e.to_string(), "mend the schema"));
                 }
+                // One that does not compile is kept: of a plugin that is disabled it is a finding.
+                Some(SchemaFile { path, schema })
             }
             Err(e) => {
                 problems.push(problem(e.to_string(), "it must be a JSON document"));

@@ -12,8 +12,8 @@ const FEW: usize = 16;
 #[derive(Debug, Default)]
 pub struct Observed {
     runs: u32,
-    /// Records that came in any way.
-    records: u64,
+    /// Bytes that were printed, or would have been.
+    printed: u64,
     /// Of a plugin that prints when it likes: what comes in which report says nothing.
     slices: bool,
     metrics: BTreeMap<Box<str>, Seen>,
@@ -67,10 +67,11 @@ impl Observed {
         Self { slices: true, ..Self::default() }
     }
 
-    /// Adds a run: its accepted records, and how many it printed with the refused ones.
-    pub fn add(&mut self, metrics: &[Metric], produced: u64) {
+    /// Adds a run: its accepted records, and how many bytes it printed; `None` of a run that failed,
+    /// which may have had nothing to print.
+    pub fn add(&mut self, metrics: &[Metric], printed: Option<u64>) {
         self.runs += 1;
-        self.records += produced;
+        self.printed += printed.unwrap_or(1);
         for metric in metrics {
             if !self.metrics.contains_key(&metric.name) {
                 self.metrics.insert(metric.name.clone(), Seen::default());
@@ -92,7 +93,7 @@ impl Observed {
 
     /// Whether anything was printed at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.records == 0
+        self.printed == 0
     }
 
     /// Whether each report has all that there is at its time.

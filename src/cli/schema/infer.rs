@@ -1,6 +1,5 @@
 //! `schema infer`: runs a plugin some times and proposes its contract.
 
-use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print;
 use crate::cli::test::{Interrupt, find, observing, trials};
 use crate::config::{Env, Mode, PluginConfig};
-use crate::contract::{Basis, Contract, Declared, Observed, Proposal, Strictness, advice, infer};
-use crate::model::Outcome;
+use crate::contract::{Basis, Observed, Proposal, advice, infer};
+use crate::model::{AdviceCode, Outcome};
 
 pub(super) fn run(args: &InferArgs) -> Result<Exit, Failure> {
     let env = Env::system();
@@ -42,8 +41,9 @@ pub(super) fn run(args: &InferArgs) -> Result<Exit, Failure> {
     let text = toml(&proposals, &prefix, name, seen.observed.runs());
     // A reader that went away has seen enough.
     let _closed = print::data(text.trim_end());
-    // What is proposed is said in it.
-    for advice in advice(&seen.observed, &proposed(&proposals)?) {
+    // Units are in what is proposed.
+    let said = advice(&seen.observed, &contract);
+    for advice in said.iter().filter(|advice| advice.code != AdviceCode::UnitMissing) {
         print::talk(format!("note: {advice}"));
     }
     if seen.refused > 0 {
@@ -69,7 +69,8 @@ struct Seen {
 
 impl Seen {
     fn add(&mut self, trial: &Trial) {
-        self.observed.add(&trial.report.metrics, trial.report.counts.produced);
+        let printed = Some(trial.report.usage.stdout).filter(|_| trial.report.outcome.is_ok());
+        self.observed.add(&trial.report.metrics, printed);
         self.refused += trial.report.counts.rejected_total();
         self.failed += u64::from(!trial.report.outcome.is_ok());
     }
@@ -124,14 +125,6 @@ fn pause(long: Duration, interrupt: &Interrupt) {
     }
 }
 
-/// The contract that is proposed. That it holds is not sure: it comes out of a program's mouth.
-fn proposed(proposals: &[Proposal]) -> Result<Contract, Failure> {
-    let metrics: BTreeMap<String, Declared> =
-        proposals.iter().map(|p| (p.name.clone(), p.declared.clone())).collect();
-    Contract::new(metrics, Strictness::Open, None)
-        .map_err(|e| Failure::from_error(Exit::Internal, &e))
-}
-
 /// The proposal as it is pasted.
 fn toml(proposals: &[Proposal], prefix: &str, plugin: &str, runs: u32) -> String {
     let runs = print::count(u64::from(runs), "run");
@@ -171,6 +164,7 @@ fn comment(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::Declared;
     use crate::model::MetricType;
 
     #[test]

@@ -91,6 +91,11 @@ fn once(
     {
         print::talk(format!("note: {note}"));
     }
+    if let Some(path) = service::dos_lines(&plugin.command) {
+        let path = path.display();
+        let words = format!("{path} has lines that end as on Windows: `sed -i 's/\\r$//' {path}`");
+        print::talk(format!("note: {}", WarningCode::DosLines.says(words)));
+    }
     // That it holds was seen when the trials were made.
     let contract = plugin.contract().unwrap_or_default();
     let mut look = Look::new(args, &contract, &plugin);
@@ -158,11 +163,11 @@ fn reports(
     let silent = look.shown == 0;
     for mut trial in trials.end() {
         // The end itself is ours; what was printed until then is the plugin's.
-        let came = trial.report.counts.produced > 0 || trial.report.leftovers > 0;
-        if !came && !silent {
+        let printed = trial.report.counts.produced > 0;
+        if !printed && trial.report.leftovers == 0 && !silent {
             continue;
         }
-        if silent && !came {
+        if silent && !printed {
             let waited = print::seconds(args.wait.as_secs_f64());
             trial.report.warnings.push(if trial.stderr.is_empty() {
                 let why = trials.buffering();
@@ -176,7 +181,7 @@ fn reports(
                 ))
             });
         }
-        look.found(silent && !came || trial.report.counts.rejected_total() > 0);
+        look.found(silent && !printed || trial.report.counts.rejected_total() > 0);
         look.stopped = true;
         if look.at(trial)? == Reader::Gone {
             break;
@@ -236,7 +241,8 @@ impl<'a> Look<'a> {
     /// Shows one run, and keeps what later words are about.
     fn at(&mut self, trial: Trial) -> Result<Reader, Failure> {
         self.shown += 1;
-        self.observed.add(&trial.report.metrics, trial.report.counts.produced);
+        let printed = Some(trial.report.usage.stdout).filter(|_| trial.report.outcome.is_ok());
+        self.observed.add(&trial.report.metrics, printed);
         let accepted = trial.places.iter().filter(|place| place.taken == Taken::Accepted);
         for (place, metric) in accepted.zip(&trial.report.metrics) {
             let written = place.value.clone().and_then(|span| trial.stdout.get(span));

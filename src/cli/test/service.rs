@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,8 @@ pub(super) struct Service {
     because: String,
     /// The running agent's environment, where there is one and it may be read.
     env: Option<BTreeMap<String, String>>,
+    /// The running agent.
+    pid: Option<u32>,
 }
 
 impl Service {
@@ -39,11 +42,16 @@ impl Service {
             && let Some(account) = accounts::user_of(process.uid())
         {
             let because = format!("the running agent, pid {}", status.agent.pid);
-            return Some(Self { account, because, env: environ(status.agent.pid) });
+            return Some(Self {
+                account,
+                because,
+                env: environ(status.agent.pid),
+                pid: Some(status.agent.pid),
+            });
         }
         let owner = fs::metadata(data_dir).ok()?.uid();
         let because = format!("whose {} is", data_dir.display());
-        Some(Self { account: accounts::user_of(owner)?, because, env: None })
+        Some(Self { account: accounts::user_of(owner)?, because, env: None, pid: None })
     }
 
     /// Runs the plugin as the service would, where that takes another user and we may be one.
@@ -63,6 +71,20 @@ fn environ(pid: u32) -> Option<BTreeMap<String, String>> {
         Some((key.to_owned(), value.to_owned()))
     });
     Some(pairs.collect())
+}
+
+/// A line of a process's status.
+fn status(process: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
+
+/// A process's soft limit.
+fn limit(process: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next().map(str::to_owned)
 }
 
 fn is_root(account: &Account) -> bool {
@@ -192,12 +214,39 @@ pub(super) fn differences(
         String::new(),
     );
     row("stdin", "your terminal".to_owned(), "its settings, as a file".to_owned(), String::new());
+    let terminal = if std::io::stdin().is_terminal() { "yes" } else { "none" };
     row(
         "terminal",
-        "yes".to_owned(),
+        terminal.to_owned(),
         "none".to_owned(),
         "nothing can be asked for: no passwords, no `read`".to_owned(),
     );
+    for (what, note) in
+        [("Umask", ""), ("NoNewPrivs", "with 1, sudo and setuid programs give nothing")]
+    {
+        if let Some(pid) = service.and_then(|service| service.pid)
+            && let (Some(own), Some(theirs)) =
+                (status("self", what), status(&pid.to_string(), what))
+        {
+            row(what, own, theirs, note.to_owned());
+        }
+    }
+    if let Some(pid) = service.and_then(|service| service.pid) {
+        for (what, name) in [("open files", "Max open files"), ("processes", "Max processes")] {
+            if let (Some(own), Some(theirs)) = (limit("self", name), limit(&pid.to_string(), name))
+            {
+                row(what, own, theirs, String::new());
+            }
+        }
+        let view = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+        if let (Some(own), Some(theirs)) = (view("self"), view(&pid.to_string()))
+            && own != theirs
+        {
+            let note = "another /tmp, and folders that are hidden or read-only: PrivateTmp, ProtectHome … \
+                        of its unit";
+            row("files", "all".to_owned(), "a view of its own".to_owned(), note.to_owned());
+        }
+    }
     let kept = |key: &str| {
         plugin.env.contains_key(key)
             || ["HOME", "USER", "PWD", "OLDPWD", "SHLVL", "_"].contains(&key)
@@ -223,8 +272,9 @@ struct Row {
 /// Rows that say the same on both sides are told together.
 fn write(rows: &[Row], width: usize) -> String {
     let mut text = vec![paint(STRONG, "your shell and the service")];
+    // Whom it runs as is said in any case, with how that is known.
     let (same, other): (Vec<&Row>, Vec<&Row>) =
-        rows.iter().partition(|row| row.shell == row.service);
+        rows.iter().partition(|row| row.shell == row.service && row.what != "user");
     for row in other {
         let head = format!("{:<10}", row.what);
         for (nth, (who, value)) in
@@ -265,24 +315,33 @@ fn decimal_comma(locale: &str) -> bool {
     language.len() == 2 && !["en", "ja", "zh", "ko", "he", "th"].contains(&language)
 }
 
-/// The text of a program, where it is one.
-fn script(command: &Command) -> String {
-    use std::io::Read as _;
+/// What keeps the shell from reading a script, wherever in it that stands.
+pub(super) fn dos_lines(command: &Command) -> Option<PathBuf> {
     let paths = std::iter::once(command.program.clone())
         .chain(command.args.iter().map(|arg| command.dir.join(arg)));
-    let mut all = command.args.join("\n");
-    for path in paths {
-        let mut bytes = Vec::new();
-        if path.is_file()
-            && let Ok(file) = fs::File::open(&path)
-            && file.take(LOOKED_AT).read_to_end(&mut bytes).is_ok()
-            && !bytes.contains(&0)
-        {
-            all.push('\n');
-            all.push_str(&String::from_utf8_lossy(&bytes));
-        }
-    }
-    all
+    let is_dos = |path: &PathBuf| {
+        let text = text_of(path).unwrap_or_default();
+        let first = text.lines().next().unwrap_or_default();
+        first.starts_with("#!") && first.contains("sh") && text.contains("\r\n")
+    };
+    paths.into_iter().find(is_dos)
+}
+
+/// The beginning of a file, if it is a regular one with text in it.
+fn text_of(path: &Path) -> Option<String> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = path.is_file().then(|| fs::File::open(path).ok())??;
+    file.take(LOOKED_AT).read_to_end(&mut bytes).ok()?;
+    (!bytes.contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The text of a program, where it is one.
+fn script(command: &Command) -> String {
+    let paths = std::iter::once(command.program.clone())
+        .chain(command.args.iter().map(|arg| command.dir.join(arg)));
+    let texts = paths.filter_map(|path| text_of(&path));
+    std::iter::once(command.args.join("\n")).chain(texts).collect::<Vec<_>>().join("\n")
 }
 
 /// Words of a program that are commands for the shell at hand and not for the service.

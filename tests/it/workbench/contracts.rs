@@ -84,6 +84,24 @@ fn what_is_declared_is_not_proposed_again_and_nothing_is_made_of_null() {
 }
 
 #[test]
+fn check_compiles_the_schemas_of_plugins_that_do_not_run_as_well() {
+    let site = Site::new();
+    site.script("plugin", "echo '{}'");
+    let config =
+        "[plugins.plugin]\ncommand = [\"./plugin\"]\nschema = \"own.json\"\nenabled = false\n";
+    site.configure(config);
+    site.write("own.json", "{\"type\": \"object\"}", 0o644);
+    site.talaia(&["check", "-c", "talaia.toml"]).code(0);
+    site.write("own.json", "{\"type\": \"no such type\"}", 0o644);
+    let done = site.talaia(&["check", "-c", "talaia.toml"]);
+    assert!(
+        done.code(1).stdout.contains("not a JSON Schema that can be used here"),
+        "{}",
+        done.stdout
+    );
+}
+
+#[test]
 fn what_was_accepted_is_held_against_the_contract_of_today() {
     let mut site = Site::new();
     site.script("plugin", "echo '[{\"name\": \"used\", \"value\": 71.2, \"tags\": {\"mount\": \"/\"}}, {\"name\": \"free\", \"value\": 3}]'");

@@ -156,7 +156,7 @@ fn the_service_and_the_shell_are_told_apart() {
         "the program names `DB_HOST`: set `env` or `pass_env`",
         "your shell prints numbers with a comma",
         "TZ shell Europe/Madrid",
-        "terminal shell yes service none",
+        "user shell",
     ] {
         assert!(shown.contains(words), "no `{words}` in\n{}", done.stdout);
     }
