@@ -103,6 +103,7 @@ fn what_could_not_run_is_not_added() {
     for (words, code, said) in [
         (&["./none"][..], 1, "there is no file"),
         (&["./plain"], 1, "chmod +x"),
+        (&["./plain", "--disabled"], 1, "chmod +x"),
         (&["./other.sh"], 1, "/no/such/shell"),
         (&["./open"], 1, "chmod o-w"),
         (&["no-such-command"], 1, "there is no command"),
