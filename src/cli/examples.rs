@@ -107,10 +107,6 @@ pub(crate) const EXAMPLES: &[(&str, &[Example])] = &[
             ("talaia schema diff disk reports.ndjson", "What an output of type `file` wrote"),
         ],
     ),
-    (
-        "top",
-        &[("talaia top", "The running agent"), ("talaia top --once", "One table, for a script")],
-    ),
     ("schema print", &[("talaia schema print config", "For an editor that checks the config")]),
     (
         "explain",

@@ -200,7 +200,9 @@ mod tests {
 
     #[test]
     fn every_example_can_be_typed() {
-        for (path, examples) in examples::EXAMPLES {
+        for (n, (path, examples)) in examples::EXAMPLES.iter().enumerate() {
+            let before = &examples::EXAMPLES[..n];
+            assert!(before.iter().all(|(other, _)| other != path), "{path} is there twice");
             let words: Vec<&str> = path.split(' ').collect();
             let mut command = command();
             command.build();

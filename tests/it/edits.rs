@@ -1,8 +1,11 @@
 //! The config edited by command: what is written, what stays as it was, and what is refused.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Stdio;
 
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
 use serde_json::{Value, json};
 
 use crate::support::{Done, Site};
@@ -100,6 +103,7 @@ fn what_could_not_run_is_not_added() {
     for (words, code, said) in [
         (&["./none"][..], 1, "there is no file"),
         (&["./plain"], 1, "chmod +x"),
+        (&["./plain", "--disabled"], 1, "chmod +x"),
         (&["./other.sh"], 1, "/no/such/shell"),
         (&["./open"], 1, "chmod o-w"),
         (&["no-such-command"], 1, "there is no command"),
@@ -286,7 +290,7 @@ fn commands_that_edit_at_one_time_wait_for_each_other() {
     let names: Vec<String> = (0..6).map(|n| format!("many_{n}")).collect();
     let children = names.iter().map(|name| {
         let words = ["plugin", "add", "./disk", "--name", name, "-c", "talaia.toml"];
-        site.command(&words).stderr(std::process::Stdio::null()).spawn().unwrap()
+        site.command(&words).stderr(Stdio::null()).spawn().unwrap()
     });
     for mut child in children.collect::<Vec<_>>() {
         assert!(child.wait().unwrap().success());
@@ -325,4 +329,35 @@ fn secrets_are_shown_by_their_place() {
         assert!(said.contains("pw") && said.contains("CLEAR") && said.contains("HANDED"), "{said}");
         assert!(said.contains("percent"), "{said}");
     }
+}
+
+#[test]
+fn an_edit_by_other_means_meanwhile_is_kept() {
+    let site = site();
+    let text = format!("include = [\"pipe.toml\"]\n{}", config(&site));
+    site.write("talaia.toml", &text, 0o644);
+    // Each reading of the config waits at this pipe, so it is known where the command is.
+    mkfifoat(CWD, site.path("pipe.toml"), Mode::from_raw_mode(0o644)).unwrap();
+    let words = ["plugin", "disable", "disk", "-c", "talaia.toml"];
+    let mut child = site.command(&words).stderr(Stdio::null()).spawn().unwrap();
+    let mut readings = 0;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if let Ok(pipe) = open(site.path("pipe.toml"), flags, Mode::empty()) {
+            readings += 1;
+            // It has read the file, and tries what is to become of it.
+            if readings == 2 {
+                site.write("talaia.toml", format!("{text}# by an editor\n"), 0o644);
+            }
+            // A reader that is just leaving takes no more.
+            let _left = File::from(pipe).write_all(b"# nothing\n");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert!(status.success() && readings >= 2, "{readings} readings");
+    let wanted = text.replacen("interval = \"1h\"\n", "interval = \"1h\"\nenabled = false\n", 1);
+    assert_eq!(config(&site), format!("{wanted}# by an editor\n"));
 }

@@ -45,7 +45,15 @@ fn bash_completes_names_without_running_anything() {
         words.into_iter().filter(|word| !word.starts_with('-')).collect::<Vec<_>>()
     };
     let both = ["disk", "mail"];
-    for command in ["plugin show ", "plugin remove ", "trigger ", "test ", "spool ls --plugin "] {
+    for command in [
+        "plugin show ",
+        "plugin remove ",
+        "trigger ",
+        "test ",
+        "status ",
+        "schema infer ",
+        "spool ls --plugin ",
+    ] {
         assert_eq!(names(&format!("talaia {command}")), both, "{command}");
     }
     assert_eq!(names("talaia plugin enable "), ["disk", "mail", "netstat"]);

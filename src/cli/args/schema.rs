@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
+use super::super::names;
 use super::{ConfigArgs, RemoteArgs, parse_duration, parse_since};
 use crate::model::Timestamp;
 
@@ -26,7 +28,7 @@ pub(crate) struct InferArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// A plugin of the config, or a path (with a `/`) to a program
-    #[arg(value_name = "PLUGIN|PATH")]
+    #[arg(value_name = "PLUGIN|PATH", add = ArgValueCompleter::new(names::plugin_or_path))]
     pub(crate) target: String,
     /// How many runs; of a long-lived plugin, how many reports
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -59,7 +61,7 @@ pub(crate) enum Pasted {
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
     /// A plugin of the config, or a path (with a `/`) to a program
-    #[arg(value_name = "PLUGIN|PATH")]
+    #[arg(value_name = "PLUGIN|PATH", add = ArgValueCompleter::new(names::plugin_or_path))]
     pub(crate) target: String,
     /// Reports, one JSON object per line, as an output of type `file` and `talaia test --json` write
     /// them; `-` is standard input [default: ask the hub]

@@ -50,14 +50,12 @@ fn attempts(mut attempt: impl FnMut() -> Result<Attempt, Failure>) -> Result<Exi
 }
 
 /// Has other commands that edit wait until this one is done. A folder that is not there has no file that
-/// two could edit.
-fn wait_for_others(args: &ConfigArgs) -> Result<Option<File>, Failure> {
-    let path = load::path(args, &config::Env::system());
-    let Some(folder) = path.as_deref().and_then(Path::parent) else { return Ok(None) };
-    let Ok(folder) = File::open(folder) else { return Ok(None) };
-    flock(&folder, FlockOperation::LockExclusive)
-        .map_err(|e| Failure::new(Exit::Disk, format!("cannot lock the config's folder: {e}")))?;
-    Ok(Some(folder))
+/// two could edit; one that cannot be locked leaves it to the comparison in [`write`].
+fn wait_for_others(args: &ConfigArgs) -> Option<File> {
+    let path = load::path(args, &config::Env::system())?;
+    let folder = File::open(path.parent()?).ok()?;
+    flock(&folder, FlockOperation::LockExclusive).ok()?;
+    Some(folder)
 }
 
 /// Writes the file if it still is what was read, and has a running agent take it up.
@@ -102,7 +100,7 @@ fn place(origin: &Origin) -> String {
 }
 
 pub(super) fn add(args: &AddArgs) -> Result<Exit, Failure> {
-    let _others = wait_for_others(&args.config)?;
+    let _others = wait_for_others(&args.config);
     attempts(|| add_once(args))
 }
 
@@ -131,10 +129,12 @@ fn add_once(args: &AddArgs) -> Result<Attempt, Failure> {
         (None, Some(_)) => config::DEFAULT,
         (None, None) => "",
     };
-    let settings = settings(args, &host, &file);
-    let text =
-        edit::add(begun, name.as_str(), &settings).map_err(|error| uneditable(&file, &error))?;
-    let loaded = host.tried(&file, Some(&text))?;
+    let mut settings = settings(args, &host, &file);
+    let with = |settings: &[(&str, Setting)]| {
+        edit::add(begun, name.as_str(), settings).map_err(|error| uneditable(&file, &error))
+    };
+    let mut text = with(&settings)?;
+    let mut loaded = host.tried(&file, Some(&text))?;
     let Some(plugin) = loaded.config.plugins.get(&name) else {
         let text = format!(
             "{} is not read by {}: name it in `include` there, or use {}",
@@ -148,6 +148,12 @@ fn add_once(args: &AddArgs) -> Result<Attempt, Failure> {
         return Err(Failure::new(Exit::Usage, text));
     };
     runnable(plugin, &loaded, args, &host)?;
+    // One that is to be off now is to run one day: it was tried as if it ran.
+    if args.disabled {
+        settings.push(("enabled", Setting::Flag(false)));
+        text = with(&settings)?;
+        loaded = host.tried(&file, Some(&text))?;
+    }
     if new.is_some() {
         may_begin(&file)?;
     }
@@ -222,9 +228,6 @@ fn settings(args: &AddArgs, host: &Host, file: &Path) -> Vec<(&'static str, Sett
             settings.push((key, Setting::Pairs(pairs)));
         }
     }
-    if args.disabled {
-        settings.push(("enabled", Setting::Flag(false)));
-    }
     settings
 }
 
@@ -256,7 +259,6 @@ fn runnable(
         }
         Failure::new(Exit::Finding, text)
     };
-    // One that is to be off now is to run one day.
     if let PluginState::Broken { why } = &plugin.state {
         return Err(refused(why));
     }
@@ -281,7 +283,7 @@ fn may_begin(file: &Path) -> Result<(), Failure> {
 }
 
 pub(super) fn remove(name: &str, args: &ConfigArgs) -> Result<Exit, Failure> {
-    let _others = wait_for_others(args)?;
+    let _others = wait_for_others(args);
     attempts(|| remove_once(name, args))
 }
 
@@ -360,7 +362,7 @@ pub(super) fn no_plugin(host: &Host, name: &str) -> Failure {
 }
 
 pub(super) fn switch(name: &str, enabled: bool, args: &ConfigArgs) -> Result<Exit, Failure> {
-    let _others = wait_for_others(args)?;
+    let _others = wait_for_others(args);
     attempts(|| switch_once(name, enabled, args))
 }
 
