@@ -10,6 +10,9 @@ use crate::model::{Outcome, WarningCode};
 const NAME: usize = 64;
 /// Bytes of what it printed that are looked at for a prompt.
 const HEAD: usize = 256;
+/// How `talaia emit` begins to say what it refuses, and bytes of that which are repeated.
+const EMIT: &str = "error: emit: ";
+const SAID: usize = 300;
 
 /// Names the mistake behind a run in one line, with what to do; `None` where all went well or
 /// nothing is known. `path` is the search path that it had, `user` whose name it ran under, where
@@ -22,7 +25,11 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
     let said = String::from_utf8_lossy(&run.stderr);
     let who = user.map_or("the agent's user".to_owned(), |user| format!("`{user}`"));
     let timed_out = matches!(run.outcome, Outcome::TimedOut { .. });
-    let (mistake, words) = if said.lines().any(has_dos_end) {
+    let emit = said.lines().find_map(|line| line.strip_prefix(EMIT));
+    let (mistake, words) = if let Some(words) = emit {
+        let words: String = words.chars().take(SAID).collect();
+        (WarningCode::EmitRefused, format!("one call printed nothing: {words}"))
+    } else if said.lines().any(has_dos_end) {
         let words = "its lines end as on Windows; take the carriage returns away: \
                      `sed -i 's/\\r$//' FILE`";
         (WarningCode::DosLines, words.to_owned())
@@ -39,7 +46,12 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
         );
         (WarningCode::ModuleMissing, words)
     } else if let Some(command) = missing_command(&said) {
-        let words = if command.contains(' ') {
+        let words = if command == "talaia" {
+            format!(
+                "there is no command `talaia` in {path}; have it there: `sudo install -m 755 \"$(command \
+                 -v talaia)\" /usr/local/bin/`"
+            )
+        } else if command.contains(' ') {
             format!("`env` looked for a command named `{command}`; write `env -S {command}`")
         } else {
             format!(

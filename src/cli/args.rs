@@ -308,7 +308,7 @@ pub(crate) struct NewArgs {
 pub(crate) struct EmitArgs {
     /// The metrics; NAME:TYPE=VALUE for one with a type of its own, `-` for lines `NAME VALUE` on
     /// standard input
-    #[arg(required = true, value_name = "NAME=VALUE")]
+    #[arg(required_unless_present = "status", value_name = "NAME=VALUE")]
     pub(crate) metrics: Vec<String>,
     /// Their type: integer, float, percent, counter, boolean or string [default: from the value]
     #[arg(long = "type", short = 't', value_name = "TYPE", value_parser = parse_type,
@@ -321,10 +321,10 @@ pub(crate) struct EmitArgs {
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) label: Option<String>,
     /// A tag; may be given several times
-    #[arg(long = "tag", short = 'T', value_name = "KEY=VALUE")]
+    #[arg(long = "tag", short = 'T', value_name = "KEY=VALUE", allow_hyphen_values = true)]
     pub(crate) tags: Vec<String>,
     /// When they were measured: a time or Unix seconds [default: when the run started]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) time: Option<String>,
     /// Where it gets worrying: a number or a Nagios range
     #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]

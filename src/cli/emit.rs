@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
-use crate::contract::{Contract, Judge, Moment};
+use crate::contract::{Contract, Judge, Moment, number_and_unit};
 use crate::decode::End;
 use crate::model::{Format, MetricType, Status, Tags, Timestamp, is_name, limits, nearest_name};
 
@@ -30,7 +30,9 @@ pub(crate) fn run(args: &EmitArgs) -> Result<Exit, Failure> {
             pairs.push(text.clone());
         }
     }
-    let document = document(args, &pairs).map_err(|text| Failure::new(Exit::Usage, text))?;
+    // By its beginning the agent knows whose words they are among those of a script.
+    let document = document(args, &pairs)
+        .map_err(|text| Failure::new(Exit::Usage, format!("emit: {text}")))?;
     print::data(document).map_err(|e| Failure::new(Exit::Disk, format!("stdout: {e}")))?;
     Ok(Exit::Ok)
 }
@@ -48,14 +50,17 @@ fn read_pairs(pairs: &mut Vec<String>) -> Result<(), Failure> {
             let text = format!("standard input has over {MOST} bytes, more than a run may print");
             return Err(Failure::new(Exit::Input, text));
         }
-        let line = line.trim();
+        let line = line.trim_start_matches('\u{feff}').trim_start().trim_end_matches(['\r', '\n']);
         match line.find(|c: char| c == '=' || c.is_whitespace()) {
             _ if line.is_empty() => {}
-            Some(at) if !line[at..].starts_with('=') => {
-                pairs.push(format!("{}={}", &line[..at], line[at..].trim_start()));
+            // `a 1`, `a = 1`, and `a ` with what awk had no value for.
+            Some(at) => {
+                let value = line[at..].trim();
+                let value = value.strip_prefix('=').unwrap_or(value).trim_start();
+                pairs.push(format!("{}={value}", &line[..at]));
             }
             // Without a value it is told like any other.
-            _ => pairs.push(line.to_owned()),
+            None => pairs.push(line.to_owned()),
         }
     }
     Ok(())
@@ -64,6 +69,10 @@ fn read_pairs(pairs: &mut Vec<String>) -> Result<(), Failure> {
 fn document(args: &EmitArgs, pairs: &[String]) -> Result<Value, String> {
     if args.label.is_some() && pairs.len() > 1 {
         return Err("--label names one metric; call `talaia emit` once for each".to_owned());
+    }
+    let options = [("warn", &args.warn), ("crit", &args.crit), ("time", &args.time)];
+    if let Some((key, _)) = options.iter().find(|(_, text)| text.as_deref() == Some("")) {
+        return Err(format!("--{key}: there is no value; is a variable unset?"));
     }
     let mut shared = Map::new();
     for (key, text) in [("unit", &args.unit), ("label", &args.label)] {
@@ -179,7 +188,14 @@ pub(crate) fn typed(name: &str, text: &str, kind: Option<MetricType>) -> Result<
         },
         Some(MetricType::Integer) => match number(without_zeros(text)) {
             Some(n) if n.is_i64() || n.is_u64() => Ok(n),
-            _ => wrong("a whole number"),
+            // `71.0` and `1e3`, as awk prints them.
+            Some(n) if n.as_f64().is_some_and(|x| x.fract() == 0.0 && x.abs() < 9e15) => {
+                Ok(json!(n.as_f64().unwrap_or_default() as i64))
+            }
+            Some(n) if n.as_f64().is_some_and(|x| x.fract() == 0.0) => {
+                wrong("a whole number of 64 bits; print it as float")
+            }
+            _ => wrong("a whole number; round it, or say float"),
         },
         Some(kind) => {
             // `df` and its like print the sign.
@@ -201,31 +217,55 @@ pub(crate) fn typed(name: &str, text: &str, kind: Option<MetricType>) -> Result<
 
 fn untyped(name: &str, text: &str) -> Result<Value, String> {
     let lower = text.trim_start_matches(['+', '-']).to_ascii_lowercase();
-    let refuse = |why: &str| Err(format!("{name}: `{}` {why}, or say --type string", shown(text)));
-    if matches!(lower.as_str(), "nan" | "inf" | "infinity") {
-        return refuse("is no number in JSON; leave the metric out, write null for a gap");
+    let refuse = |why: &str| {
+        Err(format!("`{name}={0}` {why}; if a text is meant: `{name}:string={0}`", shown(text)))
+    };
+    if matches!(lower.as_str(), "nan" | "inf" | "infinity" | "nan%") {
+        return refuse("is no number in JSON; leave the metric out, or write null for a gap");
     }
     match text {
         "true" => return Ok(json!(true)),
         "false" => return Ok(json!(false)),
         "null" => return Ok(Value::Null),
+        "True" | "False" => return refuse(&format!("is Python's word; write `{lower}`")),
+        "None" => return refuse("is Python's word; write `null` for a gap"),
         _ => {}
     }
     // Zeros first: `07` is an hour, or the name of something.
     let zeros = without_zeros(text) != text;
     match number(without_zeros(text)) {
+        Some(n)
+            if !zeros
+                && n.is_f64()
+                && text.bytes().filter(u8::is_ascii_digit).count() > 18
+                && !text.contains(['.', 'e', 'E']) =>
+        {
+            return refuse(&format!(
+                "has more digits than 64 bits hold; `{name}:float=…` rounds it"
+            ));
+        }
         Some(n) if !zeros => return Ok(n),
         Some(n) => {
-            return refuse(&format!("may be a number or a name: write {n}, or --type integer"));
+            return refuse(&format!("may be a number or a name; for the number write `{n}`"));
         }
         None => {}
     }
-    let digits = |text: &str| number(without_zeros(text)).is_some();
-    if text.strip_suffix('%').map(str::trim_end).is_some_and(digits) {
-        return refuse("is a number with its unit: say --type percent");
+    if let Some((digits, unit)) = number_and_unit(text) {
+        return match unit {
+            "%" => refuse(&format!("is a number with its unit: write `{name}:percent={digits}`")),
+            unit => {
+                refuse(&format!("is a number with its unit: write `{name}={digits} --unit {unit}`"))
+            }
+        };
     }
-    if text.matches(',').count() == 1 && digits(&text.replace(',', ".")) {
-        return refuse("has a comma: the decimal sign is a point (`export LC_ALL=C`)");
+    let plain =
+        |c: char| c.is_ascii_digit() || matches!(c, ',' | '.' | ' ' | '\'' | '-' | '\u{2212}');
+    let odd = text.contains([',', ' ', '\'', '\u{2212}']);
+    if odd && text.chars().all(plain) && text.contains(|c: char| c.is_ascii_digit()) {
+        return refuse(
+            "is a number as a language writes it; print it with a point and without marks between \
+             thousands (`export LC_ALL=C`)",
+        );
     }
     if text.bytes().any(|b| b.is_ascii_digit()) && text.parse::<f64>().is_ok() {
         return refuse("is beyond what a number can hold; write null for a gap");
@@ -314,6 +354,11 @@ mod tests {
                 "a=1 --warn -5 --crit @~:5 --min -10 --max 10",
                 r#"[{"crit":"@~:5","max":10,"min":-10,"name":"a","value":1,"warn":-5}]"#,
             ),
+            (
+                "a:integer=71.0 b:integer=1e3 c:integer=-0",
+                r#"[{"name":"a","type":"integer","value":71},{"name":"b","type":"integer","value":1000},{"name":"c","type":"integer","value":0}]"#,
+            ),
+            ("a=1 --tag -x=-y", r#"[{"name":"a","tags":{"-x":"-y"},"value":1}]"#),
             ("a= b=null --gaps", r#"[{"name":"a","value":null},{"name":"b","value":null}]"#),
             (
                 "a=-- b=6.1.0 c=10.0.0.1 d=a=b",
@@ -337,10 +382,18 @@ mod tests {
             ("a=-inf", "null for a gap"),
             ("a=x -t integer", "a whole number"),
             ("a=1.5 -t integer", "a whole number"),
-            ("a=71%", "--type percent"),
+            ("a=71%", "write `a:percent=71`"),
+            ("a=12MB", "write `a=12 --unit MB`"),
+            ("a=1,234,567", "LC_ALL=C"),
+            ("a=1.234,56", "LC_ALL=C"),
+            ("a=True", "write `true`"),
+            ("a=None", "`null` for a gap"),
+            ("a=NaN%", "null for a gap"),
+            ("a=123456789012345678901234567890", "64 bits"),
+            ("a=1 --warn ", "--warn: there is no value"),
             ("a=1,5", "LC_ALL=C"),
             ("a=1,5 -t float", "LC_ALL=C"),
-            ("a=07", "write 7"),
+            ("a=07", "write `7`"),
             ("a=1e999", "beyond"),
             ("a=-1 -t counter", "value-range"),
             ("a:gauge=1", "the types are"),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::{AdviceCode as Code, MetricType, Value, number_text};
+use crate::model::{AdviceCode as Code, MetricType, Status, Value, number_text};
 
 use super::declared::Contract;
 use super::observed::{Observed, Seen};
@@ -113,6 +113,14 @@ fn texts_of(name: &str, seen: &Seen, say: &mut Say<'_>) {
         return;
     }
     let Some(text) = seen.texts.first() else { return };
+    if name == "status" && Status::from_word(text).is_some() {
+        let message =
+            format!("`status` is a metric of its own here, and the run counts as ok, not {text}");
+        let hint =
+            format!("print `{{\"status\": \"{text}\", \"message\": \"…\", \"metrics\": []}}`");
+        say(Code::VerdictAsMetric, message, hint);
+        return;
+    }
     if KEYS.contains(&name) {
         let message = format!("`{name}` is a metric of its own here, with the text `{text}`");
         let hint =
@@ -171,6 +179,12 @@ impl<'t> Number<'t> {
         let parts = written.split_once(',').is_some_and(|(_, rest)| rest.len() == 3);
         good.then_some(Self { digits, behind, parts })
     }
+}
+
+/// The number and the unit in a text that a person reads as one: `71%`, `1.5 GB`.
+pub fn number_and_unit(text: &str) -> Option<(String, &str)> {
+    let number = Number::read(text).filter(|number| !number.behind.is_empty())?;
+    Some((number.digits, number.behind))
 }
 
 fn kinds_of(name: &str, seen: &Seen, say: &mut Say<'_>) {

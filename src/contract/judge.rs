@@ -210,27 +210,30 @@ impl<'j> Run<'j> {
         let contract = self.contract;
         for ((name, declared), came) in contract.declared().zip(std::mem::take(&mut self.came)) {
             if declared.required && !came && self.reading == Reading::Output {
-                self.warn(|| format!("the required metric `{name}` did not come"));
+                self.warn(WarningCode::RequiredMissing, || {
+                    format!("the required metric `{name}` did not come")
+                });
             }
         }
         let kept = self.out.quarantine.len() as u64;
         let refused = self.out.counts.rejected_total();
         if refused > kept {
-            self.warn(|| {
-                WarningCode::QuarantineFull.says(format_args!(
-                    "{kept} of {refused} refused records are in quarantine: it \
-                     takes 1000 records and 1 MiB of a run"
-                ))
+            self.warn(WarningCode::QuarantineFull, || {
+                format!(
+                    "{kept} of {refused} refused records are in quarantine: it takes 1000 records \
+                     and 1 MiB of a run"
+                )
             });
         }
         if self.further_warnings > 0 {
-            self.out.warnings.push(format!("and {} more warnings", self.further_warnings));
+            let more = format!("and {} more", self.further_warnings);
+            self.out.warnings.push(WarningCode::MoreWarnings.says(more));
         }
         if !self.messages.is_empty() {
             let mut message = self.messages.join("; ");
             if message.len() > limits::TEXT {
                 message.truncate(message.floor_char_boundary(limits::TEXT));
-                self.out.warnings.push("`message` was cut at 4096 bytes".to_owned());
+                self.out.warnings.push(WarningCode::MessageCut.says("it was cut at 4096 bytes"));
             }
             self.out.message = Some(message);
         }
@@ -245,12 +248,12 @@ impl<'j> Run<'j> {
     }
 
     /// Adds a warning, unless the same is there already.
-    fn warn(&mut self, text: impl FnOnce() -> String) {
+    fn warn(&mut self, code: WarningCode, text: impl FnOnce() -> String) {
         if self.out.warnings.len() >= WARNINGS {
             self.further_warnings += 1;
             return;
         }
-        let text = text();
+        let text = code.says(text());
         if !self.out.warnings.contains(&text) {
             self.out.warnings.push(text);
         }
@@ -290,12 +293,16 @@ impl<'j> Run<'j> {
                     None => "write ok, warning, critical or unknown".to_owned(),
                 };
                 let shown: String = word.chars().take(40).collect();
-                self.warn(|| format!("status `{shown}` counts as unknown: {hint}"));
+                self.warn(WarningCode::StatusUnknown, || {
+                    format!("status `{shown}` counts as unknown: {hint}")
+                });
                 Some(Status::Unknown)
             }),
             Some(raw) => {
                 let kind = raw.kind();
-                self.warn(|| format!("`status` counts as unknown: it is {kind}, not a string"));
+                self.warn(WarningCode::StatusUnknown, || {
+                    format!("`status` counts as unknown: it is {kind}, not a string")
+                });
                 Some(Status::Unknown)
             }
         };
@@ -304,7 +311,9 @@ impl<'j> Run<'j> {
             Some(Raw::Text(text)) => Some(text.trim()).filter(|t| !t.is_empty()),
             Some(raw) => {
                 let kind = raw.kind();
-                self.warn(|| format!("`message` was left out: it is {kind}, not a string"));
+                self.warn(WarningCode::MessageInvalid, || {
+                    format!("`message` was left out: it is {kind}, not a string")
+                });
                 None
             }
         };
@@ -342,7 +351,7 @@ impl<'j> Run<'j> {
         if self.unknown.len() < WARNINGS {
             self.unknown.push(key.into());
         }
-        self.warn(|| {
+        self.warn(WarningCode::KeyUnknown, || {
             let shown: String = key.chars().take(64).collect();
             let (line, column) = source.place(start);
             let meant = match nearest(key, known.iter().copied()) {
@@ -382,7 +391,9 @@ impl<'j> Run<'j> {
             (Some((_, declared)), stated) => {
                 if let Some(stated) = stated.filter(|&s| s != declared.kind) {
                     let kind = declared.kind;
-                    self.warn(|| format!("`{name}` is declared {kind} and says it is {stated}"));
+                    self.warn(WarningCode::TypeDiffers, || {
+                        format!("`{name}` is declared {kind} and says it is {stated}")
+                    });
                 }
                 (declared.kind, check::allowed(declared, field)?)
             }
@@ -430,7 +441,7 @@ impl<'j> Run<'j> {
                     && **ours != **theirs
                 {
                     let (ours, theirs) = (ours.clone(), theirs.clone());
-                    self.warn(|| {
+                    self.warn(WarningCode::UnitDiffers, || {
                         format!("`{name}` is declared in `{ours}` and comes in `{theirs}`")
                     });
                 }
@@ -492,7 +503,9 @@ impl<'j> Run<'j> {
         // A number that turns out to have fractions is no surprise.
         let grows = (known, kind) == (Some(MetricType::Integer), MetricType::Float) && fractions;
         if let Some(known) = known.filter(|_| !grows) {
-            self.warn(|| format!("`{name}` was {known} and is now {kind}; declare its type"));
+            self.warn(WarningCode::TypeChanged, || {
+                format!("`{name}` was {known} and is now {kind}; declare its type")
+            });
         }
     }
 
@@ -588,7 +601,7 @@ impl Records for Run<'_> {
             match check::tags(&head.tags, self.tags, &String::new) {
                 Ok(tags) => self.document.tags = Some(tags),
                 Err(refusal) => {
-                    self.warn(|| {
+                    self.warn(WarningCode::DocumentTags, || {
                         format!("the document's `tags` cannot be used: {}", refusal.message())
                     });
                     self.document.bad_tags = Some(refusal);
@@ -598,7 +611,7 @@ impl Records for Run<'_> {
         match check::time(head.time.as_ref(), self.latest, &|| At::Pointer("/time".to_owned())) {
             Ok(time) => self.document.time = time,
             Err(refusal) => {
-                self.warn(|| {
+                self.warn(WarningCode::DocumentTime, || {
                     format!("the document's `time` cannot be used: {}", refusal.message())
                 });
                 self.document.bad_time = Some(refusal);

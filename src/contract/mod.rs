@@ -24,7 +24,7 @@ mod series;
 mod units;
 mod words;
 
-pub use advice::{Advice, advice};
+pub use advice::{Advice, advice, number_and_unit};
 pub use declared::{Contract, ContractError, Strictness};
 
 pub use crate::model::Declared;

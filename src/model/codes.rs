@@ -59,6 +59,30 @@ codes! {
         Silent = "silent",
         /// A long-lived plugin ended.
         Restart = "restart",
+        /// A declared metric did not come.
+        RequiredMissing = "required-missing",
+        /// A status that is none.
+        StatusUnknown = "status-unknown",
+        /// A message that is no text.
+        MessageInvalid = "message-invalid",
+        /// A message that is too long.
+        MessageCut = "message-cut",
+        /// A key that means nothing where it stands.
+        KeyUnknown = "key-unknown",
+        /// A metric says another type than is declared.
+        TypeDiffers = "type-differs",
+        /// A metric comes in another unit than is declared.
+        UnitDiffers = "unit-differs",
+        /// An undeclared metric changed its type.
+        TypeChanged = "type-changed",
+        /// A document's tags cannot be used.
+        DocumentTags = "document-tags",
+        /// A document's time cannot be used.
+        DocumentTime = "document-time",
+        /// There were more warnings than are spelt out.
+        MoreWarnings = "more-warnings",
+        /// `talaia emit` refused what it was given.
+        EmitRefused = "emit-refused",
         /// What looks like its records is on stderr.
         StderrOnly = "stderr-only",
         /// A command that its `PATH` does not have.
@@ -93,6 +117,8 @@ codes! {
         NothingPrinted = "nothing-printed",
         /// A key of a metric object where every key is a metric.
         KeyAsMetric = "key-as-metric",
+        /// A status of the run that became a metric.
+        VerdictAsMetric = "verdict-as-metric",
         /// A metric that changes its type.
         TypeFlips = "type-flips",
         /// A text that is a number with something behind it.

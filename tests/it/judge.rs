@@ -115,7 +115,10 @@ fn an_undeclared_number_is_float_for_good_after_its_first_fraction() {
     assert_eq!(next("{\"a\":null}").metrics[0].kind, MetricType::Float);
     let flipped = next("{\"a\":\"x\"}");
     assert_eq!(flipped.metrics.len(), 1);
-    assert_eq!(flipped.warnings, ["`a` was float and is now string; declare its type"]);
+    assert_eq!(
+        flipped.warnings,
+        ["type-changed: `a` was float and is now string; declare its type"]
+    );
     assert_eq!(next("{\"a\":3}").metrics[0].kind, MetricType::Float);
 }
 
@@ -147,7 +150,7 @@ fn a_declaration_goes_before_what_is_printed() {
 
     let judged = next(r#"{"state":"uo"}"#);
     assert_eq!(tell(&judged), ["!value-range /state 1:10"]);
-    assert_eq!(judged.warnings, ["the required metric `used` did not come"]);
+    assert_eq!(judged.warnings, ["required-missing: the required metric `used` did not come"]);
     assert_eq!(tell(&next(r#"{"used":"1"}"#)), ["!value-type /used 1:9"]);
     assert!(next(r#"{"used":null}"#).warnings.is_empty(), "a gap has come");
 }
@@ -198,7 +201,9 @@ fn unknown_keys_are_warned_of_once() {
     assert_eq!(judged.metrics.len(), 2);
     assert_eq!(
         judged.warnings,
-        ["the key `units` (line 1, column 32) means nothing here; did you mean `unit`?"]
+        [
+            "key-unknown: the key `units` (line 1, column 32) means nothing here; did you mean `unit`?"
+        ]
     );
 }
 

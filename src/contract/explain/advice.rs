@@ -25,6 +25,15 @@ fn page(code: AdviceCode) -> Page {
             "Give the object both `name` and `value`.",
             &["name-missing", "value-missing"],
         ),
+        A::VerdictAsMetric => (
+            "A flat object has a key `status` with one of the four words of a run's status. In a flat object every key is a metric, so the run itself counts as ok.",
+            Some((
+                r#"{"status": "critical", "message": "db-1 is down"}"#,
+                r#"{"status": "critical", "message": "db-1 is down", "metrics": []}"#,
+            )),
+            "Print the full form, with `metrics`, also where there are none.",
+            &["key-as-metric"],
+        ),
         A::UnitMissing => (
             "The metric's name says a unit, and the metric has none. Charts and other systems read units from the metric, not from its name.",
             Some((

@@ -69,6 +69,66 @@ fn warning(code: WarningCode) -> Page {
             "Mend what is refused: the first ones usually say it all.",
             &["quarantine-cut"],
         ),
+        W::RequiredMissing => (
+            "A metric that the plugin declares as `required` was not in the run. What came is kept.",
+            "Print it in each run, null where there is nothing to see; or take `required` out of its declaration.",
+            &["series-unsteady"],
+        ),
+        W::StatusUnknown => (
+            "A document's `status` is none of ok, warning, critical and unknown, and counts as unknown.",
+            "Write one of the four words.",
+            &["failed"],
+        ),
+        W::MessageInvalid => (
+            "A document's `message` is no text, and was left out.",
+            "Print a string.",
+            &["message-cut"],
+        ),
+        W::MessageCut => (
+            "The messages of a run have more than 4096 bytes together, and were cut there.",
+            "One sentence says more; details belong on stderr.",
+            &["message-invalid"],
+        ),
+        W::KeyUnknown => (
+            "A metric object or a document has a key that means nothing there, often a slip in writing. It is left out, the rest is kept.",
+            "Correct it to the key that was meant, or leave it out; what tells series apart belongs into `tags`.",
+            &["key-as-metric"],
+        ),
+        W::TypeDiffers => (
+            "A metric states another type than is declared for it. The declared one counts.",
+            "Print the declared type, or none; or change the declaration.",
+            &["value-type"],
+        ),
+        W::UnitDiffers => (
+            "A metric comes in another unit than is declared for it. The declared one counts, and nothing is converted.",
+            "Print the declared unit, or none; or change the declaration.",
+            &["unit-varies"],
+        ),
+        W::TypeChanged => (
+            "A metric that is not declared had another type before: a text where a number was, say. Charts of it break there.",
+            "Declare its type; then what does not fit is refused. Print null for a gap.",
+            &["type-flips"],
+        ),
+        W::DocumentTags => (
+            "The `tags` of a document cannot be used, so all of its records are refused, each with `tag-invalid`.",
+            "Print an object of strings: {\"tags\": {\"disk\": \"sda\"}}.",
+            &["tag-invalid"],
+        ),
+        W::DocumentTime => (
+            "The `time` of a document cannot be used, so its records without a time of their own are refused.",
+            "Print `date +%s`, or leave it out.",
+            &["time-invalid", "time-future"],
+        ),
+        W::MoreWarnings => (
+            "A run had more than 50 different warnings; the rest is counted.",
+            "Mend the first ones: they usually say it all.",
+            &[],
+        ),
+        W::EmitRefused => (
+            "`talaia emit` was given something that it does not print: an empty variable, a name that is none, a number with a unit behind it. Nothing of that call was printed, and the script went on.",
+            "The rest of the line is its own words, with what to type. `--gaps` prints null for empty values; `talaia emit … || exit` ends the script.",
+            &["command-missing"],
+        ),
         W::StderrOnly => (
             "The run printed nothing on stdout, and what looks like its records on stderr. Records are read from stdout alone; stderr is for people.",
             "Print them without `>&2`, in Python without `file=sys.stderr`.",

@@ -36,8 +36,9 @@ fn on(runs: &[&str]) -> Vec<Advice> {
 #[test]
 fn each_piece_of_advice_is_given_where_it_is_due_and_nowhere_else() {
     use AdviceCode as Code;
-    let cases: [(Code, &[&str], &str); 17] = [
+    let cases: [(Code, &[&str], &str); 18] = [
         (Code::NothingPrinted, &["", ""], "users"),
+        (Code::VerdictAsMetric, &[r#"{"status": "critical", "up": false}"#], "metrics"),
         (Code::KeyAsMetric, &[r#"{"name": "users", "val": 3}"#], "both"),
         (Code::UnitMissing, &[r#"{"disk_free_bytes": 1}"#], r#""value": 1, "unit": "B""#),
         (Code::UnitMissing, &[r#"{"disk_used_percent": 71.2}"#], "percent"),
@@ -184,5 +185,5 @@ fn the_pages_show_what_is_advised_on_and_what_is_not() {
         assert_eq!(codes(&text(&right)), [""; 0], "{}", page.code);
         shown += 1;
     }
-    assert_eq!(shown, 9);
+    assert_eq!(shown, 10);
 }

@@ -140,6 +140,18 @@ const SH: &[Mistake] = &[
         "#!/bin/sh\necho '{\"users\": 3}'\n",
     ),
     mistake(
+        "an empty variable for emit",
+        "#!/bin/sh\ntalaia() { \"$TALAIA_PROGRAM\" \"$@\"; }\ntalaia emit a=\"$NONE\"\ntalaia emit b=1\n",
+        &["emit-refused", "is a variable unset?"],
+        "#!/bin/sh\ntalaia() { \"$TALAIA_PROGRAM\" \"$@\"; }\ntalaia emit a=\"${NONE:-null}\"\ntalaia emit b=1\n",
+    ),
+    mistake(
+        "a status among metrics",
+        "#!/bin/sh\necho '{\"status\": \"critical\", \"message\": \"db-1 is down\"}'\n",
+        &["verdict-as-metric", "\"metrics\": []}"],
+        "#!/bin/sh\necho '{\"status\": \"critical\", \"message\": \"db-1 is down\", \"metrics\": []}'\n",
+    ),
+    mistake(
         "nothing at all",
         "#!/bin/sh\n[ -e /none ] && echo '{\"users\": 3}'\nexit 0\n",
         &["nothing-printed", "print records on stdout"],
@@ -261,6 +273,12 @@ const PERL: &[Mistake] = &[
 fn try_all(mistakes: &[Mistake]) {
     for Mistake { name, wrong, says, right } in mistakes {
         let site = Site::new();
+        // Where a plugin's `PATH` does not lead.
+        let program = site.command(&[]).get_program().to_string_lossy().into_owned();
+        let (wrong, right) = (
+            wrong.replace("$TALAIA_PROGRAM", &program),
+            right.replace("$TALAIA_PROGRAM", &program),
+        );
         site.write("plugin", wrong, 0o755);
         let done = site.talaia(&["test", "./plugin", "--strict"]);
         assert_eq!(done.code, 1, "{name}: {}{}", done.stdout, done.stderr);
