@@ -35,6 +35,8 @@ pub(super) struct Plugin {
     judge: Mutex<Judge>,
     recent: Mutex<Recent>,
     contract: ToldContract,
+    /// The next time by its calendar, and when that was looked up.
+    calendar: Mutex<Option<(Option<Timestamp>, Instant)>>,
     /// The mistake that was logged last, and when.
     mistake: Mutex<Option<(String, Instant)>>,
     /// When a report last brought the contract as it is.
@@ -64,8 +66,8 @@ impl Plugin {
         let told = before.filter(|before| before.contract == contract);
         let told = Mutex::new(told.and_then(|before| *lock(&before.told)));
         let (judge, recent) = (Mutex::new(judge), Mutex::new(recent.unwrap_or_default()));
-        let mistake = Mutex::new(None);
-        Self { config, fault, facts, judge, recent, contract, mistake, told }
+        let (mistake, calendar) = (Mutex::new(None), Mutex::new(None));
+        Self { config, fault, facts, judge, recent, contract, calendar, mistake, told }
     }
 
     /// Whether it is to be run.
@@ -168,11 +170,20 @@ impl Plugin {
         status.duration_p99 = quantiles.map(|q| q.p99);
     }
 
-    /// When its calendar has it due, which the timetable only looks at when that is near.
+    /// When its calendar has it due, which the timetable only looks at when that is near. A calendar
+    /// that has no such day takes long to search, and this is asked every second.
     pub(super) fn next_by_calendar(&self) -> Option<Timestamp> {
-        match &self.config.timing {
-            Timing::Cron(cron) => cron.next_after(Timestamp::from(SystemTime::now())),
-            _ => None,
+        let Timing::Cron(cron) = &self.config.timing else { return None };
+        let now = Timestamp::from(SystemTime::now());
+        let mut known = lock(&self.calendar);
+        match *known {
+            Some((Some(next), _)) if next > now => Some(next),
+            Some((None, looked)) if looked.elapsed() < RETELL => None,
+            _ => {
+                let next = cron.next_after(now);
+                *known = Some((next, Instant::now()));
+                next
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 use crate::agent::confine::{Machine, Preparing};
 use crate::agent::prepare::{check_trust, owner_ids};
-use crate::config::{Config, Env, OutputConfig, PluginConfig, PluginState};
+use crate::config::{Config, Env, OutputConfig, PluginConfig, PluginState, Timing};
 use crate::exec::trust;
 
-use crate::model::chain;
+use crate::model::{Timestamp, chain};
 
 use super::args::CheckArgs;
 use super::exit::{Exit, Failure};
@@ -50,6 +50,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             (PluginState::Disabled, None) => say(true, &what, " (disabled)"),
             (PluginState::Skipped { why }, None) => {
                 say(true, &what, &format!(" (skipped here: {why})"));
+            }
+            (PluginState::Ready, _) if is_never_due(&plugin.timing) => {
+                say(false, &what, ": its `cron` has no such day, so it is never due");
             }
             (PluginState::Broken { why }, _) => say(false, &what, &format!(": {why}")),
             (PluginState::Ready, _) => match fitness(plugin, config, &machine, &owners) {
@@ -98,6 +101,11 @@ pub(crate) fn fitness(
     plugin.contract().map_err(|error| error.to_string())?;
     let plan = machine.plan(plugin, &config.plugins, &config.agent.data_dir);
     plan.map(|plan| plan.notes).map_err(|error| chain(&error))
+}
+
+fn is_never_due(timing: &Timing) -> bool {
+    let now = Timestamp::from(std::time::SystemTime::now());
+    matches!(timing, Timing::Cron(cron) if cron.next_after(now).is_none())
 }
 
 fn trouble(name: &str, output: &OutputConfig, host: &str, online: bool) -> Option<String> {

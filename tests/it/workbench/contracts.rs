@@ -102,6 +102,20 @@ fn check_compiles_the_schemas_of_plugins_that_do_not_run_as_well() {
 }
 
 #[test]
+fn check_says_of_a_calendar_that_has_no_such_day() {
+    let site = Site::new();
+    site.script("plugin", "echo '{}'");
+    let config = |cron: &str| {
+        site.configure(&format!("[plugins.plugin]\ncommand = [\"./plugin\"]\ncron = \"{cron}\"\n"));
+    };
+    config("0 0 29 2 *");
+    site.talaia(&["check", "-c", "talaia.toml"]).code(0);
+    config("0 0 30 2 *");
+    let done = site.talaia(&["check", "-c", "talaia.toml"]);
+    assert!(done.code(1).stdout.contains("it is never due"), "{}", done.stdout);
+}
+
+#[test]
 fn what_was_accepted_is_held_against_the_contract_of_today() {
     let mut site = Site::new();
     site.script("plugin", "echo '[{\"name\": \"used\", \"value\": 71.2, \"tags\": {\"mount\": \"/\"}}, {\"name\": \"free\", \"value\": 3}]'");
