@@ -98,13 +98,21 @@ pub enum Kind {
     Problem,
     /// What the hub's audit log tells.
     Audit,
+    /// How a monitor stands on a hub's overview.
+    Standing,
+    /// How a version of a package stands.
+    Version,
+    /// How a key stands.
+    Key,
+    /// What `talaia schema diff` says of a metric.
+    Diff,
     /// The exit codes of commands.
     Exit,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are listed.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Rejection,
         Self::Warning,
         Self::Advice,
@@ -116,6 +124,10 @@ impl Kind {
         Self::Refusal,
         Self::Problem,
         Self::Audit,
+        Self::Standing,
+        Self::Version,
+        Self::Key,
+        Self::Diff,
         Self::Exit,
     ];
 
@@ -133,6 +145,10 @@ impl Kind {
             Self::Refusal => "Why a destination refused a whole report",
             Self::Problem => "Why a hub's API did not do what it was asked",
             Self::Audit => "What the hub's audit log tells",
+            Self::Standing => "How a monitor stands on a hub's overview",
+            Self::Version => "How a version of a package stands",
+            Self::Key => "How a key stands",
+            Self::Diff => "What `talaia schema diff` says of a metric",
             Self::Exit => "Exit codes of commands",
         }
     }
@@ -153,6 +169,10 @@ impl Kind {
             Self::Refusal => "`refused` in a hub's answer to an upload, and the quarantine",
             Self::Problem => "`code` of an answer of type `application/problem+json`",
             Self::Audit => "`talaia keys audit`, and the page of the audit log",
+            Self::Standing => "the hub's overview and the pages of monitors",
+            Self::Version => "`talaia plugin status`, and the hub's pages of packages",
+            Self::Key => "`talaia keys list`, and the hub's page of keys",
+            Self::Diff => "`talaia schema diff`",
             Self::Exit => "`$?` after a command",
         }
     }

@@ -68,7 +68,7 @@ fn explain_shows_one_page_all_or_the_nearest() {
     );
     // A word of several kinds.
     let pages = site.talaia(&["explain", "refused"]).code(0).stdout.clone();
-    assert_eq!(pages.matches("refused   (").count(), 3, "{pages}");
+    assert_eq!(pages.matches("refused   (").count(), 4, "{pages}");
     let all = site.talaia(&["explain", "--json"]).code(0).stdout.clone();
     let all: Vec<Value> = all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(all.len(), explain::pages().len());
@@ -156,6 +156,19 @@ fn no_word_is_shown_that_is_not_in_the_lists() {
         words(&outputs, &["Condition::Ok =>", "Condition::Retry =>", "Condition::Hold =>"]);
     states.extend(words(&status, &["OutputStatus { state:"]));
     assert_eq!(states, codes(Kind::Output));
+
+    for (file, start, kind) in [
+        ("src/hub/web/standing.rs", "fn word(", Kind::Standing),
+        ("src/hub/registry/mod.rs", "fn as_str(", Kind::Version),
+        ("src/hub/keys.rs", "fn as_str(", Kind::Key),
+    ] {
+        let text = read(file);
+        let body = function(&text, start).unwrap_or_else(|| panic!("{file} has no {start}"));
+        assert_eq!(words(body, &["=> "]), codes(kind), "{file}");
+    }
+    let shown = words(&read("src/cli/schema/diff.rs"), &["line(GOOD,", "line(BAD,", "line(ODD,"]);
+    let shown: BTreeSet<String> = shown.into_iter().filter(|word| !word.is_empty()).collect();
+    assert_eq!(shown, codes(Kind::Diff));
 }
 
 /// What looks like a code, written out where one is made: all come from the closed lists.

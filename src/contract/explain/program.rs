@@ -11,6 +11,10 @@ pub(super) fn pages() -> impl Iterator<Item = Page> {
     of(Kind::Verdict, VERDICTS)
         .chain(of(Kind::Plugin, PLUGINS))
         .chain(of(Kind::Output, OUTPUTS))
+        .chain(of(Kind::Standing, STANDINGS))
+        .chain(of(Kind::Version, VERSIONS))
+        .chain(of(Kind::Key, KEYS))
+        .chain(of(Kind::Diff, DIFFS))
         .chain(of(Kind::Exit, EXITS))
 }
 
@@ -50,6 +54,98 @@ const VERDICTS: &[Row] = &[
         &["silent"],
     ),
     ("stopped", "The agent was stopping, or reloading without the plugin.", "", &[]),
+];
+
+/// How monitors stand on a hub's overview.
+const STANDINGS: &[Row] = &[
+    ("critical", "The plugin says that what it looks at is critical.", "", &["failing"]),
+    (
+        "failing",
+        "The last run failed, timed out, or does not know.",
+        "The monitor's page has the outcome and the last lines of stderr; `talaia test PLUGIN` on its host runs it.",
+        &["failed", "timed_out"],
+    ),
+    (
+        "rejecting",
+        "Records of the last run were refused; the rest was taken.",
+        "The page of rejections says which, and what to print instead.",
+        &["refused"],
+    ),
+    (
+        "silent",
+        "No report came for three intervals: the agent is stopped or cut off, or the plugin is gone.",
+        "On its host: `talaia status`. If it is meant to be gone, suspend or delete the monitor.",
+        &["hold", "retry"],
+    ),
+    ("warning", "The plugin warns of what it looks at.", "", &[]),
+    ("ok", "The last run went well.", "", &[]),
+    (
+        "suspended",
+        "The monitor takes no results until somebody activates it.",
+        "`talaia monitor activate ID`.",
+        &["monitor-suspended"],
+    ),
+];
+
+/// How versions of packages stand.
+const VERSIONS: &[Row] = &[
+    ("draft", "It was uploaded, and not handed in.", "`talaia plugin submit NAME VERSION`.", &[]),
+    ("submitted", "It waits for a reviewer.", "`talaia plugin review` lists what waits.", &[]),
+    (
+        "in-review",
+        "A reviewer has it.",
+        "`talaia plugin status NAME VERSION --watch` goes on until it is decided.",
+        &[],
+    ),
+    ("approved", "It is given out, signed by the registry.", "`talaia plugin install NAME`.", &[]),
+    (
+        "rejected",
+        "A reviewer turned it down, with a reason.",
+        "`talaia plugin status NAME VERSION` has the reason. Mend it, and hand in another version.",
+        &[],
+    ),
+    (
+        "withdrawn",
+        "Its author or a reviewer took it back. It is no longer given out; where it is installed it goes on.",
+        "`talaia plugin upgrade NAME` goes over to a version that is given out.",
+        &[],
+    ),
+];
+
+/// How keys stand.
+const KEYS: &[Row] = &[
+    ("active", "It works.", "", &[]),
+    (
+        "replaced",
+        "Another was put in its place, and it goes on working for a grace.",
+        "Have all senders use the new one before the grace is over.",
+        &["key.rotate"],
+    ),
+    ("expired", "Its time is over.", "`talaia keys rotate NAME`.", &["key-expired"]),
+    ("revoked", "Somebody ended it.", "`talaia keys create NAME` makes another.", &["key-revoked"]),
+];
+
+/// What became of what was accepted.
+const DIFFS: &[Row] = &[
+    ("passes", "All values would be accepted.", "", &[]),
+    (
+        "refused",
+        "Some values would be refused by the contract as it is now.",
+        "The line below says why, with one of them. Loosen the declaration, or have the plugin print otherwise first.",
+        &["value-type", "value-range", "undeclared"],
+    ),
+    (
+        "missing",
+        "The metric is declared as `required`, and was not there, or not in every report.",
+        "Take `required` out, or have the plugin print it each time.",
+        &["required-missing"],
+    ),
+    (
+        "never there",
+        "The metric is declared and never came.",
+        "Correct its name, or take it out.",
+        &[],
+    ),
 ];
 
 /// How plugins stand in `talaia status`.
