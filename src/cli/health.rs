@@ -1,7 +1,12 @@
 //! How plugins and outputs fare, in a word: what `status` and `top` say in the same way.
 
 use crate::agent::status::{OutputStatus, PluginStatus, Status};
-use crate::model::{Outcome, Status as Standing};
+use crate::model::{Evicted, Outcome, Status as Standing};
+
+use super::{brief, print};
+
+/// An output that has been behind for so long, in seconds, does not catch up by itself.
+const LONG: f64 = 600.0;
 
 /// How much a person should care. What is worst comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,9 +97,39 @@ pub(crate) fn findings(status: &Status) -> Vec<String> {
     if status.leaks > 0 {
         found.push(format!("agent: {} processes that cannot be killed", status.leaks));
     }
-    for (name, output) in status.outputs.iter().filter(|(_, output)| output.state == "hold") {
-        let why = output.error.as_deref().unwrap_or("a person is needed");
-        found.push(format!("output {name}: hold: {why}"));
+    if status.agent.overflowed > 0 {
+        let lost = print::count(status.agent.overflowed, "report");
+        found.push(format!("spool: {lost} lost: the disk did not keep up"));
+    }
+    // Who takes an output out of the configuration knows of it.
+    for (name, output) in status.outputs.iter().filter(|(_, output)| output.state != "removed") {
+        let why = output.error.as_deref();
+        match output.state.as_str() {
+            "hold" => {
+                let why = why.unwrap_or("a person is needed");
+                found.push(format!("output {name}: hold: {why}"));
+            }
+            "retry" if output.spooled > 0 && output.oldest_age > LONG => {
+                let (age, why) = (brief::seconds(output.oldest_age), why.unwrap_or("no answer"));
+                found.push(format!("output {name}: retry: behind for {age}: {why}"));
+            }
+            _ => {}
+        }
+        // What was refused is a finding for as long as somebody can still do something about it.
+        let counts = |reason: &str| match reason {
+            _ if reason == Evicted::OutputRemoved.as_str() => false,
+            _ if reason == Evicted::Refused.as_str() => status.agent.quarantine_items > 0,
+            _ => true,
+        };
+        for (reason, n) in output.evicted.iter().filter(|(reason, n)| **n > 0 && counts(reason)) {
+            let n = print::count(*n, "record");
+            let hint = if reason == Evicted::Refused.as_str() {
+                "; `talaia quarantine ls` has what is left of them"
+            } else {
+                ""
+            };
+            found.push(format!("output {name}: {n} lost ({reason}){hint}"));
+        }
     }
     for (name, plugin) in &status.plugins {
         let what = match (&plugin.last, plugin.state.as_str()) {
@@ -196,11 +231,34 @@ mod tests {
             "overflowed": 0, "quarantine_items": 0, "quarantine_bytes": 0, "spool_error": null,
         });
         let agent = serde_json::from_value(agent).unwrap();
-        let status = Status { agent, plugins, outputs: outputs.into(), leaks: 0 };
+        let mut status = Status { agent, plugins, outputs: outputs.into(), leaks: 0 };
         let found = findings(&status);
         let about: Vec<&str> =
             found.iter().filter_map(|found| Some(found.split_once(':')?.0)).collect();
         let plugins = ["plugin p07", "plugin p08", "plugin p09", "plugin p10", "plugin p11"];
         assert_eq!(about, [&["output hold"], &plugins[..]].concat());
+
+        // What was lost, and an output that is behind for long.
+        status.plugins.clear();
+        status.agent.overflowed = 2;
+        status.outputs.remove("hold");
+        let lost = |reasons: &[(&str, u64)]| {
+            reasons.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect()
+        };
+        let ok = status.outputs.get_mut("ok").unwrap();
+        ok.evicted = lost(&[("output_removed", 5), ("quota", 1), ("refused", 3)]);
+        let retry = status.outputs.get_mut("retry").unwrap();
+        (retry.spooled, retry.oldest_age) = (7, LONG);
+        let removed = OutputStatus { evicted: lost(&[("age", 1)]), ..output("removed") };
+        status.outputs.insert("removed".to_owned(), removed);
+        let found = findings(&status);
+        let wanted =
+            ["spool: 2 reports lost: the disk did not keep up", "output ok: 1 record lost (quota)"];
+        assert_eq!(found, wanted);
+        status.agent.quarantine_items = 1;
+        status.outputs.get_mut("retry").unwrap().oldest_age = LONG + 1.0;
+        let found = findings(&status);
+        assert!(found[2].starts_with("output ok: 3 records lost (refused); "), "{found:?}");
+        assert_eq!(found[3..], ["output retry: retry: behind for 10m01: no answer"]);
     }
 }

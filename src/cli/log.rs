@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -23,6 +24,7 @@ use crate::model::Timestamp;
 
 use super::args::{LogFormat, Talk};
 use super::print::{self, BAD, Background, FAINT, ODD, STRONG, paint};
+use super::report::clean;
 use super::text;
 
 /// Lines that one event may take on a terminal. What a plugin says may be long.
@@ -55,11 +57,28 @@ pub(crate) fn init(talk: &Talk, stderr: &Background) {
             let columns = Columns { all: talk.verbose > 0, said: Mutex::default() };
             registry.with(layer.event_format(columns)).try_init()
         }
-        LogFormat::Text => registry.with(layer.with_timer(Clock).with_ansi(false)).try_init(),
+        LogFormat::Text => {
+            let layer = layer.with_timer(Clock).with_ansi(false);
+            registry.with(layer.fmt_fields(debug_fn(field).delimited(" "))).try_init()
+        }
         LogFormat::Json => registry.with(layer.json()).try_init(),
     };
     // Set already: by a test in the same process.
     let _already = done;
+}
+
+/// A field of an event where no terminal is read: whoever looks later may have one.
+fn field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = lines(&format!("{value:?}"));
+    match field.name() {
+        "message" => out.write_str(&value),
+        name => write!(out, "{name}={value}"),
+    }
+}
+
+/// Text that steers nothing, with the lines that it has.
+fn lines(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
 }
 
 /// The time of day in UTC, as run lines have it: a journal adds its own date.
@@ -187,7 +206,7 @@ impl Visit for Said {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let value = format!("{value:?}");
+        let value = lines(&format!("{value:?}"));
         if field.name() == "message" {
             self.message = value;
         } else {
@@ -222,6 +241,35 @@ mod tests {
             columns.is_repeated("a", &n.to_string(), t0);
         }
         assert!(columns.said.lock().unwrap().len() <= SAID + 1);
+    }
+
+    #[test]
+    fn what_is_said_steers_no_terminal_in_either_form() {
+        #[derive(Clone, Default)]
+        struct Written(std::sync::Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Written {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Written::default();
+        let to = || {
+            let written = written.clone();
+            tracing_subscriber::fmt::layer().with_writer(move || written.clone())
+        };
+        let plain = to().with_ansi(false).fmt_fields(debug_fn(field).delimited(" "));
+        let columns = to().event_format(Columns { all: true, said: Mutex::default() });
+        let say = || tracing::warn!(path = %"a\u{202e}b", n = 3, "x\u{202e}y\u{1b}[2K\nz");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(plain), say);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(columns), say);
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("x\\u{202e}y·[2K\nz").count(), 2, "{text}");
+        assert_eq!(text.matches("path=a\\u{202e}b").count(), 2, "{text}");
+        assert!(!text.contains('\u{202e}'), "{text}");
     }
 
     #[test]

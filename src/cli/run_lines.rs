@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anstyle::Style;
 
-use crate::model::{Outcome, PluginName, RejectionCode, Report, Timestamp};
+use crate::model::{Metric, Outcome, PluginName, RejectionCode, Report, Timestamp, Value};
 
 use super::args::{LogFormat, Talk};
 use super::print::{self, BAD, Background, FAINT, ODD, STRONG, paint};
@@ -29,8 +29,10 @@ const TOGETHER: Duration = Duration::from_secs(5);
 const DELIVERIES: Duration = Duration::from_secs(30);
 /// When a plugin's refusals, while they are the same, are explained again.
 const AGAIN: Duration = Duration::from_secs(60);
-/// The longest name of a plugin that has a column to itself.
+/// The longest name of a plugin that has a column to itself, where the terminal is wide.
 const NAME: usize = 20;
+/// Refusals of a plugin that are remembered: one that has more of them is heard more often.
+const HINTS: usize = 16;
 /// The longest value that is shown.
 const VALUE: usize = 24;
 
@@ -128,8 +130,8 @@ struct State {
     budget: f64,
     filled: Instant,
     together: Option<Together>,
-    /// What was last said of a plugin's refusals, and when.
-    hints: HashMap<PluginName, (RejectionCode, String, Instant)>,
+    /// Which of a plugin's refusals were explained, by code and place, and when.
+    hints: HashMap<PluginName, Vec<(RejectionCode, String, Instant)>>,
     outputs: BTreeMap<String, Delivered>,
 }
 
@@ -177,7 +179,7 @@ impl State {
             }
             return told;
         }
-        self.name = self.name.max(text::width(report.plugin.as_str())).min(NAME);
+        self.name = self.name.max(text::width(report.plugin.as_str())).min(longest_name(width));
         let mut lines = columns(report, self.name, width);
         if !report.rejected.is_empty() && (all || self.is_news(report, now)) {
             lines.extend(why(report, width));
@@ -190,18 +192,24 @@ impl State {
     /// Whether the refusal is another one than was told lately.
     fn is_news(&mut self, report: &Report, now: Instant) -> bool {
         let Some(first) = report.rejected.first() else { return false };
-        let told = self.hints.get(&report.plugin).is_some_and(|(code, message, at)| {
-            let lately = now.saturating_duration_since(*at) < AGAIN;
-            lately && *code == first.code && *message == first.message
-        });
-        if !told {
-            let said = (first.code, first.message.clone(), now);
-            self.hints.insert(report.plugin.clone(), said);
+        let told = self.hints.entry(report.plugin.clone()).or_default();
+        told.retain(|(_, _, at)| now.saturating_duration_since(*at) < AGAIN);
+        // Not by the message, which may have the value in it.
+        if told.iter().any(|(code, path, _)| *code == first.code && *path == first.path) {
+            return false;
         }
-        !told
+        if told.len() == HINTS {
+            told.remove(0);
+        }
+        told.push((first.code, first.path.clone(), now));
+        true
     }
 
     fn deliver(&mut self, output: &str, records: u64) {
+        // Reports without a metric are delivered too, and tell nobody anything.
+        if records == 0 {
+            return;
+        }
         let delivered = self.outputs.entry(output.to_owned()).or_default();
         delivered.uploads += 1;
         delivered.records += records;
@@ -263,6 +271,11 @@ fn clock(at: impl Into<Timestamp>) -> String {
     text.get(11..19).unwrap_or(&text).to_owned()
 }
 
+/// The most that names take of a terminal: the values are what a person looks for.
+fn longest_name(width: usize) -> usize {
+    (width * 7 / 40).clamp(8, NAME)
+}
+
 /// Clock, word and name in their columns.
 fn head(style: Style, word: &str, name: &str, columns: usize, clock: &str) -> Line {
     let mut line = Line::default();
@@ -305,15 +318,19 @@ fn columns(report: &Report, name: usize, width: usize) -> Vec<String> {
         line.add(Style::new(), if n == 0 { "  " } else { ", " });
         line.add(style, part);
     }
+    let mut has_more = false;
     for (name, value) in values(report) {
         let name = format!("  {name}=");
-        // Half a value would be a wrong one.
+        // Half a value would be a wrong one; the next may be shorter.
         if line.columns() + text::width(&name) + text::width(&value) + 3 > width {
-            line.add(FAINT, "  …");
-            break;
+            has_more = true;
+            continue;
         }
         line.add(FAINT, name);
         line.add(Style::new(), value);
+    }
+    if has_more {
+        line.add(FAINT, "  …");
     }
     vec![line.fit(width)]
 }
@@ -346,10 +363,12 @@ fn paint_after(style: Style, line: &str) -> String {
     format!("{}{}", &line[..line.len() - text.len()], paint(style, text))
 }
 
-/// The first metrics, each name once.
+/// The first metrics, each name once: texts, which may be long, after numbers.
 fn values(report: &Report) -> Vec<(&str, String)> {
     let mut shown: Vec<(&str, String)> = Vec::new();
-    for metric in &report.metrics {
+    let is_text = |metric: &&Metric| matches!(metric.value, Value::Text(_));
+    let numbers = report.metrics.iter().filter(|metric| !is_text(metric));
+    for metric in numbers.chain(report.metrics.iter().filter(is_text)) {
         // No terminal has room for more.
         if shown.len() == 12 {
             break;
@@ -455,6 +474,34 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_fit_hides_nothing_that_does() {
+        let mut report = report("hello", 0);
+        let long = report.metrics.remove(3);
+        report.metrics.insert(0, long.clone());
+        report.metrics.insert(
+            1,
+            Metric { name: "a_name_that_takes_a_line".into(), ..report.metrics[1].clone() },
+        );
+        let lines = seen(&columns(&report, 8, 76));
+        let wanted = "20:42:10  ok        hello        4 ms  4 metrics   load1=0.42  users=3  …";
+        assert_eq!(lines, [wanted]);
+        // Names leave room for values.
+        assert_eq!([40, 80, 120].map(longest_name), [8, 14, 20]);
+    }
+
+    #[test]
+    fn refusals_that_alternate_are_each_explained_once() {
+        let t0 = Instant::now();
+        let mut state = State::new(t0);
+        let (one, mut other, mut same) = (report("bad", 1), report("bad", 1), report("bad", 1));
+        other.rejected[0].path = "/other".to_owned();
+        same.rejected[0].message = "a name has other hyphens".to_owned();
+        let told = [&one, &other, &one, &other, &same].map(|report| state.is_news(report, t0));
+        assert_eq!(told, [true, true, false, false, false]);
+        assert!(state.is_news(&one, t0 + AGAIN));
+    }
+
+    #[test]
     fn a_refusal_has_its_hint_on_a_line_of_its_own() {
         let report = report("hello", 3);
         let mut lines = columns(&report, 8, 80);
@@ -531,6 +578,7 @@ mod tests {
         state.deliver("main", 1000);
         state.deliver("main", 204);
         assert!(state.tell(80, t0 + DELIVERIES / 2).is_empty());
+        state.deliver("main", 0);
         let second = seen(&state.tell(80, t0 + DELIVERIES));
         assert!(second[0].ends_with("delivered 1 204 records in 2 uploads"), "{second:?}");
         assert!(state.tell(80, t0 + DELIVERIES * 3).is_empty());

@@ -153,8 +153,15 @@ fn show(status: &Status, width: usize) -> String {
             format!("  {} that cannot be killed", print::count(status.leaks, "process")),
         ));
     }
+    if agent.spool_bytes > 0 {
+        lines.push(format!("  spool {}", print::bytes(agent.spool_bytes)));
+    }
+    if agent.overflowed > 0 {
+        let lost = print::count(agent.overflowed, "report");
+        lines.push(paint(BAD, format!("  {lost} lost: the disk did not keep up")));
+    }
     if let Some(error) = &agent.spool_error {
-        lines.push(paint(BAD, format!("the spool cannot be written: {error}")));
+        lines.push(paint(BAD, format!("the spool cannot be written: {}", clean(error))));
     }
     plugins(&mut lines, &status.plugins, width);
     outputs(&mut lines, &status.outputs, width);
@@ -163,20 +170,10 @@ fn show(status: &Status, width: usize) -> String {
 
 /// A table, and below a plugin in trouble what that is.
 fn plugins(lines: &mut Vec<String>, plugins: &BTreeMap<String, PluginStatus>, width: usize) {
-    const REST: usize = 56;
+    const TITLE: &str = "  status   exit         took   runs skipped accepted refused";
     let longest = plugins.keys().map(|name| text::width(name)).max().unwrap_or(0).max(7);
-    let name = longest.min(width.saturating_sub(REST).max(12));
-    let title = format!(
-        "{}  {:<8} {:<8} {:>8} {:>6} {:>7} {:>8} {:>7}",
-        text::pad("plugins", name),
-        "status",
-        "exit",
-        "took",
-        "runs",
-        "skipped",
-        "accepted",
-        "refused"
-    );
+    let name = longest.min(width.saturating_sub(text::width(TITLE)).max(12));
+    let title = text::pad("plugins", name) + TITLE;
     lines.push(paint(STRONG, text::cut(&title, width)));
     for (plugin, facts) in plugins {
         let (care, word) = health::plugin(facts);
@@ -253,5 +250,24 @@ fn outputs(lines: &mut Vec<String>, outputs: &BTreeMap<String, OutputStatus>, wi
         }
         let error = facts.error.iter().flat_map(|error| text::wrap(&clean(error), width, 4));
         lines.extend(error.map(|line| paint(care, line)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_column_is_cut_by_a_long_name() {
+        let name = "a_rather_long_name_of_a_plugin".to_owned();
+        let mut lines = Vec::new();
+        let facts = PluginStatus { state: "ready".to_owned(), ..PluginStatus::default() };
+        plugins(&mut lines, &BTreeMap::from([(name, facts)]), WIDTH);
+        let seen: Vec<String> =
+            lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
+        assert!(seen[0].ends_with(" refused"), "{seen:?}");
+        assert!(seen[1].ends_with(" 0"), "{seen:?}");
+        let widths: Vec<usize> = seen.iter().map(|line| text::width(line)).collect();
+        assert_eq!(widths, [WIDTH; 2], "{seen:?}");
     }
 }
