@@ -366,7 +366,10 @@ fn queue_depth() {
     let mut server = std::process::Command::new(bin.join("redis-server"));
     server.args(["--port", "0", "--unixsocket", &socket, "--save", "", "--daemonize", "no"]);
     kitchen.site.start(server, "redis.log");
-    kitchen.site.until("Redis", |site| site.path("redis.sock").exists().then_some(()));
+    kitchen.site.until("Redis", |site| {
+        let ping = site.shell("redis-cli -s redis.sock ping").output().unwrap();
+        ping.status.success().then_some(())
+    });
     let ask = |line: &str| {
         let done = kitchen.site.shell(&format!("redis-cli -s redis.sock {line}")).output().unwrap();
         assert!(done.status.success(), "{line}: {done:?}");
