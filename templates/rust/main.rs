@@ -11,16 +11,19 @@
 
 use std::{env, fs, process::ExitCode};
 
-/// A plain string from the settings of talaia-plugin.toml, which are JSON in $TALAIA_CONFIG.
-fn setting(json: &str, key: &str) -> Option<String> {
-    let (_, rest) = json.split_once(&format!("\"{key}\""))?;
-    let rest = rest
-        .trim_start()
-        .strip_prefix(':')?
-        .trim_start()
-        .strip_prefix('"')?;
-    let (value, _) = rest.split_once('"')?;
-    (!value.contains('\\')).then(|| value.to_owned())
+/// A plain string from the settings of talaia-plugin.toml, which are JSON in $TALAIA_CONFIG; None where
+/// there is no such setting.
+fn setting(json: &str, key: &str) -> Result<Option<String>, String> {
+    let Some((_, rest)) = json.split_once(&format!("\"{key}\":")) else {
+        return Ok(None);
+    };
+    let rest = rest.trim_start().strip_prefix('"');
+    match rest.and_then(|rest| rest.split_once('"')) {
+        Some((value, _)) if !value.is_empty() && !value.contains('\\') => {
+            Ok(Some(value.to_owned()))
+        }
+        _ => Err(format!("the setting {key} is no plain string")),
+    }
 }
 
 /// `text` as a JSON string.
@@ -48,7 +51,13 @@ fn main() -> ExitCode {
             }
         },
     };
-    let folder = setting(&config, "folder").unwrap_or_else(|| "/tmp".to_owned());
+    let folder = match setting(&config, "folder") {
+        Ok(folder) => folder.unwrap_or_else(|| "/tmp".to_owned()),
+        Err(error) => {
+            eprintln!("E! {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let (mut status, mut message) = ("ok", "null".to_owned());
     // null: an explicit gap, unless it works
     let (mut entries, mut hidden) = ("null".to_owned(), "null".to_owned());

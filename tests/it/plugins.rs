@@ -158,13 +158,7 @@ fn a_new_plugin_is_right_as_it_is() {
         assert!(loaded.warnings.is_empty(), "{language}: {:?}", loaded.warnings);
         assert_eq!(plugin.settings.to_json(), "{\"folder\":\"/tmp\"}");
         assert!(plugin.metrics["entries"].required);
-        let compiler = match language {
-            Language::Go => Some("/usr/local/go/bin/go"),
-            Language::Rust => Some("rustc"),
-            _ => None,
-        };
-        if compiler.is_some_and(|compiler| !available(compiler)) {
-            eprintln!("{language}: no compiler here");
+        if lacks_compiler(language) {
             continue;
         }
         if let PluginState::Broken { why } = &plugin.state {
@@ -241,6 +235,87 @@ fn what_a_new_plugin_cannot_see_is_critical_and_a_gap() {
                 assert!(run.stderr.starts_with("E! "), "{language}: {}", run.stderr);
             }
         }
+    }
+}
+
+/// Writes another folder into the manifest of the plugin `program`, and runs it.
+fn run_with(program: &Path, folder: &str) -> Option<Ran> {
+    let manifest = program.with_file_name("talaia-plugin.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let line = lines.iter_mut().find(|line| line.starts_with("defaults = ")).unwrap();
+    *line = format!("defaults = {{ folder = {folder} }}");
+    std::fs::write(&manifest, lines.join("\n")).unwrap();
+    let scripts = Scripts { paths: vec![program.to_owned()], ..Scripts::default() };
+    let loaded = config::load(&Source::Scripts(scripts), &env()).unwrap();
+    let plugin = loaded.config.plugins.values().next().unwrap();
+    let state = program.with_file_name("state");
+    std::fs::create_dir_all(&state).unwrap();
+    (plugin.state == PluginState::Ready).then(|| run(plugin, &state))
+}
+
+/// Whether this takes a compiler that is not here.
+fn lacks_compiler(language: Language) -> bool {
+    let lacks = match language {
+        Language::Go => !available("/usr/local/go/bin/go"),
+        Language::Rust => !available("rustc"),
+        _ => false,
+    };
+    if lacks {
+        eprintln!("{language}: no compiler here");
+    }
+    lacks
+}
+
+#[test]
+fn a_setting_that_a_new_plugin_cannot_read_is_a_failure_and_no_other_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let odd = root.path().join("it's \"odd\"");
+    std::fs::create_dir(&odd).unwrap();
+    let odd = format!("{:?}", odd.display().to_string());
+    for language in Language::ALL {
+        if lacks_compiler(language) {
+            continue;
+        }
+        let (program, _) = written(language, root.path());
+        for folder in ["5", "['/tmp']", &odd] {
+            let Some(ran) = run_with(&program, folder) else { continue };
+            if !ran.status.success() {
+                assert!(ran.stderr.starts_with("E! "), "{language}: {}", ran.stderr);
+                assert_eq!(ran.stdout, "", "{language}");
+                continue;
+            }
+            // Those that read JSON read any string; and to Perl a number is one.
+            let document = &ran.documents[0];
+            let seen = &document["metrics"][0]["tags"]["folder"];
+            assert!(seen == "5" || seen.to_string() == odd, "{language}: {}", ran.stdout);
+            let status = if seen == "5" { "critical" } else { "ok" };
+            assert_eq!(document["status"], status, "{language}: {}", ran.stdout);
+        }
+    }
+}
+
+#[test]
+fn what_was_built_beside_a_new_plugin_does_not_outlive_a_change() {
+    let root = tempfile::tempdir().unwrap();
+    for (language, source) in [(Language::Go, "main.go"), (Language::Rust, "main.rs")] {
+        if lacks_compiler(language) {
+            continue;
+        }
+        let (program, _) = written(language, root.path());
+        let built = Command::new(&program).arg("--build").status().unwrap();
+        assert!(built.success(), "{language}");
+        let name = |ran: &Ran| ran.documents[0]["metrics"][0]["name"].clone();
+        assert_eq!(name(&run_with(&program, "'/tmp'").unwrap()), "entries", "{language}");
+        let state = program.with_file_name("state");
+        assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0, "{language}");
+        let source = program.with_file_name(source);
+        let text = std::fs::read_to_string(&source).unwrap();
+        std::fs::write(&source, text.replace("\"entries\"", "\"files\"")).unwrap();
+        // Some file systems keep whole seconds.
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(2);
+        File::options().append(true).open(&source).unwrap().set_modified(later).unwrap();
+        assert_eq!(name(&run_with(&program, "'/tmp'").unwrap()), "files", "{language}");
     }
 }
 

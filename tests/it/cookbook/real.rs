@@ -78,7 +78,20 @@ fn backup_age() {
     let of = |job: &str| ran.value("backup_age", &json!({ "job": job })).as_u64().unwrap();
     assert!(of("db \"main\"") < 3600 && (259_200..262_800).contains(&of("web")), "{}", ran.report);
     assert_eq!(ran.report["status"], "critical");
-    assert_eq!(ran.report["message"], "new: no backup; web: 72 h old");
+    assert_eq!(ran.report["message"], "new: no backup");
+
+    // A folder that may not be read is not a folder without backups.
+    kitchen.tool("find", "echo \"find: '$1': Input/output error\" >&2; exit 1");
+    let ran = kitchen.run();
+    assert_eq!(*ran.value("backup_age", &json!({ "job": "web" })), Value::Null);
+    assert!(!ran.text().contains("backup_size"), "{}", ran.report);
+    assert_eq!(ran.report["status"], "unknown");
+    assert!(ran.report["message"].as_str().unwrap().contains("web: not all can be seen"));
+    fs::remove_file(kitchen.site.path("tools/find")).unwrap();
+    // What was not printed is a failure of the run, also where another job comes after it.
+    kitchen.tool("talaia", r#"case "$*" in *job=new*) exit 3 ;; esac"#);
+    assert_eq!(kitchen.run().report["outcome"]["code"], 1);
+    fs::remove_file(kitchen.site.path("tools/talaia")).unwrap();
 
     fs::create_dir(kitchen.site.path("nothing")).unwrap();
     kitchen.env("DIR", &kitchen.path("nothing"));
@@ -91,7 +104,7 @@ fn cron_jobs() {
     kitchen.env("DIR", &kitchen.path("jobs"));
     kitchen.run().failed(2, "jobs");
     fs::create_dir(kitchen.site.path("jobs")).unwrap();
-    assert_eq!(kitchen.run().text(), "ok");
+    kitchen.run().failed(1, "no job has left its exit code");
     age(kitchen.site.write("jobs/good", "0\n", 0o644), DAY);
     kitchen.site.write("jobs/it's \"bad\"", "3\n", 0o644);
     kitchen.site.write("jobs/torn", "", 0o644);
@@ -106,6 +119,8 @@ fn cron_jobs() {
     assert!((86_400..90_000).contains(&seconds), "{seconds}");
     assert_eq!(ran.report["message"], "bare: exit code 4; it's \"bad\": exit code 3");
     assert_eq!(ran.report["status"], "critical");
+    kitchen.tool("talaia", r#"case "$*" in *job=good*) exit 3 ;; esac"#);
+    assert_eq!(kitchen.run().report["outcome"]["code"], 1);
 }
 
 /// The line that the page proposes for the crontab, run by a shell.
@@ -122,6 +137,7 @@ fn the_crontab_line_leaves_what_cron_jobs_reads() {
     assert!(kitchen.site.shell(&job).status().unwrap().success());
     kitchen.env("DIR", &jobs);
     assert_eq!(*kitchen.run().value("job_code", &json!({ "job": "backup-db" })), json!(7));
+    assert_eq!(fs::read_dir(&jobs).unwrap().count(), 1);
 }
 
 /// One state folder over several runs, which takes an agent: `talaia test` works on a copy.
@@ -180,6 +196,16 @@ fn log_patterns() {
     File::create(site.path("log")).unwrap();
     append(&site, "error: x\n").unwrap();
     assert_eq!(counted(&site), 5);
+    // A state that is broken, as by a disk that was full, is begun anew.
+    let state = site.shell("find data -name state.json").output().unwrap().stdout;
+    let state = String::from_utf8(state).unwrap();
+    for broken in ["", "[]", "{}"] {
+        assert!(site.path(state.trim()).is_file(), "{state}");
+        site.write(state.trim(), broken, 0o644);
+        assert_eq!(counted(&site), 0, "{broken}");
+        append(&site, "error: y\n").unwrap();
+        assert_eq!(counted(&site), 1, "{broken}");
+    }
 }
 
 #[test]
@@ -254,6 +280,21 @@ fn ping() {
     kitchen.tool("ping", "cat <<'EOT'\nPING 192.0.2.1 (192.0.2.1) 56(84) bytes of data.\n\n--- 192.0.2.1 ping statistics ---\n5 packets transmitted, 0 received, +3 errors, 100% packet loss, time 812ms\npipe 3\nEOT\nexit 1");
     kitchen.env("HOSTS", "192.0.2.1");
     assert_eq!(kitchen.run().text(), "ping_loss{host=192.0.2.1} 100 %\nok");
+    // All at once: the first one ends only when the second one has been asked.
+    kitchen.tool(
+        "ping",
+        "for host; do :; done\n\
+         case $host in\n\
+         first) until [ -e asked ]; do sleep 0.1; done; rm asked ;;\n\
+         second) : >asked ;;\n\
+         esac\n\
+         echo '5 packets transmitted, 0 received, 100% packet loss, time 812ms'; exit 1",
+    );
+    kitchen.env("HOSTS", "first second");
+    let ran = kitchen.run();
+    for host in ["first", "second"] {
+        assert_eq!(*ran.value("ping_loss", &json!({ "host": host })), json!(100.0));
+    }
 }
 
 /// A name server that knows one name (an A record, 192.0.2.7) and denies the others.
@@ -305,13 +346,14 @@ fn dns() {
     kitchen.env("NAME", "nothing.example.org");
     let ran = kitchen.run();
     assert_eq!(*ran.value("dns_ok", &tags), json!(false));
+    assert_eq!(*ran.value("dns_answers", &tags), json!(0));
     assert_eq!(ran.report["message"], "127.0.0.1: NXDOMAIN, nothing found");
     // Nobody listens there.
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     kitchen.env("PORT", &port.to_string());
     assert_eq!(
         kitchen.run().text(),
-        "dns_ok{server=127.0.0.1} false\ndns_answers{server=127.0.0.1} 0 records\n\
+        "dns_ok{server=127.0.0.1} false\n\
          critical: 127.0.0.1: no answer"
     );
 }
@@ -324,7 +366,10 @@ fn queue_depth() {
     let mut server = std::process::Command::new(bin.join("redis-server"));
     server.args(["--port", "0", "--unixsocket", &socket, "--save", "", "--daemonize", "no"]);
     kitchen.site.start(server, "redis.log");
-    kitchen.site.until("Redis", |site| site.path("redis.sock").exists().then_some(()));
+    kitchen.site.until("Redis", |site| {
+        let ping = site.shell("redis-cli -s redis.sock ping").output().unwrap();
+        ping.status.success().then_some(())
+    });
     let ask = |line: &str| {
         let done = kitchen.site.shell(&format!("redis-cli -s redis.sock {line}")).output().unwrap();
         assert!(done.status.success(), "{line}: {done:?}");
@@ -343,6 +388,13 @@ fn queue_depth() {
     let ran = kitchen.run();
     assert_eq!(ran.text(), "queue_depth{queue=mail} 3 jobs\nunknown");
     assert_eq!(ran.report["stderr"], "other: string");
+    // The connection is lost between the two questions.
+    kitchen.tool("redis-cli", "case \"$*\" in *type*) echo list ;; *) exit 1 ;; esac");
+    kitchen.run().failed(1, "");
+    kitchen
+        .tool("redis-cli", "case \"$*\" in *type*) echo list ;; *) echo 'NOPERM no llen' ;; esac");
+    kitchen.run().failed(1, "mail: NOPERM no llen");
+    fs::remove_file(kitchen.site.path("tools/redis-cli")).unwrap();
     kitchen.env("REDIS", "-s nowhere.sock");
     kitchen.run().failed(1, "Could not connect to Redis");
 }

@@ -43,17 +43,18 @@ fn mail_queue() {
 const SCAN: &str = r#"{"json_format_version": [1, 0], "smartctl": {"exit_status": 0}, "devices": [
   {"name": "/dev/sda", "info_name": "/dev/sda", "type": "scsi", "protocol": "SCSI"},
   {"name": "/dev/sdb", "info_name": "/dev/sdb [SAT]", "type": "sat", "protocol": "ATA"},
-  {"name": "/dev/nvme0", "info_name": "/dev/nvme0", "type": "nvme", "protocol": "NVMe"}]}"#;
+  {"name": "/dev/nvme0", "info_name": "/dev/nvme0", "type": "nvme", "protocol": "NVMe"}MORE]}"#;
 
-/// A disk that sleeps, one that fails (bits 3 and 4 of the exit code), and one that is well.
+/// A disk that sleeps, one that fails (bits 3 and 4 of the exit code), one that is well, and two that
+/// cannot be looked at.
 const SMARTCTL: &str = r#"
 case "$*" in
 *--scan*) cat <<'EOT'
 SCAN
 EOT
 ;;
-*/dev/sda) echo '{"smartctl": {"exit_status": 2, "messages": [{"string": "Device is in STANDBY mode, exit(2)", "severity": "information"}]}, "device": {"name": "/dev/sda"}}'; exit 2 ;;
-*/dev/sdb) cat <<'EOT'
+*'-n standby,3 -d auto '*/dev/sda) echo '{"smartctl": {"exit_status": 3, "messages": [{"string": "Device is in STANDBY mode, exit(3)", "severity": "information"}]}, "device": {"name": "/dev/sda"}}'; exit 3 ;;
+*'-d sat '*/dev/sdb) cat <<'EOT'
 {"smartctl": {"exit_status": 24}, "device": {"name": "/dev/sdb", "type": "sat", "protocol": "ATA"}, "model_name": "Disk \"X\" 4000",
  "smart_status": {"passed": false}, "temperature": {"current": 41}, "power_on_time": {"hours": 30412},
  "ata_smart_attributes": {"revision": 16, "table": [
@@ -62,7 +63,9 @@ EOT
   {"id": 197, "name": "Current_Pending_Sector", "raw": {"value": 16, "string": "16"}}]}}
 EOT
 exit 24 ;;
-*/dev/nvme0) cat <<'EOT'
+*/dev/sdc) echo '{"smartctl": {"exit_status": 2, "messages": [{"string": "Smartctl open device: /dev/sdc failed: Permission denied", "severity": "error"}]}}'; exit 2 ;;
+*/dev/bus/0) exit 1 ;;
+*'-d nvme '*/dev/nvme0) cat <<'EOT'
 {"smartctl": {"exit_status": 0}, "device": {"name": "/dev/nvme0", "type": "nvme", "protocol": "NVMe"}, "model_name": "Fast 1TB",
  "smart_status": {"passed": true, "nvme": {"value": 0}}, "temperature": {"current": 36}, "power_on_time": {"hours": 812},
  "nvme_smart_health_information_log": {"critical_warning": 0, "percentage_used": 3, "media_errors": 0}}
@@ -74,7 +77,7 @@ esac"#;
 fn smart() {
     let kitchen = Kitchen::of("smart");
     kitchen.tool("sudo", "shift; exec \"$@\"");
-    kitchen.tool("smartctl", &SMARTCTL.replace("SCAN", SCAN));
+    kitchen.tool("smartctl", &SMARTCTL.replace("SCAN", &SCAN.replace("MORE", "")));
     let (sdb, nvme) =
         ("{device=/dev/sdb,model=Disk \"X\" 4000}", "{device=/dev/nvme0,model=Fast 1TB}");
     assert_eq!(
@@ -86,6 +89,15 @@ fn smart() {
              smart_wear{nvme} 3 %\nsmart_media_errors{nvme} 0 errors\n\
              critical: /dev/sdb says that it fails"
         )
+    );
+    let hidden = r#"{"devices": [{"name": "/dev/sdc", "type": "sat"}, {"name": "/dev/bus/0", "type": "megaraid,4"}]}"#;
+    kitchen.tool("smartctl", &SMARTCTL.replace("SCAN", hidden));
+    assert_eq!(
+        kitchen.text(),
+        "smart_passed{device=/dev/sdc,model=unknown} null\n\
+         smart_passed{device=/dev/bus/0 megaraid,4,model=unknown} null\n\
+         unknown: /dev/sdc: Smartctl open device: /dev/sdc failed: Permission denied; \
+         /dev/bus/0 megaraid,4: smartctl says nothing of its health"
     );
     kitchen
         .prints("smartctl", r#"{"json_format_version": [1, 0], "smartctl": {"exit_status": 0}}"#);
@@ -100,6 +112,7 @@ const DOCKER: &[(&str, &str, &str)] = &[
         r#"[{"Id": "aaa", "Names": ["/web"], "Image": "nginx", "State": "running", "Status": "Up 2 hours (healthy)", "Labels": {}},
             {"Id": "bbb", "Names": ["/job"], "Image": "job", "State": "exited", "Status": "Exited (1) 3 days ago", "Labels": {}},
             {"Id": "ccc", "Names": ["/gone"], "Image": "x", "State": "running", "Status": "Up 1 second", "Labels": {}},
+            {"Id": "eee", "Names": ["/away"], "Image": "x", "State": "running", "Status": "Up 1 second", "Labels": {}},
             {"Id": "ddd", "Names": ["/held"], "Image": "x", "State": "paused", "Status": "Up 2 hours (Paused)", "Labels": {}}]"#,
     ),
     (
@@ -108,7 +121,7 @@ const DOCKER: &[(&str, &str, &str)] = &[
         r#"{"name": "/web", "memory_stats": {"usage": 52428800, "limit": 2062766080, "stats": {"inactive_file": 10485760}},
             "cpu_stats": {"cpu_usage": {"total_usage": 93250000000}, "online_cpus": 2}}"#,
     ),
-    // It ended in between.
+    // It ended in between; of `eee`, which is gone, nothing is known any more.
     (
         "/containers/ccc/stats?stream=false&one-shot=true",
         "200 OK",
@@ -149,7 +162,7 @@ fn docker() {
     assert_eq!(
         kitchen.text(),
         "container_memory{container=web} 41943040 B\ncontainer_cpu{container=web} 93.25 s\n\
-         containers{state=running} 2 containers\ncontainers{state=restarting} 0 containers\n\
+         containers{state=running} 3 containers\ncontainers{state=restarting} 0 containers\n\
          containers{state=exited} 1 containers\ncontainers{state=paused} 1 containers\nok"
     );
     let old = kitchen.path("old.sock");
@@ -159,6 +172,10 @@ fn docker() {
     );
     kitchen.setting("socket", &old);
     kitchen.run().failed(1, "containers/json: no space left on device");
+    let odd = kitchen.path("odd.sock");
+    daemon(&odd, &[("/", "502 Bad Gateway", "<html>")]);
+    kitchen.setting("socket", &odd);
+    kitchen.run().failed(1, "odd.sock: Expecting value");
 }
 
 #[test]
@@ -352,6 +369,10 @@ fn ups() {
     );
     kitchen.prints("upsc", "battery.charge: 9\nups.status: OB DISCHRG LB");
     assert_eq!(kitchen.text(), "ups_on_mains false\nups_charge 9 %\ncritical: OB DISCHRG LB");
+    kitchen.prints("upsc", "ups.status: WAIT");
+    assert_eq!(kitchen.text(), "ups_on_mains null\nunknown: WAIT");
+    kitchen.prints("upsc", "device.type: ups");
+    assert_eq!(kitchen.text(), "ups_on_mains null\nunknown: there is no ups.status");
     kitchen.tool("upsc", "echo 'Error: Connection failure: Connection refused' >&2; exit 1");
     kitchen.run().failed(1, "Connection refused");
 }
