@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::pty::Pty;
 use crate::support::{Site, skip};
 
 #[test]
@@ -263,4 +264,43 @@ fn a_config_that_was_named_has_to_load_and_another_is_said_to_be_left_out() {
     site.configure("[plugins.mine]\ncommand = [\"./plugin\"]\n");
     let done = site.talaia(&["test", "./plugin", "-c", "talaia.toml", "--json"]);
     assert_eq!(done.code(0).says(&["it is the plugin `mine` of"]).json()["plugin"], "mine");
+}
+
+#[test]
+fn eighty_columns_are_enough_and_colours_say_nothing_alone() {
+    let site = Site::new();
+    let line = r#"[{"name":"http_request_duration_seconds","value":0.25,"unit":"s"},{"name":"disk-used","value":"71%"},{"name":"up","value":true,"tags":{"instance":"db-1.example.org","job":"postgres"}}]"#;
+    site.write("out", format!("looking\n{line}\n"), 0o644);
+    site.script("plugin", "cat out; echo 'a long line on stderr that goes beyond what eighty columns of a terminal can show at once' >&2");
+    for no_color in [false, true] {
+        let mut command = site.command(&["test", "./plugin"]);
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        let mut pty = Pty::start(command, 80, 60);
+        let screen = pty.until("the end", |screen| screen.contains("the agent's own hub"));
+        assert_eq!(pty.end(), 1);
+        for words in [
+            "✓ http_request_duration_seconds",
+            "0.25 s",
+            "✗ name-hyphen 2:",
+            "rename it to `disk_used`",
+            "instance=db-1.example.org",
+            "can show at once",
+            "^^^^^^^^^^^",
+        ] {
+            assert!(screen.contains(words), "no `{words}` in\n{screen}");
+        }
+        // The two sides stay apart all the way down.
+        let columns = |line: &str| line.split('│').next().map(|left| left.chars().count());
+        let mut edges = screen.lines().filter(|line| line.contains('│')).map(columns);
+        let first = edges.next().unwrap();
+        assert!(edges.all(|edge| edge == first), "{screen}");
+        assert_eq!(
+            pty.raw().contains("\u{1b}[31m") || pty.raw().contains("\u{1b}[1m"),
+            !no_color,
+            "{}",
+            pty.raw()
+        );
+    }
 }
