@@ -159,6 +159,7 @@ fn a_new_plugin_is_right_as_it_is() {
         assert_eq!(plugin.settings.to_json(), "{\"folder\":\"/tmp\"}");
         assert!(plugin.metrics["entries"].required);
         if lacks_compiler(language) {
+            eprintln!("{language}: no compiler here");
             continue;
         }
         if let PluginState::Broken { why } = &plugin.state {
@@ -256,15 +257,11 @@ fn run_with(program: &Path, folder: &str) -> Option<Ran> {
 
 /// Whether this takes a compiler that is not here.
 fn lacks_compiler(language: Language) -> bool {
-    let lacks = match language {
+    match language {
         Language::Go => !available("/usr/local/go/bin/go"),
         Language::Rust => !available("rustc"),
         _ => false,
-    };
-    if lacks {
-        eprintln!("{language}: no compiler here");
     }
-    lacks
 }
 
 #[test]
@@ -272,13 +269,15 @@ fn a_setting_that_a_new_plugin_cannot_read_is_a_failure_and_no_other_folder() {
     let root = tempfile::tempdir().unwrap();
     let odd = root.path().join("it's \"odd\"");
     std::fs::create_dir(&odd).unwrap();
-    let odd = format!("{:?}", odd.display().to_string());
+    let odd = odd.display().to_string();
+    let quoted = format!("{odd:?}");
     for language in Language::ALL {
         if lacks_compiler(language) {
+            eprintln!("{language}: no compiler here");
             continue;
         }
         let (program, _) = written(language, root.path());
-        for folder in ["5", "['/tmp']", &odd] {
+        for folder in ["5", "['/tmp']", &quoted] {
             let Some(ran) = run_with(&program, folder) else { continue };
             if !ran.status.success() {
                 assert!(ran.stderr.starts_with("E! "), "{language}: {}", ran.stderr);
@@ -288,7 +287,7 @@ fn a_setting_that_a_new_plugin_cannot_read_is_a_failure_and_no_other_folder() {
             // Those that read JSON read any string; and to Perl a number is one.
             let document = &ran.documents[0];
             let seen = &document["metrics"][0]["tags"]["folder"];
-            assert!(seen == "5" || seen.to_string() == odd, "{language}: {}", ran.stdout);
+            assert!(seen == "5" || *seen == odd, "{language}: {}", ran.stdout);
             let status = if seen == "5" { "critical" } else { "ok" };
             assert_eq!(document["status"], status, "{language}: {}", ran.stdout);
         }
@@ -300,6 +299,7 @@ fn what_was_built_beside_a_new_plugin_does_not_outlive_a_change() {
     let root = tempfile::tempdir().unwrap();
     for (language, source) in [(Language::Go, "main.go"), (Language::Rust, "main.rs")] {
         if lacks_compiler(language) {
+            eprintln!("{language}: no compiler here");
             continue;
         }
         let (program, _) = written(language, root.path());
