@@ -83,6 +83,7 @@ fn bash_completes_names_without_running_anything() {
     {
         assert_eq!(names(&format!("talaia plugin show {named} ")), ["other"], "{named}");
     }
+    assert_eq!(names("talaia plugin show --config = other.t"), ["other.toml"]);
     mkfifoat(CWD, site.path("pipe"), Mode::from_raw_mode(0o644)).unwrap();
     assert_eq!(names("talaia plugin show -c pipe "), [""; 0]);
     assert!(!site.path("ran").exists());
