@@ -366,6 +366,10 @@ fn a_plugin_that_keeps_the_config_from_loading_can_be_taken_out() {
     }
     plugin(&site, &["remove", "bad"]).code(0).says(&["bad is out of", "loads again"]);
     assert_eq!(config(&site), good);
+    let odd = bad.replace("interval = \"soon\"", "enabled = \"perhaps\"");
+    site.write("talaia.toml", &odd, 0o644);
+    plugin(&site, &["disable", "bad"]).code(0).says(&["bad is disabled in", "loads again"]);
+    assert_eq!(config(&site), odd.replace("\"perhaps\"", "false"));
     // Nor is a file taken that others can write.
     site.write("talaia.toml", &bad, 0o666);
     plugin(&site, &["remove", "bad"]).code(78).says(&["not trusted"]);
