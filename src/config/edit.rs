@@ -429,7 +429,7 @@ mod tests {
         assert_eq!(off, text.replace("b = 1\n", "b = 1\nenabled = false\n"));
         let added = add(text, "new", &settings()[1..2]).unwrap();
         assert_eq!(added, format!("{text}\n[plugins.new]\ninterval = \"5s\"\n"));
-        let text = text.replace("1\n", "1\r\n");
+        let text = text.replace("1\n", "1\r\n").replace("]\n", "]\r\n");
         let off = set_enabled(&text, &["plugins", "disk"], false).unwrap();
         assert_eq!(off, text.replace("b = 1\r\n", "b = 1\r\nenabled = false\r\n"));
         let one = "plugins = { disk = {}, mail = {} }\r\n# x\n# y\n";
