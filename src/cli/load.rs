@@ -53,6 +53,15 @@ pub(crate) fn load(source: &Source, env: &Env, place: Place) -> Result<Loaded, F
         );
         Failure::new(Exit::Config, text)
     })?;
+    trusted(&loaded)?;
+    if place == Place::Sandbox {
+        into_sandbox(&mut loaded.config);
+    }
+    Ok(loaded)
+}
+
+/// Checks who may write to the files that a config came from.
+pub(crate) fn trusted(loaded: &Loaded) -> Result<(), Failure> {
     let owners =
         crate::agent::prepare::owner_ids(&loaded.config.agent.trusted_owners).unwrap_or_default();
     for file in &loaded.files {
@@ -61,10 +70,7 @@ pub(crate) fn load(source: &Source, env: &Env, place: Place) -> Result<Loaded, F
             Failure::new(Exit::Config, text)
         })?;
     }
-    if place == Place::Sandbox {
-        into_sandbox(&mut loaded.config);
-    }
-    Ok(loaded)
+    Ok(())
 }
 
 /// Where an agent keeps its data.

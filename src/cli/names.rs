@@ -2,6 +2,7 @@
 //! said of what is wrong with it, and nothing is run.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter as _};
 
@@ -84,19 +85,32 @@ pub(crate) fn languages() -> Vec<CompletionCandidate> {
     Language::ALL.into_iter().map(one).collect()
 }
 
-/// The config that the line so far names, else that which it would mean.
+/// The config that the line so far names, else that which it would mean. Only a file is read: at a pipe
+/// the shell would wait.
 fn source() -> Option<config::Source> {
     let env = Env::system();
     let words: Vec<String> = std::env::args().collect();
+    let named = named(&words).or_else(|| env.var("TALAIA_CONFIG_FILE"));
+    let path = match named {
+        // The shell has not put the folder in place of the `~` yet.
+        Some(path) => match (path.strip_prefix("~/"), env.var("HOME")) {
+            (Some(below), Some(home)) => Path::new(home).join(below),
+            _ => env.cwd.join(path),
+        },
+        None => env.default_config_path()?,
+    };
+    path.is_file().then_some(config::Source::File(path))
+}
+
+/// The file after the last `--config`. Bash makes three words of `--config=FILE`.
+fn named(words: &[String]) -> Option<&str> {
     let mut named = None;
     for (n, word) in words.iter().enumerate() {
         if matches!(word.as_str(), "-c" | "--config") {
-            named = words.get(n + 1).cloned();
+            named = words[n + 1..].iter().map(String::as_str).find(|word| *word != "=");
         } else if let Some(path) = word.strip_prefix("--config=") {
-            named = Some(path.to_owned());
+            named = Some(path);
         }
     }
-    let named = named.or_else(|| env.var("TALAIA_CONFIG_FILE").map(str::to_owned));
-    let path = named.map_or_else(|| env.default_config_path(), |path| Some(env.cwd.join(path)));
-    path.map(config::Source::File)
+    named
 }

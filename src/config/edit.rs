@@ -4,8 +4,11 @@
 //! stays as it was: comments, order, blank lines and line ends.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value};
+use toml_edit::{
+    Array, Document, DocumentMut, InlineTable, Item, Key, Table, TableLike, TomlError, Value,
+};
 
 /// Why a text cannot be edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,79 +110,104 @@ pub fn enabled(text: &str, path: &[&str]) -> Option<bool> {
     found?.get("enabled")?.as_bool()
 }
 
-/// Takes the table `[plugins.NAME]` out, with all below it and the comment right above it.
+/// Takes `plugins.NAME` out, however it is written: with all below it, the comment right above it and
+/// the one right below its last line. A comment that begins the file is the file's.
 pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
-    edit(text, |document| {
-        let absent = || EditError::Absent(format!("plugins.{name}"));
-        let plugins = document.get_mut("plugins").ok_or_else(absent)?;
-        let plugins =
-            plugins.as_table_like_mut().ok_or_else(|| EditError::NoTable("plugins".to_owned()))?;
-        let mut removed = plugins.remove(name).ok_or_else(absent)?;
-        // What stands above its heads, apart from them, is about more than it.
-        let mut left = Vec::new();
-        heads(&mut removed, &mut |table, position| {
-            let above = prefix(table).to_owned();
-            let end = above.rfind("\n\n").filter(|end| !above[..*end].trim().is_empty());
-            left.push((position, end.map_or("", |end| &above[..=end]).to_owned()));
+    let (mark, body) = marked(text);
+    let document = Document::parse(body).map_err(syntax)?;
+    let absent = || EditError::Absent(format!("plugins.{name}"));
+    let plugins = document.get("plugins").ok_or_else(absent)?;
+    let Item::Table(table) = plugins else {
+        // One of several in one value.
+        return edit(text, |document| {
+            let plugins = document.get_mut("plugins").and_then(Item::as_table_like_mut);
+            let plugins = plugins.ok_or_else(|| EditError::NoTable("plugins".to_owned()))?;
+            plugins.remove(name).map(|_| None).ok_or_else(absent)
         });
-        // Between its heads there is nothing but what is its own.
-        let own: Vec<isize> = left.iter().map(|(position, _)| *position).collect();
-        left.retain(|(position, above)| !above.is_empty() && !own.contains(&(position - 1)));
-        left.sort();
-        for (position, above) in left.into_iter().rev() {
-            let mut next = None;
-            heads(document.as_item_mut(), &mut |_, other| {
-                if other > position && next.is_none_or(|next| other < next) {
-                    next = Some(other);
-                }
-            });
-            let Some(next) = next else {
-                let trailing = document.trailing().as_str().unwrap_or_default().to_owned();
-                document.set_trailing(joined(&above, &trailing));
-                continue;
-            };
-            heads(document.as_item_mut(), &mut |table, other| {
-                if other == next {
-                    let own = joined(&above, prefix(table));
-                    table.decor_mut().set_prefix(own);
-                }
-            });
+    };
+    let (key, item) = table.get_key_value(name).ok_or_else(absent)?;
+    let mut spans = Vec::new();
+    written(key, item, &mut spans);
+    spans.sort_by_key(|span| span.start);
+    Ok(format!("{mark}{}", without(body, &spans)))
+}
+
+/// Whether there is a table, or a value in the place of one, at `path`.
+pub fn contains(text: &str, path: &[&str]) -> bool {
+    let Ok(document) = text.parse::<DocumentMut>() else { return false };
+    path.iter().try_fold(document.as_item(), |item, key| item.get(key)).is_some()
+}
+
+/// Where an item is written: its heads, and its keys with their values.
+fn written(key: &Key, item: &Item, spans: &mut Vec<Range<usize>>) {
+    let mut below = |table: &Table| {
+        if !table.is_implicit() && !table.is_dotted() {
+            spans.extend(table.span());
         }
-        Ok(None)
-    })
-}
-
-/// One comment and the next, with a blank line between.
-fn joined(above: &str, own: &str) -> String {
-    format!("{above}{}{own}", if own.starts_with('\n') || own.is_empty() { "" } else { "\n" })
-}
-
-fn prefix(table: &Table) -> &str {
-    table.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default()
-}
-
-/// Visits each table with a head of its own, with its place in the order of the file.
-fn heads(item: &mut Item, visit: &mut impl FnMut(&mut Table, isize)) {
+        for (key, _) in table {
+            if let Some((key, item)) = table.get_key_value(key) {
+                written(key, item, spans);
+            }
+        }
+    };
     match item {
-        Item::Table(table) => {
-            if let Some(position) = table.position().filter(|_| !table.is_implicit()) {
-                visit(table, position);
-            }
-            for (_, item) in table.iter_mut() {
-                heads(item, visit);
-            }
-        }
-        Item::ArrayOfTables(tables) => {
-            for table in tables.iter_mut() {
-                let mut item = Item::Table(std::mem::take(table));
-                heads(&mut item, visit);
-                if let Item::Table(changed) = item {
-                    *table = changed;
-                }
+        Item::Table(table) => below(table),
+        Item::ArrayOfTables(tables) => tables.iter().for_each(below),
+        Item::Value(value) => {
+            if let (Some(key), Some(value)) = (key.span(), value.span()) {
+                spans.push(key.start..value.end);
             }
         }
-        Item::None | Item::Value(_) => {}
+        Item::None => {}
     }
+}
+
+/// A text without the lines of what is written at `spans`, and without the comments that are theirs.
+fn without(text: &str, spans: &[Range<usize>]) -> String {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let line_of = |at: usize| text[..at].matches('\n').count();
+    let blank = |line: &str| line.trim().is_empty();
+    let comment = |line: &str| line.trim_start().starts_with('#');
+    let mut blocks: Vec<Range<usize>> = Vec::new();
+    for span in spans {
+        let (start, end) = (line_of(span.start), line_of(span.end) + 1);
+        match blocks.last_mut() {
+            // What stands between two of them is theirs.
+            Some(last)
+                if start <= last.end
+                    || lines[last.end..start].iter().all(|line| blank(line) || comment(line)) =>
+            {
+                last.end = last.end.max(end);
+            }
+            _ => blocks.push(start..end),
+        }
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut next = 0;
+    for block in blocks {
+        let run = |lines: &[&str]| lines.iter().take_while(|line| comment(line)).count();
+        let above = lines[next..block.start].iter().rev().take_while(|line| comment(line)).count();
+        let mut start = block.start - above;
+        if start == 0 {
+            start = block.start;
+        }
+        // A comment right above something else is about that.
+        let below = run(&lines[block.end..]);
+        let ends = lines.get(block.end + below).is_none_or(|line| blank(line));
+        let mut end = if ends { block.end + below } else { block.end };
+        // Of the blank lines on both sides one side stays.
+        if ends {
+            let blanks = lines[next..start].iter().rev().take_while(|line| blank(line)).count();
+            start -= blanks;
+            if start == 0 {
+                end += lines[end..].iter().take_while(|line| blank(line)).count();
+            }
+        }
+        kept.extend(lines[next..start].iter().copied());
+        next = end;
+    }
+    kept.extend(lines[next..].iter().copied());
+    kept
 }
 
 /// Puts a value in the place of another, or after the others.
@@ -211,21 +239,44 @@ fn edit(
     text: &str,
     change: impl FnOnce(&mut DocumentMut) -> Result<Option<String>, EditError>,
 ) -> Result<String, EditError> {
-    let (mark, body) = match text.strip_prefix('\u{feff}') {
-        Some(body) => ("\u{feff}", body),
-        None => ("", text),
-    };
-    let crlf = body.contains("\r\n");
-    let plain = body.replace("\r\n", "\n");
-    let mut document: DocumentMut = plain
-        .parse()
-        .map_err(|e: toml_edit::TomlError| EditError::Syntax(e.message().to_owned()))?;
+    let (mark, body) = marked(text);
+    let mut document: DocumentMut = body.replace("\r\n", "\n").parse().map_err(syntax)?;
     let edited = match change(&mut document)? {
         Some(text) => text,
         None => document.to_string(),
     };
-    let edited = if crlf { edited.replace('\n', "\r\n") } else { edited };
-    Ok(format!("{mark}{edited}"))
+    Ok(format!("{mark}{}", with_line_ends(body, &edited)))
+}
+
+/// The mark of its encoding that a text may begin with, and the rest.
+fn marked(text: &str) -> (&str, &str) {
+    match text.strip_prefix('\u{feff}') {
+        Some(body) => ("\u{feff}", body),
+        None => ("", text),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn syntax(error: TomlError) -> EditError {
+    EditError::Syntax(error.message().to_owned())
+}
+
+/// A new text with the line ends of the old one: lines that are the same keep theirs, those between get
+/// what most have.
+fn with_line_ends(old: &str, new: &str) -> String {
+    let (was, is): (Vec<&str>, Vec<&str>) =
+        (old.split_inclusive('\n').collect(), new.split_inclusive('\n').collect());
+    let same = |(was, is): &(&&str, &&str)| match was.strip_suffix("\r\n") {
+        Some(was) => is.strip_suffix('\n') == Some(was),
+        None => was == is,
+    };
+    let head = was.iter().zip(&is).take_while(same).count();
+    let tail = was[head..].iter().rev().zip(is[head..].iter().rev()).take_while(same).count();
+    let mut between = is[head..is.len() - tail].concat();
+    if 2 * old.matches("\r\n").count() > old.matches('\n').count() {
+        between = between.replace('\n', "\r\n");
+    }
+    format!("{}{between}{}", was[..head].concat(), was[was.len() - tail..].concat())
 }
 
 #[cfg(test)]
@@ -235,7 +286,7 @@ mod tests {
     const TEXT: &str = "# The site's config.\ninclude = [\"a/*.toml\"]   # more\n\n\
         # ---- disks ----\n\n# The big one.\n[plugins.disk]   # first\ncommand = ['./disk.sh', \"-a\"]\n\
         #interval = \"5s\"\n\n[plugins.disk.metrics.used]\ntype = \"percent\"\n\n\n\
-        # Mail.\n[plugins.mail]\ncommand = [\n  \"./mail\",   # with a comment\n]\n# the end\n";
+        # Mail.\n[plugins.mail]\ncommand = [\n  \"./mail\",   # with a comment\n]\n\n# the end\n";
 
     fn settings() -> Vec<(&'static str, Setting)> {
         vec![
@@ -306,18 +357,83 @@ mod tests {
         assert_eq!(
             gone,
             "# The site's config.\ninclude = [\"a/*.toml\"]   # more\n\n# ---- disks ----\n\n\n\
-             # Mail.\n[plugins.mail]\ncommand = [\n  \"./mail\",   # with a comment\n]\n# the end\n"
+             # Mail.\n[plugins.mail]\ncommand = [\n  \"./mail\",   # with a comment\n]\n\n# the end\n"
         );
         let gone = remove(&gone, "mail").unwrap();
         assert_eq!(
             gone,
-            "# The site's config.\ninclude = [\"a/*.toml\"]   # more\n\n# ---- disks ----\n\n\n# the end\n"
+            "# The site's config.\ninclude = [\"a/*.toml\"]   # more\n\n# ---- disks ----\n\n# the end\n"
         );
         assert_eq!(remove(&gone, "mail"), Err(EditError::Absent("plugins.mail".to_owned())));
         assert_eq!(
             remove("plugins = { a = { command = [] }, b = { command = [] } }\n", "a").unwrap(),
             "plugins = { b = { command = [] } }\n"
         );
+    }
+
+    #[test]
+    fn what_is_removed_takes_its_own_comments_and_no_others() {
+        for (text, left) in [
+            // Keys with dots, and a value.
+            (
+                "# The site's.\n\n# -- disks --\n\n# Big.\nplugins.disk.command = ['a'] # x\n# Often.\n\
+                 plugins.disk.interval = \"1s\"\n# Mail.\nplugins.mail.command = ['b']\n",
+                "# The site's.\n\n# -- disks --\n\n# Mail.\nplugins.mail.command = ['b']\n",
+            ),
+            (
+                "# The site's.\n\n[plugins] # all\n# -- disks --\n\n# Big.\ndisk = { command = ['a'] } # x\n\
+                 mail = { command = [\n  'b',\n] }\n",
+                "# The site's.\n\n[plugins] # all\n# -- disks --\n\nmail = { command = [\n  'b',\n] }\n",
+            ),
+            // Keys that stand apart.
+            (
+                "[plugins]\ndisk.command = ['a']\nmail.command = ['b']\n# Often.\ndisk.interval = '1s'\n",
+                "[plugins]\nmail.command = ['b']\n",
+            ),
+            // A comment that begins the file.
+            ("# Managed.\n[plugins.disk]\na = 1\n\n[hub]\n", "# Managed.\n\n[hub]\n"),
+            ("# Managed.\n\n# Big.\n[plugins.disk]\na = 1\n", "# Managed.\n"),
+            ("[plugins.disk]\na = 1\n\n\n[hub]\n", "[hub]\n"),
+            // Comments below.
+            (
+                "[hub]\n\n[plugins.disk]\na = 1\n# b = 2\n# c = 3\n\n# Mail.\n[plugins.mail]\n",
+                "[hub]\n\n# Mail.\n[plugins.mail]\n",
+            ),
+            ("[hub]\n\n[plugins.disk]\na = 1\n# b = 2\n", "[hub]\n"),
+            ("[hub]\n\n[plugins.disk]\n# b = 2\n\n# The end.", "[hub]\n\n# The end."),
+            (
+                "[hub]\n\n[plugins.disk]\na = 1\n# Mail.\n[plugins.mail]\n",
+                "[hub]\n\n# Mail.\n[plugins.mail]\n",
+            ),
+            // Tables that stand apart, and several of one name.
+            (
+                "[plugins.disk.metrics.a]\nb.c = 1\n[hub]\n# Two.\n[[plugins.disk.x]]\na = \"\"\"\n[hub]\n\
+                 # no\n\n\"\"\"\n\n# -- more --\n\n[[plugins.disk.x]] # y\n\n[agent]\r\n",
+                "[hub]\n\n[agent]\r\n",
+            ),
+        ] {
+            assert_eq!(remove(text, "disk").unwrap(), left, "{text}");
+            let (text, left) = (text.replace('\n', "\r\n"), left.replace('\n', "\r\n"));
+            let (text, left) = (text.replace("\r\r", "\r"), left.replace("\r\r", "\r"));
+            assert_eq!(
+                remove(&format!("\u{feff}{text}"), "disk").unwrap(),
+                format!("\u{feff}{left}")
+            );
+        }
+    }
+
+    #[test]
+    fn each_line_keeps_its_end() {
+        let text = "a = 1\r\n\n[plugins.disk]\nb = 1\n\n[hub]\r\n";
+        let off = set_enabled(text, &["plugins", "disk"], false).unwrap();
+        assert_eq!(off, text.replace("b = 1\n", "b = 1\nenabled = false\n"));
+        let added = add(text, "new", &settings()[1..2]).unwrap();
+        assert_eq!(added, format!("{text}\n[plugins.new]\ninterval = \"5s\"\n"));
+        let text = text.replace("1\n", "1\r\n").replace("]\n", "]\r\n");
+        let off = set_enabled(&text, &["plugins", "disk"], false).unwrap();
+        assert_eq!(off, text.replace("b = 1\r\n", "b = 1\r\nenabled = false\r\n"));
+        let one = "plugins = { disk = {}, mail = {} }\r\n# x\n# y\n";
+        assert_eq!(remove(one, "disk").unwrap(), "plugins = { mail = {} }\n# x\n# y\n");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The config edited by command: what is written, what stays as it was, and what is refused.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
@@ -281,6 +282,98 @@ fn a_running_agent_takes_it_up() {
     plugin(&site, &["remove", "more"]).code(0).says(&["has removed more"]);
     assert!(has("more").is_none());
     assert!(site.stop(pid).success());
+}
+
+/// Listens as an agent would, and does with each request what `answer` says: an answer, or none.
+fn agent(site: &Site, mut answer: impl FnMut() -> Option<String> + Send + 'static) {
+    fs::create_dir_all(site.path("data")).unwrap();
+    let socket = site.path("data/talaia.sock");
+    let _none = fs::remove_file(&socket);
+    let listener = UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 4096];
+            // One that says nothing looks whether anybody listens.
+            if !matches!(connection.read(&mut request), Ok(1..)) {
+                continue;
+            }
+            if let Some(text) = answer() {
+                connection.write_all(text.as_bytes()).unwrap();
+            }
+        }
+    });
+}
+
+fn answer(status: &str) -> String {
+    let body = r#"{"error": "not this one"}"#;
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+}
+
+#[test]
+fn what_the_agent_refuses_is_taken_back() {
+    let site = site();
+    let before = config(&site);
+    agent(&site, || Some(answer("422 Unprocessable Content")));
+    plugin(&site, &["disable", "disk"]).code(78).says(&["not this one", "nothing was changed"]);
+    assert_eq!(config(&site), before);
+}
+
+#[test]
+fn what_another_wrote_after_the_edit_is_not_taken_back() {
+    let site = site();
+    let file = site.path("talaia.toml");
+    agent(&site, move || {
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{text}# by an editor\n")).unwrap();
+        Some(answer("422 Unprocessable Content"))
+    });
+    let done = plugin(&site, &["disable", "disk"]);
+    done.code(78).says(&["not this one", "by somebody else", "stays as it is"]);
+    assert!(!done.stderr.contains("nothing was changed"), "{}", done.stderr);
+    let after = config(&site);
+    assert!(after.contains("enabled = false") && after.ends_with("# by an editor\n"), "{after}");
+}
+
+#[test]
+fn an_edit_stays_where_the_agent_does_not_answer() {
+    for status in [None, Some("504 Gateway Timeout")] {
+        let site = site();
+        agent(&site, move || status.map(answer));
+        let done = plugin(&site, &["disable", "disk"]);
+        done.code(69).says(&["talaia.toml is written", "talaia reload"]);
+        assert!(!done.stderr.contains("nothing was changed"), "{}", done.stderr);
+        assert!(config(&site).contains("enabled = false"));
+    }
+}
+
+#[test]
+fn a_plugin_that_keeps_the_config_from_loading_can_be_taken_out() {
+    let site = site();
+    let good = config(&site);
+    let bad = format!("{good}\n[plugins.bad]\ncommand = [\"./disk\"]\ninterval = \"soon\"\n");
+    site.write("talaia.toml", &bad, 0o644);
+    // Another one, or none, does not mend it.
+    for name in ["disk", "none"] {
+        for word in ["remove", "disable"] {
+            plugin(&site, &[word, name]).code(78).says(&["soon"]);
+            assert_eq!(config(&site), bad);
+        }
+    }
+    plugin(&site, &["remove", "bad"]).code(0).says(&["bad is out of", "loads again"]);
+    assert_eq!(config(&site), good);
+    let odd = bad.replace("interval = \"soon\"", "enabled = \"perhaps\"");
+    site.write("talaia.toml", &odd, 0o644);
+    plugin(&site, &["disable", "bad"]).code(0).says(&["bad is disabled in", "loads again"]);
+    assert_eq!(config(&site), odd.replace("\"perhaps\"", "false"));
+    // Nor is a file taken that others can write.
+    site.write("talaia.toml", &bad, 0o666);
+    plugin(&site, &["remove", "bad"]).code(78).says(&["not trusted"]);
+    assert_eq!(config(&site), bad);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
+
 use crate::support::{Site, finish, skip};
 
 /// A site whose config has two plugins and a package that is not there, and is broken besides.
@@ -75,7 +77,15 @@ fn bash_completes_names_without_running_anything() {
     site.write("talaia.toml", "[plugins", 0o644);
     assert_eq!(names("talaia plugin show "), [""; 0]);
     site.write("other.toml", "[plugins.other]\ncommand = [\"./disk\"]\n", 0o644);
-    assert_eq!(names("talaia plugin show -c other.toml "), ["other"]);
+    // Bash makes three words of one with a `=`, and leaves the `~`.
+    fs::copy(site.path("other.toml"), site.path("home/own.toml")).unwrap();
+    for named in ["-c other.toml", "--config=other.toml", "--config = other.toml", "-c ~/own.toml"]
+    {
+        assert_eq!(names(&format!("talaia plugin show {named} ")), ["other"], "{named}");
+    }
+    assert_eq!(names("talaia plugin show --config = other.t"), ["other.toml"]);
+    mkfifoat(CWD, site.path("pipe"), Mode::from_raw_mode(0o644)).unwrap();
+    assert_eq!(names("talaia plugin show -c pipe "), [""; 0]);
     assert!(!site.path("ran").exists());
 }
 

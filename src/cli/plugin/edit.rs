@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::agent::confine::{Machine, Preparing};
 use crate::agent::prepare::owner_ids;
@@ -22,11 +24,15 @@ use super::super::check::fitness;
 use super::super::exit::{Exit, Failure};
 use super::super::load;
 use super::super::print::{self, GOOD, ODD, STRONG, paint};
-use super::installed::Host;
+use super::installed::{Host, read};
 use super::parsed;
 
 /// How often a command begins again because the file changed under it.
 const TRIES: usize = 5;
+
+/// How long a command waits for others that edit, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How one attempt went.
 enum Attempt {
@@ -51,11 +57,31 @@ fn attempts(mut attempt: impl FnMut() -> Result<Attempt, Failure>) -> Result<Exi
 
 /// Has other commands that edit wait until this one is done. A folder that is not there has no file that
 /// two could edit; one that cannot be locked leaves it to the comparison in [`write`].
-fn wait_for_others(args: &ConfigArgs) -> Option<File> {
-    let path = load::path(args, &config::Env::system())?;
-    let folder = File::open(path.parent()?).ok()?;
-    flock(&folder, FlockOperation::LockExclusive).ok()?;
-    Some(folder)
+fn wait_for_others(args: &ConfigArgs) -> Result<Option<File>, Failure> {
+    let path = load::path(args, &config::Env::system());
+    path.as_deref().and_then(Path::parent).map_or(Ok(None), |folder| lock(folder, PATIENCE))
+}
+
+fn lock(path: &Path, patience: Duration) -> Result<Option<File>, Failure> {
+    let Ok(folder) = File::open(path) else { return Ok(None) };
+    let begun = Instant::now();
+    loop {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(folder)),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if begun.elapsed() < patience => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(Errno::WOULDBLOCK) => {
+                let text = format!(
+                    "another program has {} locked, probably a `talaia plugin` that is not done; nothing \
+                     was changed, try again when it is",
+                    path.display()
+                );
+                return Err(Failure::new(Exit::Disk, text));
+            }
+            Err(_) => return Ok(None),
+        }
+    }
 }
 
 /// Writes the file if it still is what was read, and has a running agent take it up.
@@ -65,15 +91,6 @@ fn write(host: &Host, path: &Path, was: Option<&str>, text: &str) -> Result<Atte
     }
     host.change(path, Some(text)).map_err(|unchanged| unchanged.failure)?;
     Ok(Attempt::Done(Exit::Ok))
-}
-
-/// The text of a file; nothing where there is none.
-fn read(path: &Path) -> Result<Option<String>, Failure> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Failure::new(Exit::Disk, format!("cannot read {}: {e}", path.display()))),
-    }
 }
 
 /// Only TOML is edited: who has a config in JSON has it made by a program, which would undo the edit.
@@ -100,7 +117,7 @@ fn place(origin: &Origin) -> String {
 }
 
 pub(super) fn add(args: &AddArgs) -> Result<Exit, Failure> {
-    let _others = wait_for_others(&args.config);
+    let _others = wait_for_others(&args.config)?;
     attempts(|| add_once(args))
 }
 
@@ -283,12 +300,17 @@ fn may_begin(file: &Path) -> Result<(), Failure> {
 }
 
 pub(super) fn remove(name: &str, args: &ConfigArgs) -> Result<Exit, Failure> {
-    let _others = wait_for_others(args);
+    let _others = wait_for_others(args)?;
     attempts(|| remove_once(name, args))
 }
 
 fn remove_once(name: &str, args: &ConfigArgs) -> Result<Attempt, Failure> {
-    let host = Host::load(args)?;
+    let host = match Host::load(args) {
+        Ok(host) => host,
+        Err(failure) => {
+            return mend(args, name, failure, "out of", |text| edit::remove(text, name));
+        }
+    };
     let (name, origin) = find(&host, name)?;
     let elsewhere = |text: String| Err(Failure::new(Exit::Usage, text));
     match &origin.by {
@@ -343,6 +365,27 @@ fn remove_once(name: &str, args: &ConfigArgs) -> Result<Attempt, Failure> {
     Ok(attempt)
 }
 
+/// The same where the configuration does not load, and does once the plugin's table in its main file is
+/// out of the way.
+fn mend(
+    args: &ConfigArgs,
+    name: &str,
+    failure: Failure,
+    word: &str,
+    change: impl FnOnce(&str) -> Result<String, EditError>,
+) -> Result<Attempt, Failure> {
+    let there = |text: &str| edit::contains(text, &["plugins", name]);
+    let mended = Host::mended(args, |text| change(text).ok().filter(|_| there(text)))?;
+    let Some((host, was, text)) = mended else { return Err(failure) };
+    let path = host.main_file();
+    let attempt = write(&host, &path, Some(&was), &text)?;
+    if let Attempt::Done(_) = attempt {
+        print::talk(format!("{} is {word} {}", paint(STRONG, name), path.display()));
+        print::talk("the configuration loads again");
+    }
+    Ok(attempt)
+}
+
 /// The plugin of that name, and where it is defined.
 fn find(host: &Host, name: &str) -> Result<(PluginName, Origin), Failure> {
     let found = host.origins.iter().find(|(plugin, _)| plugin.as_str() == name);
@@ -362,12 +405,19 @@ pub(super) fn no_plugin(host: &Host, name: &str) -> Failure {
 }
 
 pub(super) fn switch(name: &str, enabled: bool, args: &ConfigArgs) -> Result<Exit, Failure> {
-    let _others = wait_for_others(args);
+    let _others = wait_for_others(args)?;
     attempts(|| switch_once(name, enabled, args))
 }
 
 fn switch_once(name: &str, enabled: bool, args: &ConfigArgs) -> Result<Attempt, Failure> {
-    let host = Host::load(args)?;
+    let host = match Host::load(args) {
+        Ok(host) => host,
+        Err(failure) if enabled => return Err(failure),
+        Err(failure) => {
+            let off = |text: &str| edit::set_enabled(text, &["plugins", name], false);
+            return mend(args, name, failure, "disabled in", off);
+        }
+    };
     let package: Option<PackageName> = name.parse().ok();
     let package = package.filter(|package| host.config.packages.contains_key(package));
     let (target, plugin) = match (find(&host, name), package) {
@@ -473,4 +523,22 @@ fn target(
 fn whole_package(host: &Host, name: &PackageName) -> Target {
     let file = host.config.packages[name].file.clone();
     Target { file, path: vec!["packages".to_owned(), name.to_string()] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_lock_is_told_when_it_does_not_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path(), PAUSE).unwrap();
+        assert!(held.is_some());
+        let failure = lock(folder.path(), PAUSE).unwrap_err();
+        assert_eq!(failure.exit, Exit::Disk);
+        assert!(failure.text.contains("locked"), "{failure}");
+        drop(held);
+        assert!(lock(folder.path(), PAUSE).unwrap().is_some());
+        assert!(lock(&folder.path().join("none"), PAUSE).unwrap().is_none());
+    }
 }

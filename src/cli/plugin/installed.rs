@@ -37,6 +37,24 @@ impl Host {
         Ok(Self { source, env, config, origins })
     }
 
+    /// The config as an edit of its main file would mend it, with that file's text before and after;
+    /// nothing where it would not load even so.
+    pub(super) fn mended(
+        args: &ConfigArgs,
+        edit: impl FnOnce(&str) -> Option<String>,
+    ) -> Result<Option<(Self, String, String)>, Failure> {
+        let env = Env::system();
+        let source = load::source(args, &env)?;
+        let Source::File(path) = &source else { return Ok(None) };
+        let Some(was) = read(path)? else { return Ok(None) };
+        let Some(text) = edit(&was) else { return Ok(None) };
+        let edits = Edits::from([(path.clone(), Some(text.clone()))]);
+        let Ok(loaded) = config::load_edited(&source, &edits, &env) else { return Ok(None) };
+        load::trusted(&loaded)?;
+        let Loaded { config, origins, .. } = loaded;
+        Ok(Some((Self { source, env, config, origins }, was, text)))
+    }
+
     /// The config as a new one begins, where there is none yet at the path that this gives.
     pub(super) fn begin(args: &ConfigArgs) -> Result<Option<(Self, PathBuf)>, Failure> {
         let env = Env::system();
@@ -134,12 +152,15 @@ impl Host {
         })
     }
 
-    /// Changes one file of the config, and has a running agent take it up. Where that agent does not,
-    /// the file is as it was.
+    /// Changes one file of the config, and has a running agent take it up. Where that agent refuses it,
+    /// the file is as it was, unless somebody else changed it meanwhile. Where the agent says nothing,
+    /// it may take the file up yet: that stays changed.
     pub(super) fn change(&self, path: &Path, text: Option<&str>) -> Result<(), Unchanged> {
         let untouched = |failure| Unchanged { failure, settled: true };
+        let unsettled =
+            |exit, text| Unchanged { failure: Failure::new(exit, text), settled: false };
         let running = client::is_running(self.data_dir()).map_err(untouched)?;
-        let before = std::fs::read_to_string(path).ok();
+        let before = read(path).map_err(untouched)?;
         write(path, text).map_err(untouched)?;
         if !running {
             if !self.tell_sandbox() {
@@ -147,24 +168,39 @@ impl Host {
             }
             return Ok(());
         }
-        let reload = || client::ask(self.data_dir(), Method::POST, "/v1/reload");
-        let failure = match reload() {
-            Ok(body) => {
-                say(&body);
-                self.tell_sandbox();
-                return Ok(());
-            }
-            Err(failure) => failure,
-        };
-        write(path, before.as_deref()).map_err(|failure| Unchanged { failure, settled: false })?;
-        // An agent that hangs over the new file may take it up yet: only its next answer tells.
-        let settled = match failure.exit {
-            Exit::Config => true,
-            _ => reload().is_ok(),
-        };
-        let text =
-            format!("the running agent does not take it: {}\nnothing was changed", failure.text);
-        Err(Unchanged { failure: Failure::new(Exit::Config, text), settled })
+        let Failure { exit, text: why, .. } =
+            match client::ask(self.data_dir(), Method::POST, "/v1/reload") {
+                Ok(body) => {
+                    say(&body);
+                    self.tell_sandbox();
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
+        let file = path.display();
+        if exit != Exit::Config {
+            let done = if text.is_some() { "written" } else { "removed" };
+            let text = format!(
+                "{file} is {done}, but the running agent has not said that it took it up: {why}\n\n\
+                 hint: `talaia reload` once it answers"
+            );
+            return Err(unsettled(exit, text));
+        }
+        let refused = format!("the running agent does not take it: {why}");
+        // What somebody else wrote in between is not ours to take back.
+        if read(path).ok().as_ref().map(Option::as_deref) != Some(text) {
+            let text = format!(
+                "{refused}\n{file} was changed by somebody else meanwhile and stays as it is now; the agent \
+                 goes on with the configuration that it has\n\n\
+                 hint: look at {file}, then `talaia check` and `talaia reload`"
+            );
+            return Err(unsettled(exit, text));
+        }
+        write(path, before.as_deref()).map_err(|Failure { exit, text, .. }| {
+            let text = format!("{refused}\n{file} could not be put back as it was: {text}");
+            unsettled(exit, text)
+        })?;
+        Err(untouched(Failure::new(exit, format!("{refused}\nnothing was changed"))))
     }
 }
 
@@ -184,10 +220,10 @@ impl Host {
     }
 }
 
-/// Why a change was taken back.
+/// Why a change is not in use.
 pub(super) struct Unchanged {
     pub(super) failure: Failure,
-    /// Whether it is certain that nobody uses the new file.
+    /// Whether the file is as it was, and nobody uses the new one.
     pub(super) settled: bool,
 }
 
@@ -202,6 +238,15 @@ fn say(body: &[u8]) {
         if !names.is_empty() {
             print::talk(format!("the running agent has {word} {}", names.join(", ")));
         }
+    }
+}
+
+/// The text of a file; nothing where there is none.
+pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Failure::new(Exit::Disk, format!("cannot read {}: {e}", path.display()))),
     }
 }
 
