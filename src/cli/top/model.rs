@@ -193,6 +193,15 @@ impl Model {
         self.detail = Some(detail);
     }
 
+    /// Takes what was asked for while nothing is to change: only what is not known at all of the
+    /// selected plugin.
+    pub(crate) fn take_while_paused(&mut self, detail: Option<PluginDetail>) {
+        let selected = self.selected();
+        if self.detail.as_ref().map(|known| &known.plugin) != selected.as_ref() {
+            self.take_detail(detail);
+        }
+    }
+
     /// The agent does not answer.
     pub(crate) fn lose(&mut self, why: String, now: Timestamp) {
         let since = self.lost.as_ref().map_or(now, |(since, _)| *since);
@@ -307,10 +316,12 @@ impl Model {
     fn press_in_page(&mut self, key: Key) {
         match key {
             Key::Up | Key::Char('k') => self.scroll = self.scroll.saturating_sub(1),
-            Key::Down | Key::Char('j') => self.scroll += 1,
+            Key::Down | Key::Char('j') => self.scroll = self.scroll.saturating_add(1),
             Key::PageUp => self.scroll = self.scroll.saturating_sub(self.height),
-            Key::PageDown => self.scroll += self.height,
-            Key::Home => self.scroll = 0,
+            Key::PageDown => self.scroll = self.scroll.saturating_add(self.height),
+            Key::Home | Key::Char('g') => self.scroll = 0,
+            // The view knows where the page ends.
+            Key::End | Key::Char('G') => self.scroll = usize::MAX,
             Key::Left if self.page == Page::Plugin => self.turn(-1),
             Key::Right if self.page == Page::Plugin => self.turn(1),
             Key::Enter => self.open(Page::Table),
@@ -368,16 +379,28 @@ fn weight(column: Column, plugin: &PluginStatus) -> Option<f64> {
             Outcome::Exited { code } => f64::from(code),
             _ => 0.0,
         }),
-        Column::Next => plugin.next_run.map(seconds),
+        Column::Next => next(plugin).map(seconds),
         Column::Running => plugin.running_since.map(seconds),
         // The largest first.
-        Column::P50 => plugin.duration_p50.map(|p50| -p50),
-        Column::P99 => plugin.duration_p99.map(|p99| -p99),
+        Column::P50 => took(plugin, plugin.duration_p50).map(|p50| -p50),
+        Column::P99 => took(plugin, plugin.duration_p99).map(|p99| -p99),
         Column::Cpu => last.map(|last| -last.cpu),
         Column::Rss => last.map(|last| -(last.max_rss as f64)),
         Column::Refused => Some(-(refused(plugin) as f64)),
         Column::Accepted => Some(-(plugin.accepted as f64)),
     }
+}
+
+/// When it runs next, or, while it is down, when it is started again.
+pub(crate) fn next(plugin: &PluginStatus) -> Option<Timestamp> {
+    plugin.next_run.or_else(|| plugin.life.as_ref()?.next_start)
+}
+
+/// A duration of its runs, where these have one of their own: the reports of a plugin that prints
+/// when it likes are as long as the agent makes them.
+pub(crate) fn took(plugin: &PluginStatus, seconds: Option<f64>) -> Option<f64> {
+    let is_stream = plugin.life.is_some() && plugin.next_run.is_none();
+    seconds.filter(|_| !is_stream)
 }
 
 /// All refused records of a plugin.
