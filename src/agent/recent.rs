@@ -28,7 +28,7 @@ pub(super) struct Recent {
     /// The end of what the last run said that said anything, and when that was.
     pub(super) talk: Option<(Timestamp, Box<str>)>,
     /// The first metrics of the last run that had any.
-    pub(super) values: Vec<ShownValue>,
+    pub(super) values: Box<[ShownValue]>,
 }
 
 /// How long runs took, in seconds.
@@ -65,13 +65,16 @@ impl Recent {
         }
         let metrics = &report.metrics[..report.metrics.len().min(VALUES)];
         if !metrics.is_empty() {
-            self.values.truncate(metrics.len());
+            let mut values = std::mem::take(&mut self.values).into_vec();
+            values.truncate(metrics.len());
             for (at, metric) in metrics.iter().enumerate() {
-                match self.values.get_mut(at) {
+                match values.get_mut(at) {
                     Some(value) => value.set(metric, known, TEXT),
-                    None => self.values.push(ShownValue::new(metric, known, TEXT)),
+                    None => values.push(ShownValue::new(metric, known, TEXT)),
                 }
             }
+            // Without room to spare this is the same memory.
+            self.values = values.into();
         }
     }
 

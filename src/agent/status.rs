@@ -162,7 +162,7 @@ impl ShownValue {
         let own = metric.tags.iter().filter(|(key, value)| known.get(key) != Some(*value));
         for (n, (key, value)) in own.enumerate() {
             self.name.push(if n == 0 { '{' } else { ',' });
-            for part in [key.as_ref(), "=", value.as_ref()] {
+            for part in [key, "=", value] {
                 self.name.push_str(part);
             }
         }

@@ -163,8 +163,8 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
                         if model.paused.is_none() {
                             model.take(status, now());
                             model.take_detail(detail);
-                        } else {
-                            model.take_while_paused(detail);
+                        } else if model.lacks_detail() {
+                            model.take_detail(detail);
                         }
                         interval.max(took * PART)
                     }
@@ -176,7 +176,7 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
                 next = Instant::now() + if to_run.is_some() { Duration::ZERO } else { pause };
             }
             () = sleep_until(next), if !asking
-                && (model.paused.is_none() || to_run.is_some() || model.selected() != of) =>
+                && (model.paused.is_none() || to_run.is_some() || model.lacks_detail()) =>
             {
                 of = model.selected();
                 asked = Box::pin(ask(agent, of.clone(), to_run.take()));

@@ -193,13 +193,11 @@ impl Model {
         self.detail = Some(detail);
     }
 
-    /// Takes what was asked for while nothing is to change: only what is not known at all of the
-    /// selected plugin.
-    pub(crate) fn take_while_paused(&mut self, detail: Option<PluginDetail>) {
-        let selected = self.selected();
-        if self.detail.as_ref().map(|known| &known.plugin) != selected.as_ref() {
-            self.take_detail(detail);
-        }
+    /// Whether a plugin's page is open of which nothing is known: that is asked for even while
+    /// nothing else is to change.
+    pub(crate) fn lacks_detail(&self) -> bool {
+        let known = self.detail.as_ref().map(|known| known.plugin.as_str());
+        self.page == Page::Plugin && known != self.selected().as_deref()
     }
 
     /// The agent does not answer.

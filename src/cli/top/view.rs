@@ -474,6 +474,12 @@ fn foot(model: &Model, theme: Theme, now: Timestamp, width: usize) -> (Line<'sta
     };
     let mut spans = Vec::new();
     let mut taken = 0;
+    // First, because it is what a person forgets.
+    if model.page == Page::Table && !model.filter.is_empty() {
+        let filter = format!("only /{} ", clean(&model.filter));
+        taken = text::width(&filter);
+        spans.push(Span::styled(filter, STRONG));
+    }
     for (key, what) in keys {
         let wide = text::width(key) + text::width(what) + 4;
         if taken > 0 && taken + wide > width + 1 {
@@ -482,9 +488,6 @@ fn foot(model: &Model, theme: Theme, now: Timestamp, width: usize) -> (Line<'sta
         taken += wide;
         spans.push(Span::styled(format!(" {key} "), TURNED));
         spans.push(Span::raw(format!("{what} ")));
-    }
-    if model.page == Page::Table && !model.filter.is_empty() {
-        spans.push(Span::styled(format!(" only /{}", clean(&model.filter)), STRONG));
     }
     (Line::from(spans), None)
 }

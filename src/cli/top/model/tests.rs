@@ -202,11 +202,13 @@ fn another_plugin_is_opened_while_it_is_paused() {
     model.take_detail(Some(detail("backup", 1.0)));
     press(&mut model, "p");
     // What is known of the selected one stands still.
-    model.take_while_paused(Some(detail("backup", 2.0)));
-    assert_eq!(model.detail, Some(detail("backup", 1.0)));
-    press(&mut model, "↓\n");
-    model.take_while_paused(Some(detail("disk", 3.0)));
-    assert_eq!(model.detail, Some(detail("disk", 3.0)));
+    assert!(!model.lacks_detail());
+    press(&mut model, "\n");
+    assert!(!model.lacks_detail());
+    press(&mut model, "→");
+    assert!(model.lacks_detail());
+    model.take_detail(Some(detail("disk", 3.0)));
+    assert!(!model.lacks_detail());
 }
 
 #[test]
