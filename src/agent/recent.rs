@@ -49,18 +49,32 @@ impl Recent {
             self.oldest = (self.oldest + 1) % RUNS;
         }
         self.last = Some(last);
-        if !report.rejected.is_empty() {
-            let first = report.rejected.iter().take(REFUSED).cloned().collect();
-            self.refused = Some((report.started, first));
+        // A plugin mostly says what it said before: then nothing is copied.
+        let first = &report.rejected[..report.rejected.len().min(REFUSED)];
+        match &mut self.refused {
+            _ if first.is_empty() => {}
+            Some((at, known)) if **known == *first => *at = report.started,
+            refused => *refused = Some((report.started, first.into())),
         }
-        if !report.stderr.is_empty() {
-            let text = &report.stderr;
-            let from = text.ceil_char_boundary(text.len().saturating_sub(TALK));
-            self.talk = Some((report.started, text[from..].into()));
+        let text = &report.stderr;
+        let text = &text[text.ceil_char_boundary(text.len().saturating_sub(TALK))..];
+        match &mut self.talk {
+            _ if text.is_empty() => {}
+            Some((at, known)) if **known == *text => *at = report.started,
+            talk => *talk = Some((report.started, text.into())),
         }
-        if !report.metrics.is_empty() {
-            let shown = |metric| ShownValue::new(metric, known, TEXT);
-            self.values = report.metrics.iter().take(VALUES).map(shown).collect();
+        let metrics = &report.metrics[..report.metrics.len().min(VALUES)];
+        if !metrics.is_empty() {
+            let mut values = std::mem::take(&mut self.values).into_vec();
+            values.truncate(metrics.len());
+            for (at, metric) in metrics.iter().enumerate() {
+                match values.get_mut(at) {
+                    Some(value) => value.set(metric, known, TEXT),
+                    None => values.push(ShownValue::new(metric, known, TEXT)),
+                }
+            }
+            // Without room to spare this is the same memory.
+            self.values = values.into();
         }
     }
 
@@ -112,6 +126,43 @@ mod tests {
         let wanted: Vec<f32> = (40..100_u16).map(f32::from).collect();
         assert_eq!(recent.durations().collect::<Vec<_>>(), wanted);
         assert_eq!(&*recent.talk.unwrap().1, "99 äöü");
+    }
+
+    #[test]
+    fn what_is_said_again_is_not_copied_and_what_is_shown_is_the_last() {
+        let mut recent = with([1.0, 1.0]);
+        let talk = recent.talk.as_ref().unwrap().1.as_ptr();
+        let json = serde_json::json!({
+            "plugin": "a", "key": null, "host": "h", "interval": null,
+            "message": "ä".repeat(1000), "run": "0192f0c1-0000-7000-8000-000000000000",
+            "duration": 1.0, "started": "2026-11-22T20:43:10.123Z", "status": "ok",
+            "outcome": {"kind": "exited", "code": 0}, "rejected": [], "warnings": [], "skipped": 0,
+            "metrics": [
+                {"name": "used", "value": 1, "type": "integer", "unit": "B", "tags": {"a": "1", "b": "2"}},
+                {"name": "text", "value": "x".repeat(100), "type": "string"},
+            ],
+            "counts": {"produced": 2, "accepted": 2, "rejected": {}}, "leftovers": 0,
+            "usage": {"cpu": 0.0, "max_rss": 0, "stdout": 0, "stderr": 0}, "stderr": "1 äöü",
+        });
+        let mut report: Report = serde_json::from_value(json).unwrap();
+        let last = LastRun::new(&report, std::time::Duration::ZERO);
+        let message = last.message.clone().unwrap();
+        assert!(message.ends_with("ä…") && message.len() < 1100, "{}", message.len());
+        recent.note(&report, last.clone(), &Tags::default());
+        let (at, text) = recent.talk.as_ref().unwrap();
+        assert_eq!((*at, text.as_ptr()), (report.started, talk));
+        let name = recent.values[0].name.as_ptr();
+        for _ in 0..2 {
+            let names: Vec<&str> = recent.values.iter().map(|value| value.name.as_str()).collect();
+            assert_eq!(names, ["used{a=1,b=2}", "text"]);
+            assert_eq!(recent.values[1].value.to_string().chars().count(), TEXT + 1);
+            recent.note(&report, last.clone(), &Tags::default());
+        }
+        assert_eq!(recent.values[0].name.as_ptr(), name);
+        report.metrics.remove(0);
+        recent.note(&report, last, &Tags::default());
+        assert_eq!((recent.values.len(), recent.values[0].name.as_str()), (1, "text"));
+        assert_eq!(recent.values[0].unit, None);
     }
 
     #[test]

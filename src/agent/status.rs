@@ -150,20 +150,44 @@ pub struct ShownValue {
 impl ShownValue {
     /// `known` are the tags that need not be said; of a text so many bytes are kept.
     pub(super) fn new(metric: &Metric, known: &Tags, longest: usize) -> Self {
-        let own = metric.tags.iter().filter(|(key, value)| known.get(key) != Some(*value));
-        let own: Vec<String> = own.map(|(key, value)| format!("{key}={value}")).collect();
-        let mut name = metric.name.to_string();
-        if !own.is_empty() {
-            name.push_str(&format!("{{{}}}", own.join(",")));
-        }
-        let value = match &metric.value {
-            Value::Text(text) if text.len() > longest => {
-                Value::Text(format!("{}…", &text[..text.floor_char_boundary(longest)]).into())
-            }
-            value => value.clone(),
-        };
-        Self { name, value, unit: metric.unit.clone() }
+        let mut shown = Self { name: String::new(), value: Value::Gap, unit: None };
+        shown.set(metric, known, longest);
+        shown
     }
+
+    /// Shows another one in its place, and copies only what differs.
+    pub(super) fn set(&mut self, metric: &Metric, known: &Tags, longest: usize) {
+        self.name.clear();
+        self.name.push_str(&metric.name);
+        let own = metric.tags.iter().filter(|(key, value)| known.get(key) != Some(*value));
+        for (n, (key, value)) in own.enumerate() {
+            self.name.push(if n == 0 { '{' } else { ',' });
+            for part in [key, "=", value] {
+                self.name.push_str(part);
+            }
+        }
+        if self.name.len() > metric.name.len() {
+            self.name.push('}');
+        }
+        match &metric.value {
+            Value::Text(text) if text.len() > longest => {
+                self.value = Value::Text(cut(text, longest).into());
+            }
+            value if self.value == *value => {}
+            value => self.value = value.clone(),
+        }
+        if self.unit != metric.unit {
+            self.unit.clone_from(&metric.unit);
+        }
+    }
+}
+
+/// So many bytes of a text; what is cut ends in `…`.
+fn cut(text: &str, longest: usize) -> String {
+    if text.len() <= longest {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(longest)])
 }
 
 /// How a long-lived plugin fares.
@@ -250,6 +274,9 @@ impl LifeStatus {
     }
 }
 
+/// Bytes of a run's sentence that are remembered.
+const MESSAGE: usize = 1024;
+
 /// A plugin's last run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LastRun {
@@ -267,7 +294,7 @@ pub struct LastRun {
     pub outcome: Outcome,
     /// What it said of the thing it looks at.
     pub status: crate::model::Status,
-    /// Its sentence.
+    /// Its sentence; a long one is cut.
     pub message: Option<String>,
     /// Records it printed, accepted and refused.
     pub accepted: u64,
@@ -286,7 +313,7 @@ impl LastRun {
             max_rss: report.usage.max_rss,
             outcome: report.outcome.clone(),
             status: report.status,
-            message: report.message.clone(),
+            message: report.message.as_deref().map(|text| cut(text, MESSAGE)),
             accepted: report.counts.accepted,
             rejected: report.counts.rejected_total(),
         }

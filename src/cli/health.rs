@@ -1,5 +1,7 @@
 //! How plugins and outputs fare, in a word: what `status` and `top` say in the same way.
 
+use anstyle::Style;
+
 use crate::agent::status::{OutputStatus, PluginStatus, Status};
 use crate::model::{Evicted, Outcome, Status as Standing};
 
@@ -19,6 +21,16 @@ pub(crate) enum Care {
     Good,
     /// There is nothing to say: it does not run.
     Idle,
+}
+
+/// What that looks like in a stream.
+pub(crate) fn style(care: Care) -> Style {
+    match care {
+        Care::Bad => print::BAD,
+        Care::Odd => print::ODD,
+        Care::Good => print::GOOD,
+        Care::Idle => print::FAINT,
+    }
 }
 
 /// A plugin in a word of at most eight letters.
@@ -41,18 +53,34 @@ pub(crate) fn plugin(plugin: &PluginStatus) -> (Care, &'static str) {
             (None, None) => (Care::Idle, "new"),
         };
     };
-    let failed = !last.outcome.is_ok();
-    match (last.status, &last.outcome) {
+    run(last.status, &last.outcome, last.accepted, last.rejected)
+}
+
+/// A run in a word of at most eight letters: the worst of what it says, what was refused of it, and
+/// how it ended.
+pub(crate) fn run(
+    status: Standing,
+    outcome: &Outcome,
+    accepted: u64,
+    rejected: u64,
+) -> (Care, &'static str) {
+    let failed = !outcome.is_ok();
+    match (status, outcome) {
         (Standing::Critical, _) => (Care::Bad, "critical"),
         (_, Outcome::NotStarted { .. }) => (Care::Bad, "no start"),
         (_, Outcome::Stopped) => (Care::Idle, "stopped"),
         (Standing::Unknown | Standing::Ok, _) if failed => (Care::Bad, "failed"),
-        _ if last.rejected > 0 => (Care::Bad, "refused"),
+        _ if rejected > 0 => (Care::Bad, "refused"),
         (Standing::Unknown, _) => (Care::Odd, "unknown"),
         (Standing::Warning, _) => (Care::Odd, "warning"),
-        (Standing::Ok, _) if last.accepted == 0 => (Care::Good, "empty"),
+        (Standing::Ok, _) if accepted == 0 => (Care::Good, "empty"),
         (Standing::Ok, _) => (Care::Good, "ok"),
     }
+}
+
+/// Whether it is a plugin that is configured: not the agent's own, nor one that is only remembered.
+pub(crate) fn is_configured(plugin: &PluginStatus) -> bool {
+    !matches!(plugin.state.as_str(), "built-in" | "gone")
 }
 
 /// How the last run ended, in at most seven letters; `-` where that says nothing.
@@ -178,7 +206,7 @@ mod tests {
     #[test]
     fn every_way_to_fare_has_its_word_and_what_needs_a_person_is_found() {
         type Change = fn(&mut serde_json::Value);
-        let cases: [(Change, &str, Care, &str); 12] = [
+        let cases: [(Change, &str, Care, &str); 13] = [
             (|_| {}, "ok", Care::Good, "0"),
             (|p| p["last"]["accepted"] = json!(0), "empty", Care::Good, "0"),
             (|p| p["last"] = json!(null), "new", Care::Idle, "-"),
@@ -211,6 +239,16 @@ mod tests {
                 "-",
             ),
             (|p| p["state"] = json!("crash_loop"), "crashing", Care::Bad, "0"),
+            // The worse of two.
+            (
+                |p| {
+                    p["last"]["rejected"] = json!(2);
+                    p["last"]["status"] = json!("warning");
+                },
+                "refused",
+                Care::Bad,
+                "0",
+            ),
         ];
         let mut plugins = BTreeMap::new();
         for (at, (change, word, care, exit)) in cases.into_iter().enumerate() {
@@ -235,7 +273,8 @@ mod tests {
         let found = findings(&status);
         let about: Vec<&str> =
             found.iter().filter_map(|found| Some(found.split_once(':')?.0)).collect();
-        let plugins = ["plugin p07", "plugin p08", "plugin p09", "plugin p10", "plugin p11"];
+        let plugins =
+            ["plugin p07", "plugin p08", "plugin p09", "plugin p10", "plugin p11", "plugin p12"];
         assert_eq!(about, [&["output hold"], &plugins[..]].concat());
 
         // What was lost, and an output that is behind for long.

@@ -133,6 +133,11 @@ pub(crate) fn a_person_reads_stderr() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Whether the terminal says that it can only print, a line after the other.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// Whether a person reads stdout.
 pub(crate) fn a_person_reads_stdout() -> bool {
     io::stdout().is_terminal()

@@ -49,7 +49,8 @@ impl Progress {
             over: Mutex::new(false),
             told: Condvar::new(),
         });
-        let wanted = print::a_person_reads_stderr() && !QUIET.load(Ordering::Relaxed);
+        let can_be_shown = print::a_person_reads_stderr() && !print::is_dumb();
+        let wanted = can_be_shown && !QUIET.load(Ordering::Relaxed);
         if !wanted || TAKEN.swap(true, Ordering::AcqRel) {
             return Self { shared, teller: None };
         }

@@ -1,23 +1,15 @@
 //! What all that show a run to a person have in common.
 
-use crate::model::{Outcome, Report, Status, is_unseen};
+use crate::model::{Report, is_unseen};
 
-use super::print::{BAD, FAINT, GOOD, ODD};
+use super::health;
 
 /// The worst of what the run says and how it ended.
 pub(crate) fn verdict(report: &Report) -> (anstyle::Style, &'static str) {
-    let failed = !report.outcome.is_ok();
-    match report.status {
-        Status::Critical => (BAD, "critical"),
-        _ if matches!(report.outcome, Outcome::NotStarted { .. }) => (BAD, "no start"),
-        _ if matches!(report.outcome, Outcome::Stopped) => (FAINT, "stopped"),
-        Status::Unknown | Status::Ok if failed => (BAD, "failed"),
-        Status::Unknown => (ODD, "unknown"),
-        Status::Warning => (ODD, "warning"),
-        Status::Ok if report.counts.rejected_total() > 0 => (BAD, "refused"),
-        Status::Ok if report.counts.produced == 0 => (FAINT, "empty"),
-        Status::Ok => (GOOD, "ok"),
-    }
+    let counts = &report.counts;
+    let refused = counts.rejected_total();
+    let (care, word) = health::run(report.status, &report.outcome, counts.accepted, refused);
+    (health::style(care), word)
 }
 
 /// Whether anything about a run is worth exit code 1.

@@ -13,8 +13,8 @@ use crate::model::{PluginName, Timestamp};
 
 use super::args::StatusArgs;
 use super::exit::{Exit, Failure};
-use super::health::{self, Care};
-use super::print::{self, BAD, FAINT, GOOD, ODD, STRONG, paint};
+use super::health::{self, style};
+use super::print::{self, BAD, FAINT, STRONG, paint};
 use super::report::clean;
 use super::running::parse;
 use super::text::{self, Line};
@@ -108,15 +108,6 @@ fn ansi(line: &ratatui::text::Line<'_>) -> String {
         text.add(style, span.content.as_ref());
     }
     text.fit(usize::MAX)
-}
-
-fn style(care: Care) -> Style {
-    match care {
-        Care::Bad => BAD,
-        Care::Odd => ODD,
-        Care::Good => GOOD,
-        Care::Idle => FAINT,
-    }
 }
 
 fn show(status: &Status, width: usize) -> String {

@@ -44,7 +44,10 @@ impl Pty {
         let terminal = rustix::fs::open(name, flags, Mode::empty()).unwrap();
         tcsetwinsize(&terminal, size(columns, rows)).unwrap();
         let end = || Stdio::from(terminal.try_clone().unwrap());
-        command.env("TERM", "xterm-256color").stdin(end()).stdout(end()).stderr(end());
+        if !command.get_envs().any(|(name, _)| name == "TERM") {
+            command.env("TERM", "xterm-256color");
+        }
+        command.stdin(end()).stdout(end()).stderr(end());
         let child = command.spawn().unwrap();
         // Its copies of the terminal go with the command.
         drop(command);

@@ -136,12 +136,31 @@ fn a_plugin_is_run_by_a_key() {
 #[test]
 fn a_signal_gives_the_terminal_back() {
     let site = running();
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let mut top = top(&site, 80, 24);
         assert!(top.look(vt100::Screen::alternate_screen));
         top.signal(signal);
         assert_eq!(top.end(), 0, "{signal:?}");
     }
+}
+
+#[test]
+fn a_terminal_that_was_another_s_meanwhile_is_taken_again() {
+    let site = running();
+    let mut top = top(&site, 80, 24);
+    let enters = |top: &Pty| top.raw().matches("\u{1b}[?1049h").count();
+    // It does not stop, and goes on where it was stopped all the same; or by a key.
+    top.signal(Signal::TSTP);
+    for (n, again) in [(2, None), (3, Some("\u{c}"))] {
+        match again {
+            None => top.signal(Signal::CONT),
+            Some(key) => top.press(key),
+        }
+        top.until("the screen again", |_| enters(&top) == n);
+        top.until("the table again", |screen| screen.contains("PLUGIN"));
+    }
+    top.press("q");
+    assert_eq!(top.end(), 0);
 }
 
 #[test]
@@ -228,6 +247,11 @@ fn who_has_no_terminal_or_no_agent_is_told_so() {
     let site = running();
     let words = ["top", "--config", "talaia.toml"];
     site.talaia(&words).code(2).says(&["stdout is none", "--once"]);
+    let mut command = site.command(&words);
+    command.env("TERM", "dumb");
+    let mut dumb = Pty::start(command, 80, 24);
+    assert_eq!(dumb.end(), 2);
+    dumb.until("what to do instead", |screen| screen.contains("talaia top --once"));
     let done = site.talaia(&["top", "--once", "--config", "talaia.toml"]);
     assert_eq!(names(&done.code(0).stdout).len(), 4);
     assert!(!done.stdout.contains('\u{1b}'), "{}", done.stdout);

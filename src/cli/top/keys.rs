@@ -11,6 +11,8 @@ use super::model::Key;
 /// What came from the terminal.
 pub(super) enum Typed {
     Key(Key),
+    /// The screen is to be drawn anew.
+    Redraw,
     /// It has another size, or something that means nothing here.
     Other,
 }
@@ -24,6 +26,7 @@ pub(super) fn read() -> io::Result<Receiver<Typed>> {
     thread::Builder::new().name("keys".to_owned()).spawn(move || {
         while let Ok(event) = event::read() {
             let typed = match event {
+                Event::Key(key) if is_redraw(key) => Typed::Redraw,
                 Event::Key(key) => meaning(key).map_or(Typed::Other, Typed::Key),
                 _ => Typed::Other,
             };
@@ -33,6 +36,10 @@ pub(super) fn read() -> io::Result<Receiver<Typed>> {
         }
     })?;
     Ok(typed)
+}
+
+fn is_redraw(key: KeyEvent) -> bool {
+    key.code == KeyCode::Char('l') && key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
 fn meaning(key: KeyEvent) -> Option<Key> {

@@ -14,6 +14,7 @@ mod view;
 use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
@@ -46,6 +47,10 @@ pub(crate) fn run(args: &TopArgs) -> Result<Exit, Failure> {
         .map_err(|e| Failure::new(Exit::Internal, format!("no runtime: {e}")))?;
     let ended = if args.once {
         runtime.block_on(once(&agent))
+    } else if print::is_dumb() {
+        let text = "`talaia top` fills a terminal, and TERM=dumb is one that cannot be filled\n\nhint: \
+                    `talaia top --once` prints one table";
+        return Err(Failure::new(Exit::Usage, text));
     } else if print::a_person_reads_stdout() {
         runtime.block_on(watch(&agent, args.interval))
     } else {
@@ -108,11 +113,19 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
     let first = ask(agent, None, None).await?;
     model.take(first.status, now());
     let no_signals = |e| Failure::new(Exit::Internal, format!("signals cannot be received: {e}"));
-    let mut ends = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
-        .into_iter()
-        .map(signal)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(no_signals)?;
+    let ends = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+    ];
+    let ends = ends.into_iter().map(signal).collect::<Result<Vec<_>, _>>();
+    let mut ends = ends.map_err(no_signals)?;
+    // Who stops it would be left with a terminal that is not theirs: it does not stop. Where it was
+    // stopped all the same, the shell has had the terminal meanwhile.
+    let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
+    let _stops = signal(kind(Signal::TSTP)).map_err(no_signals)?;
+    let mut goes_on = signal(kind(Signal::CONT)).map_err(no_signals)?;
     let mut screen = Screen::enter()?;
     let mut keys = keys::read().map_err(no_signals)?;
     let theme = Theme { colours: print::stdout_has_colours() };
@@ -135,6 +148,7 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
                     }
                     None => {}
                 },
+                Some(keys::Typed::Redraw) => screen.enter_again()?,
                 // Drawn anew for the new size.
                 Some(keys::Typed::Other) => {}
                 // Nobody can type any more.
@@ -149,6 +163,8 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
                         if model.paused.is_none() {
                             model.take(status, now());
                             model.take_detail(detail);
+                        } else if model.lacks_detail() {
+                            model.take_detail(detail);
                         }
                         interval.max(took * PART)
                     }
@@ -159,12 +175,15 @@ async fn watch(agent: &Agent, interval: Duration) -> Result<Exit, Failure> {
                 };
                 next = Instant::now() + if to_run.is_some() { Duration::ZERO } else { pause };
             }
-            () = sleep_until(next), if !asking && (model.paused.is_none() || to_run.is_some()) => {
+            () = sleep_until(next), if !asking
+                && (model.paused.is_none() || to_run.is_some() || model.lacks_detail()) =>
+            {
                 of = model.selected();
                 asked = Box::pin(ask(agent, of.clone(), to_run.take()));
                 asking = true;
             }
             () = redraw => {}
+            Some(()) = goes_on.recv() => screen.enter_again()?,
             () = ended(&mut ends) => break,
         }
         // What is known of the plugin that is selected now is asked for soon.

@@ -193,6 +193,13 @@ impl Model {
         self.detail = Some(detail);
     }
 
+    /// Whether a plugin's page is open of which nothing is known: that is asked for even while
+    /// nothing else is to change.
+    pub(crate) fn lacks_detail(&self) -> bool {
+        let known = self.detail.as_ref().map(|known| known.plugin.as_str());
+        self.page == Page::Plugin && known != self.selected().as_deref()
+    }
+
     /// The agent does not answer.
     pub(crate) fn lose(&mut self, why: String, now: Timestamp) {
         let since = self.lost.as_ref().map_or(now, |(since, _)| *since);
@@ -307,10 +314,12 @@ impl Model {
     fn press_in_page(&mut self, key: Key) {
         match key {
             Key::Up | Key::Char('k') => self.scroll = self.scroll.saturating_sub(1),
-            Key::Down | Key::Char('j') => self.scroll += 1,
+            Key::Down | Key::Char('j') => self.scroll = self.scroll.saturating_add(1),
             Key::PageUp => self.scroll = self.scroll.saturating_sub(self.height),
-            Key::PageDown => self.scroll += self.height,
-            Key::Home => self.scroll = 0,
+            Key::PageDown => self.scroll = self.scroll.saturating_add(self.height),
+            Key::Home | Key::Char('g') => self.scroll = 0,
+            // The view knows where the page ends.
+            Key::End | Key::Char('G') => self.scroll = usize::MAX,
             Key::Left if self.page == Page::Plugin => self.turn(-1),
             Key::Right if self.page == Page::Plugin => self.turn(1),
             Key::Enter => self.open(Page::Table),
@@ -368,16 +377,28 @@ fn weight(column: Column, plugin: &PluginStatus) -> Option<f64> {
             Outcome::Exited { code } => f64::from(code),
             _ => 0.0,
         }),
-        Column::Next => plugin.next_run.map(seconds),
+        Column::Next => next(plugin).map(seconds),
         Column::Running => plugin.running_since.map(seconds),
         // The largest first.
-        Column::P50 => plugin.duration_p50.map(|p50| -p50),
-        Column::P99 => plugin.duration_p99.map(|p99| -p99),
+        Column::P50 => took(plugin, plugin.duration_p50).map(|p50| -p50),
+        Column::P99 => took(plugin, plugin.duration_p99).map(|p99| -p99),
         Column::Cpu => last.map(|last| -last.cpu),
         Column::Rss => last.map(|last| -(last.max_rss as f64)),
         Column::Refused => Some(-(refused(plugin) as f64)),
         Column::Accepted => Some(-(plugin.accepted as f64)),
     }
+}
+
+/// When it runs next, or, while it is down, when it is started again.
+pub(crate) fn next(plugin: &PluginStatus) -> Option<Timestamp> {
+    plugin.next_run.or_else(|| plugin.life.as_ref()?.next_start)
+}
+
+/// A duration of its runs, where these have one of their own: the reports of a plugin that prints
+/// when it likes are as long as the agent makes them.
+pub(crate) fn took(plugin: &PluginStatus, seconds: Option<f64>) -> Option<f64> {
+    let is_stream = plugin.life.is_some() && plugin.next_run.is_none();
+    seconds.filter(|_| !is_stream)
 }
 
 /// All refused records of a plugin.

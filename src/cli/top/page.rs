@@ -11,7 +11,7 @@ use crate::model::Timestamp;
 use super::super::health::{self, Care};
 use super::super::report::clean;
 use super::super::{brief, print, text};
-use super::model::{Model, refused};
+use super::model::{Model, next, refused, took};
 use super::theme::{FAINT, STRONG, Theme};
 
 /// What there is to say of a plugin.
@@ -132,7 +132,7 @@ impl Lines {
     fn runs(&mut self, status: &PluginStatus, theme: Theme, now: Timestamp) {
         let since = |at: Timestamp| (now.millis() - at.millis()) as f64 / 1e3;
         let mut parts = Vec::new();
-        if let Some(at) = status.next_run {
+        if let Some(at) = next(status) {
             parts.push(match brief::countdown(-since(at)).as_str() {
                 "due" => "due, waits for its turn".to_owned(),
                 left => format!("in {left}"),
@@ -181,7 +181,8 @@ impl Lines {
     }
 
     fn durations(&mut self, status: &PluginStatus, detail: &PluginDetail) {
-        let (Some(p50), Some(p99)) = (status.duration_p50, status.duration_p99) else { return };
+        let (p50, p99) = (took(status, status.duration_p50), took(status, status.duration_p99));
+        let (Some(p50), Some(p99)) = (p50, p99) else { return };
         let rest = format!(
             "of the last {}: half within {}, 99 of 100 within {}",
             print::count(detail.durations.len() as u64, "run"),
@@ -260,7 +261,12 @@ pub(super) fn last_word(
     };
     if let Some(why) = &plugin.why {
         let (care, word) = health::plugin(plugin);
-        return said(word, why, theme.of(care));
+        // The cause first: the line may be cut.
+        let why = match why.split_once("; its last words: ") {
+            Some((what, words)) => format!("{words}; {what}"),
+            None => why.clone(),
+        };
+        return said(word, &why, theme.of(care));
     }
     // Not asked yet, or the agent knows no more.
     let Some(detail) = detail.filter(|detail| detail.plugin == name) else {
@@ -283,7 +289,7 @@ pub(super) fn last_word(
 /// What the keys do, and what the columns are.
 pub(super) fn help() -> Vec<Line<'static>> {
     const KEYS: [(&str, &str); 12] = [
-        ("↑ ↓ j k", "select; PgUp PgDn Home End as well"),
+        ("↑ ↓ j k", "select, or scroll; PgUp PgDn Home End g G as well"),
         ("Enter", "open the selected plugin; ← → its neighbours; Esc goes back"),
         ("s → / S ←", "sort by the next, or the last, column"),
         ("r", "reverse the order"),
@@ -291,14 +297,14 @@ pub(super) fn help() -> Vec<Line<'static>> {
         ("p, space", "pause: nothing changes until it is pressed again"),
         ("t", "run the selected plugin now"),
         ("? h", "this page"),
-        ("q Ctrl-C", "quit; Esc as well, where it has nothing else to end"),
+        ("q Ctrl-C", "quit; Esc as well, where nothing else is open; Ctrl-L draws it anew"),
         ("", ""),
         ("STATUS", "how the last run went, or why there is none; trouble comes first"),
         ("EXIT", "how its program ended; of one that lives on, how its last life did"),
     ];
     const COLUMNS: [(&str, &str); 7] = [
         ("NEXT RUN", "when it is due (due: it waits for its turn); for how long it runs"),
-        ("P50 P99", "how long half, and 99 of 100, of its last 60 runs took"),
+        ("P50 P99", "how long half, and 99 of 100, of its last 60 runs took; - for a stream"),
         ("CPU RSS", "processor time and largest memory of its last run"),
         ("SAYS", "why it does not run, or the message of its last run"),
         ("REFUS", "records that were refused since the spool began"),

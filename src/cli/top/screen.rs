@@ -37,9 +37,19 @@ impl Screen {
                 return Err(failed(error));
             }
         };
-        // Not by `Terminal::clear`, which asks where the cursor is: not every terminal answers.
-        execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All)).map_err(failed)?;
+        clear().map_err(failed)?;
         Ok(screen)
+    }
+
+    /// Takes the terminal again, whatever has become of it, so that all is drawn anew.
+    pub(super) fn enter_again(&mut self) -> Result<(), Failure> {
+        // Raw mode that is on is not set again.
+        let _gone = disable_raw_mode();
+        enable_raw_mode().map_err(failed)?;
+        clear().map_err(failed)?;
+        // What was drawn is forgotten.
+        self.terminal.swap_buffers();
+        Ok(())
     }
 
     pub(super) fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> Result<(), Failure> {
@@ -59,6 +69,11 @@ impl Drop for Screen {
             let _gone = give_back();
         }
     }
+}
+
+/// Not by `Terminal::clear`, which asks where the cursor is: not every terminal answers.
+fn clear() -> io::Result<()> {
+    execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All))
 }
 
 fn give_back() -> io::Result<()> {

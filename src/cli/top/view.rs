@@ -12,7 +12,7 @@ use crate::model::Timestamp;
 use super::super::health::{self, Care};
 use super::super::report::clean;
 use super::super::{brief, text};
-use super::model::{Column, Model, Page, refused};
+use super::model::{Column, Model, Page, next, refused, took};
 use super::page;
 use super::theme::{FAINT, STRONG, TURNED, Theme};
 
@@ -87,10 +87,18 @@ pub(crate) fn plain(model: &mut Model, now: Timestamp, columns: Option<u16>) -> 
     lines
 }
 
-/// Writes a line, and gives the next one's place.
+/// Writes a line, and gives the next one's place. What is cut ends in `…`.
 fn put(buffer: &mut Buffer, area: Rect, y: u16, line: &Line<'_>) -> u16 {
-    if y < buffer.area.height {
+    if y < buffer.area.height && area.width > 0 {
         buffer.set_line(area.x, y, line, area.width);
+        if line.width() > usize::from(area.width) {
+            let last = area.x + area.width - 1;
+            // The sign takes no half of a wide letter.
+            if last > area.x && text::width(buffer[(last - 1, y)].symbol()) > 1 {
+                buffer[(last - 1, y)].set_symbol(" ");
+            }
+            buffer[(last, y)].set_symbol("…");
+        }
     }
     y + 1
 }
@@ -101,7 +109,10 @@ fn head(model: &Model, theme: Theme, now: Timestamp, area: Rect) -> Vec<Line<'st
     if let Some((since, why)) = &model.lost {
         let seconds = (now.millis() - since.millis()).max(0) / 1000;
         let first = why.lines().next().unwrap_or_default();
-        let what = format!("NO ANSWER for {seconds} s, trying again: {}", clean(first));
+        // The cause, which comes last, is what has to be read on a narrow screen.
+        let (what, cause) = first.rsplit_once(": ").unwrap_or(("", first));
+        let what = if what.is_empty() { String::new() } else { format!("; {what}") };
+        let what = clean(&format!("NO ANSWER for {seconds} s: {cause}{what}; trying again"));
         lines.push(Line::styled(what, theme.of(Care::Bad).patch(TURNED)));
     }
     let Some(status) = &model.status else {
@@ -161,10 +172,10 @@ fn head(model: &Model, theme: Theme, now: Timestamp, area: Rect) -> Vec<Line<'st
 /// How many plugins fare how.
 fn numbers(status: &Status, theme: Theme) -> Vec<Span<'static>> {
     let mut of = [0_usize; 4];
-    for plugin in status.plugins.values() {
+    for plugin in status.plugins.values().filter(|plugin| health::is_configured(plugin)) {
         of[health::plugin(plugin).0 as usize] += 1;
     }
-    let total = status.plugins.len();
+    let total: usize = of.iter().sum();
     let mut spans =
         vec![Span::raw(format!("{total} plugin{}:", if total == 1 { "" } else { "s" }))];
     let words =
@@ -360,15 +371,15 @@ fn cell(column: Column, plugin: &PluginStatus, theme: Theme, now: Timestamp) -> 
             (health::ending(plugin), if failed { theme.of(Care::Bad) } else { plain })
         }
         Column::Next => {
-            let next = plugin.next_run.map(|at| brief::countdown(-since(at)));
+            let next = next(plugin).map(|at| brief::countdown(-since(at)));
             (next.unwrap_or_else(dash), plain)
         }
         Column::Running => {
             let running = plugin.running_since.map(|at| brief::seconds(since(at).max(0.0)));
             (running.unwrap_or_else(dash), plain)
         }
-        Column::P50 => (seconds(plugin.duration_p50), plain),
-        Column::P99 => (seconds(plugin.duration_p99), plain),
+        Column::P50 => (seconds(took(plugin, plugin.duration_p50)), plain),
+        Column::P99 => (seconds(took(plugin, plugin.duration_p99)), plain),
         Column::Cpu => (seconds(last.map(|last| last.cpu)), plain),
         Column::Rss => (last.map_or_else(dash, |last| brief::bytes(last.max_rss)), plain),
         Column::Refused => {
@@ -463,6 +474,12 @@ fn foot(model: &Model, theme: Theme, now: Timestamp, width: usize) -> (Line<'sta
     };
     let mut spans = Vec::new();
     let mut taken = 0;
+    // First, because it is what a person forgets.
+    if model.page == Page::Table && !model.filter.is_empty() {
+        let filter = format!("only /{} ", clean(&model.filter));
+        taken = text::width(&filter);
+        spans.push(Span::styled(filter, STRONG));
+    }
     for (key, what) in keys {
         let wide = text::width(key) + text::width(what) + 4;
         if taken > 0 && taken + wide > width + 1 {
@@ -471,9 +488,6 @@ fn foot(model: &Model, theme: Theme, now: Timestamp, width: usize) -> (Line<'sta
         taken += wide;
         spans.push(Span::styled(format!(" {key} "), TURNED));
         spans.push(Span::raw(format!("{what} ")));
-    }
-    if model.page == Page::Table && !model.filter.is_empty() {
-        spans.push(Span::styled(format!(" only /{}", clean(&model.filter)), STRONG));
     }
     (Line::from(spans), None)
 }

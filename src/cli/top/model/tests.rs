@@ -197,6 +197,21 @@ fn time_stands_still_while_it_is_paused() {
 }
 
 #[test]
+fn another_plugin_is_opened_while_it_is_paused() {
+    let mut model = model();
+    model.take_detail(Some(detail("backup", 1.0)));
+    press(&mut model, "p");
+    // What is known of the selected one stands still.
+    assert!(!model.lacks_detail());
+    press(&mut model, "\n");
+    assert!(!model.lacks_detail());
+    press(&mut model, "→");
+    assert!(model.lacks_detail());
+    model.take_detail(Some(detail("disk", 3.0)));
+    assert!(!model.lacks_detail());
+}
+
+#[test]
 fn rates_are_those_of_the_last_minute_and_begin_anew_with_the_agent() {
     let mut model = model();
     // One look at it knows no more than the sum.

@@ -29,7 +29,7 @@ fn the_table_fits_eighty_columns() {
     insta::assert_snapshot!(text(&screen(&mut model, 80, 16)), @r#"
 talaia 0.1.0 on web-1  up 1m40  4 plugins: 2 failing 1 ok 1 idle
 running 1  cpu 1.0%  mem 9.0M  start lag p99 300µs  spool 1.2k  quarantine 3
-→ other  hold    delivered 0  waiting 20 for 5m00  lost 4  401: the key is not k
+→ other  hold    delivered 0  waiting 20 for 5m00  lost 4  401: the key is not …
 → main   ok      delivered 400  waiting 3 for 1.5s
 PLUGIN  STATUS▼  EXIT      NEXT   RUN   P50   P99   CPU  RSS REFUS ACCPT
 backup  failed   exit 3     20s     -  10ms  20ms 1.0ms 2.0M     0    20
@@ -156,8 +156,53 @@ fn an_agent_that_is_gone_is_said_above_what_was_known_of_it() {
     let mut model = model();
     model.lose("no agent answers at /x: there is no such socket".to_owned(), at("20:42:08"));
     let screen = text(&screen(&mut model, 80, 24));
-    assert!(screen.starts_with("NO ANSWER for 12 s, trying again: no agent answers"), "{screen}");
+    let wanted =
+        "NO ANSWER for 12 s: there is no such socket; no agent answers at /x; trying again";
+    assert!(screen.starts_with(&wanted[..70]), "{screen}");
     assert!(screen.contains("backup"));
+}
+
+#[test]
+fn what_is_cut_says_so_and_has_its_cause_first() {
+    let mut model = model();
+    let mut down = status(100.0);
+    let plugin = down.plugins.get_mut("backup").unwrap();
+    plugin.state = "backing_off".to_owned();
+    plugin.why = Some(
+        "it ended twice in a row (exit 1); backing off until 20:43:00; its last words: 日本語 no table"
+            .to_owned(),
+    );
+    plugin.next_run = None;
+    plugin.life = Some(
+        serde_json::from_value(serde_json::json!({
+            "pid": null, "since": null, "starts": 2, "failures": 2,
+            "next_start": "2026-11-22T20:42:50.000Z", "last_end": {"kind": "exited", "code": 1},
+            "ended": null, "stderr": "", "silent": false,
+        }))
+        .unwrap(),
+    );
+    down.plugins.retain(|name, _| name == "backup");
+    down.plugins.insert(
+        "own".to_owned(),
+        PluginStatus { state: "built-in".to_owned(), ..PluginStatus::default() },
+    );
+    model.take(down, at("20:42:20"));
+    let seen = text(&screen(&mut model, 60, 16));
+    assert!(seen.contains("1 plugin: 1 odd"), "{seen}");
+    let row = seen.lines().find(|line| line.starts_with("backup  back-off")).unwrap();
+    // When it is started again; and how long its reports are says nothing.
+    assert_eq!(row.split_whitespace().nth(4), Some("30s"), "{row}");
+    assert!(!row.contains("20ms"), "{row}");
+    let foot = seen.lines().nth(14).unwrap();
+    assert!(foot.starts_with("backup back-off: 日"), "{foot}");
+    assert!(foot.ends_with('…'), "{foot}");
+    // No wide letter is cut in half.
+    for width in 1..60 {
+        let buffer = screen(&mut model, width, 16);
+        let foot: Vec<&str> = (0..width).map(|x| buffer[(x, 14)].symbol()).collect();
+        assert_eq!(foot.last(), Some(&"…"), "{width}");
+        assert!(width < 2 || text::width(foot[usize::from(width) - 2]) < 2, "{width}");
+    }
 }
 
 #[test]
