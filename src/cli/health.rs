@@ -143,20 +143,14 @@ pub(crate) fn findings(status: &Status) -> Vec<String> {
             }
             _ => {}
         }
-        // What was refused is a finding for as long as somebody can still do something about it.
-        let counts = |reason: &str| match reason {
-            _ if reason == Evicted::OutputRemoved.as_str() => false,
-            _ if reason == Evicted::Refused.as_str() => status.agent.quarantine_items > 0,
-            _ => true,
-        };
-        for (reason, n) in output.evicted.iter().filter(|(reason, n)| **n > 0 && counts(reason)) {
-            let n = print::count(*n, "record");
-            let hint = if reason == Evicted::Refused.as_str() {
-                "; `talaia quarantine ls` has what is left of them"
-            } else {
-                ""
-            };
-            found.push(format!("output {name}: {n} lost ({reason}){hint}"));
+        // A loss is counted for good, and nothing can be done about it any more: it is shown, and no
+        // finding. What was refused is one for as long as it can be looked at and sent again.
+        let refused = output.evicted.get(Evicted::Refused.as_str()).copied().unwrap_or(0);
+        if refused > 0 && status.agent.quarantine_items > 0 {
+            let n = print::count(refused, "record");
+            found.push(format!(
+                "output {name}: {n} refused; `talaia quarantine ls` has what is left of them"
+            ));
         }
     }
     for (name, plugin) in &status.plugins {
@@ -291,13 +285,11 @@ mod tests {
         let removed = OutputStatus { evicted: lost(&[("age", 1)]), ..output("removed") };
         status.outputs.insert("removed".to_owned(), removed);
         let found = findings(&status);
-        let wanted =
-            ["spool: 2 reports lost: the disk did not keep up", "output ok: 1 record lost (quota)"];
-        assert_eq!(found, wanted);
+        assert_eq!(found, ["spool: 2 reports lost: the disk did not keep up"]);
         status.agent.quarantine_items = 1;
         status.outputs.get_mut("retry").unwrap().oldest_age = LONG + 1.0;
         let found = findings(&status);
-        assert!(found[2].starts_with("output ok: 3 records lost (refused); "), "{found:?}");
-        assert_eq!(found[3..], ["output retry: retry: behind for 10m01: no answer"]);
+        assert!(found[1].starts_with("output ok: 3 records refused; "), "{found:?}");
+        assert_eq!(found[2..], ["output retry: retry: behind for 10m01: no answer"]);
     }
 }

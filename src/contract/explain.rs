@@ -162,7 +162,9 @@ impl Kind {
             Self::Warning => "`warnings` of a report, before the first colon",
             Self::Advice => "`talaia test`, and `talaia schema infer`",
             Self::Outcome => "`outcome.kind` of a report",
-            Self::Verdict => "the lines of `talaia run` and `talaia test`",
+            Self::Verdict => {
+                "the lines of `talaia run`, `talaia test`, `talaia status` and `talaia top`"
+            }
             Self::Plugin => "`talaia status`, `talaia plugin list` and `show`",
             Self::Output => "`talaia status`",
             Self::Eviction => "`evicted` in `talaia status` and `talaia spool status`",

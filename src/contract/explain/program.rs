@@ -54,6 +54,26 @@ const VERDICTS: &[Row] = &[
         &["silent"],
     ),
     ("stopped", "The agent was stopping, or reloading without the plugin.", "", &[]),
+    ("new", "No run of the plugin has ended since the agent started.", "", &[]),
+    ("running", "The plugin's first run since the agent started goes on.", "", &["late"]),
+    (
+        "silent",
+        "A plugin that lives on has printed nothing so far.",
+        "Nearly always its output waits in a buffer: the warning of the same name has what to do.",
+        &["new"],
+    ),
+    (
+        "crashing",
+        "A plugin that lives on ends again and again, and is started again after pauses that grow.",
+        "`talaia status PLUGIN` has its last words; `talaia test PLUGIN` runs it here.",
+        &["crash_loop"],
+    ),
+    (
+        "back-off",
+        "A plugin that lives on ended, and is started again after a pause.",
+        "",
+        &["backing_off"],
+    ),
 ];
 
 /// How monitors stand on a hub's overview.
