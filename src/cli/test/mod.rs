@@ -20,7 +20,9 @@ use crate::model::{Outcome, Report, Taken, Timestamp, WarningCode};
 
 use super::args::TestArgs;
 use super::exit::{Exit, Failure};
-use super::print::{BAD, FAINT, GOOD, STRONG, paint};
+#[cfg(feature = "hub")]
+use super::print::{BAD, GOOD};
+use super::print::{FAINT, STRONG, paint};
 use super::{print, report};
 
 pub(crate) use find::find;
