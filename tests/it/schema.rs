@@ -8,7 +8,7 @@ use talaia::contract::{Moment, schemas};
 use talaia::decode::{End, Format};
 use talaia::model::{
     Counts, Outcome, PluginKey, RejectionCode, Report, RunId, Rung, Status, Stream, Timestamp,
-    Usage,
+    Usage, WarningCode,
 };
 
 use crate::decode::{moment, open_judge, run};
@@ -318,8 +318,13 @@ fn typed_accepts(document: &Value) -> bool {
     let judged = open_judge()
         .run(moment, |records| Format::Json.decode(text.as_bytes(), End::Whole, records));
     let refused = judged.counts.rejected.keys().any(|&c| c != RejectionCode::DuplicateSeries);
-    let spoken = ["status ", "`status`", "`message`", "the document's"];
-    let warned = judged.warnings.iter().any(|w| spoken.iter().any(|p| w.starts_with(p)));
+    let spoken = [
+        WarningCode::StatusUnknown,
+        WarningCode::MessageInvalid,
+        WarningCode::DocumentTags,
+        WarningCode::DocumentTime,
+    ];
+    let warned = judged.warnings.iter().any(|w| spoken.iter().any(|code| code.is_of(w)));
     !refused && !warned
 }
 

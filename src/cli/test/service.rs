@@ -5,6 +5,7 @@ use std::fs;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
@@ -16,6 +17,8 @@ use crate::cli::text::wrap;
 use crate::config::{Command, Config, Env, PluginConfig};
 use crate::exec::accounts::{self, Account};
 
+/// How long a running agent has to say who it is: a dry run does not wait for one that hangs.
+const SOON: Duration = Duration::from_secs(2);
 /// How much of a script is looked at.
 const LOOKED_AT: u64 = 64 << 10;
 /// Variables and commands that are named.
@@ -36,7 +39,7 @@ impl Service {
     /// The running agent's user; else whose its data is; `None` where nothing says.
     pub(super) fn of(config: &Config) -> Option<Self> {
         let data_dir = &config.agent.data_dir;
-        if let Ok(body) = client::ask(data_dir, reqwest::Method::GET, "/v1/status")
+        if let Ok(body) = client::send(data_dir, reqwest::Method::GET, "/v1/status", None, SOON)
             && let Ok(status) = serde_json::from_slice::<Status>(&body)
             && let Ok(process) = fs::metadata(format!("/proc/{}", status.agent.pid))
             && let Some(account) = accounts::user_of(process.uid())
