@@ -321,6 +321,7 @@ fn typed_accepts(document: &Value) -> bool {
     let spoken = [
         WarningCode::StatusUnknown,
         WarningCode::MessageInvalid,
+        WarningCode::MessageCut,
         WarningCode::DocumentTags,
         WarningCode::DocumentTime,
     ];
