@@ -103,7 +103,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// The beginning of a file, if it is a regular one with text in it.
-fn text_of(path: &Path) -> String {
+pub fn text_of(path: &Path) -> String {
     let mut text = Vec::new();
     if path.is_file()
         && let Ok(file) = File::open(path)

@@ -34,6 +34,7 @@ mod supervisor;
 mod timetable;
 pub mod trial;
 
+pub use buffering::text_of;
 pub use outputs::{Embedded, OnDelivery, talaia_settings};
 pub use signals::Hangups;
 pub use supervisor::{Agent, AgentError, Surroundings};

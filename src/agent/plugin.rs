@@ -37,7 +37,7 @@ pub(super) struct Plugin {
     contract: ToldContract,
     /// The next time by its calendar, and when that was looked up.
     calendar: Mutex<Option<(Option<Timestamp>, Instant)>>,
-    /// The mistake that was logged last, and when.
+    /// The code of the mistake that was logged last, and when.
     mistake: Mutex<Option<(String, Instant)>>,
     /// When a report last brought the contract as it is.
     told: Mutex<Option<Instant>>,
@@ -127,9 +127,11 @@ impl Plugin {
     fn log_mistake(&self, reported: &Reported) {
         let Some(words) = &reported.mistake else { return };
         let mut logged = lock(&self.mistake);
-        if logged.as_ref().is_none_or(|(said, at)| said != words || at.elapsed() >= RETELL) {
+        // By its code: the words may hold what changes from run to run.
+        let code = words.split(':').next().unwrap_or_default();
+        if logged.as_ref().is_none_or(|(said, at)| said != code || at.elapsed() >= RETELL) {
             tracing::warn!(plugin = %reported.report.plugin, "{words}");
-            *logged = Some((words.clone(), Instant::now()));
+            *logged = Some((code.to_owned(), Instant::now()));
         }
     }
 

@@ -25,6 +25,7 @@ mod monitor;
 mod names;
 mod new;
 mod plugin;
+mod points;
 mod print;
 mod progress;
 mod quarantine;

@@ -34,7 +34,7 @@ fn fault(message: String, help: impl Into<String>) -> Fault {
 }
 
 /// The file that `name` means on the search path `path`.
-pub(super) fn find(name: &str, path: &str) -> Option<PathBuf> {
+pub fn find(name: &str, path: &str) -> Option<PathBuf> {
     path.split(':')
         .filter(|folder| folder.starts_with('/'))
         .map(|folder| Path::new(folder).join(name))

@@ -51,7 +51,7 @@ use std::path::{Path, PathBuf};
 
 pub use agent::{AgentConfig, HubConfig, HubTls, QuarantineConfig, SELF_PLUGIN, SpoolConfig};
 pub use choices::{Compression, Leftovers, Start, Stdin};
-pub use command::Command;
+pub use command::{Command, find as find_on_path};
 pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, KEY_VARIABLES, User};

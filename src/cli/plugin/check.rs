@@ -3,13 +3,13 @@
 //! prints what it declares.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 use similar::TextDiff;
 
-use crate::agent::trial::{Scratch, Trial as Run, Trials};
+use crate::agent::trial::{Trial as Run, Trials};
 use crate::config::{Config, Env, Mode, PluginConfig, PluginState, Scripts, Source, User};
 use crate::model::{Metric, Outcome};
 use crate::package::{self, Case, Contents, Expected, Finding, Weight, case_files, inspect};
@@ -18,7 +18,7 @@ use super::super::args::PluginCheckArgs;
 use super::super::exit::{Exit, Failure};
 use super::super::load::{self, Place};
 use super::super::print::{self, GOOD, paint};
-use super::super::test::Interrupt;
+use super::super::test::{Interrupt, scratch};
 use super::{lines, pack};
 
 /// How long a long-lived plugin may take for its first report.
@@ -140,8 +140,7 @@ pub(super) fn trial(contents: &Contents, who: &Trier) -> Result<Trial, Failure> 
     if let Err(error) = crate::exec::become_subreaper() {
         print::talk(format!("note: processes that a command detaches are not followed: {error}"));
     }
-    let scratch = Scratch::new(&temp(&env))
-        .map_err(|e| Failure::new(Exit::Disk, format!("no folder for it: {e}")))?;
+    let scratch = scratch(&env)?;
     // Others may pass through it and not look around.
     let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
     std::fs::set_permissions(scratch.path(), passable)
@@ -171,15 +170,10 @@ pub(super) fn trial(contents: &Contents, who: &Trier) -> Result<Trial, Failure> 
     Ok(Trial { user, runs, findings })
 }
 
-/// The folder for what is thrown away.
-fn temp(env: &Env) -> PathBuf {
-    env.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
-}
-
 /// The package's plugins, ready to be tried.
 struct Running<'a> {
     folder: &'a Path,
-    temp: PathBuf,
+    env: Env,
     config: Config,
     tried: Vec<String>,
     interrupt: Interrupt,
@@ -190,7 +184,7 @@ impl<'a> Running<'a> {
         let scripts = Scripts { paths: vec![folder.to_owned()], ..Scripts::default() };
         let loaded = load::load(&Source::Scripts(scripts), env, Place::Production)?;
         let interrupt = Interrupt::listen();
-        Ok(Self { folder, temp: temp(env), config: loaded.config, tried: Vec::new(), interrupt })
+        Ok(Self { folder, env: env.clone(), config: loaded.config, tried: Vec::new(), interrupt })
     }
 
     /// The plugins that no case tried.
@@ -202,9 +196,7 @@ impl<'a> Running<'a> {
     /// Runs a plugin once, as the agent would. One that lives on and says nothing is a finding.
     fn once(&self, plugin: &PluginConfig) -> Result<Result<Run, Finding>, Failure> {
         let internal = |error: &dyn std::error::Error| Failure::from_error(Exit::Internal, error);
-        let scratch = Scratch::new(&self.temp).map_err(|e| {
-            Failure::new(Exit::Disk, format!("no folder in {}: {e}", self.temp.display()))
-        })?;
+        let scratch = scratch(&self.env)?;
         let mut trials =
             Trials::new(plugin, &self.config, &[], scratch).map_err(|e| internal(&e))?;
         self.interrupt.stops(trials.stopper());

@@ -16,6 +16,7 @@ use super::super::args::HowArgs;
 use super::super::client::block_on;
 use super::super::exit::{Exit, Failure};
 use super::super::print::{self, ODD, STRONG, paint};
+use super::super::progress::{Progress, Unit};
 use super::super::target;
 use super::{lines, pack};
 
@@ -141,6 +142,7 @@ impl Registry {
     fn get(&self, path: &str, most: usize) -> Result<Vec<u8>, Failure> {
         let url = format!("{}/{path}", self.url);
         let wrong = |exit, why: String| Failure::new(exit, format!("{url}: {why}"));
+        let progress = Progress::of("waiting for the registry", Unit::Bytes);
         let got = block_on(async {
             let mut reply =
                 self.client.get(&url).send().await.map_err(|e| chain(&e.without_url()))?;
@@ -150,6 +152,7 @@ impl Registry {
                 if body.len() + chunk.len() > most {
                     return Err(format!("it sends more than {}", print::bytes(most as u64)));
                 }
+                progress.add(chunk.len() as u64);
                 body.extend_from_slice(&chunk);
             }
             Ok((status.as_u16(), body))

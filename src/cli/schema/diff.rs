@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::cli::args::{ConfigArgs, DiffArgs};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::points::Page;
 use crate::cli::print::{self, BAD, GOOD, ODD, paint};
 use crate::cli::remote::{Remote, segment};
 use crate::cli::report::clean;
@@ -85,18 +86,6 @@ fn from_hub(
     since: Timestamp,
     again: &mut Again,
 ) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    struct Page {
-        series: Vec<Series>,
-        next: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Series {
-        name: String,
-        tags: Json,
-        points: Vec<(i64, Json)>,
-    }
-
     let first = format!(
         "/api/v1/points?plugin={}&host={}&from={}&limit={PAGE}",
         segment(plugin.name.as_str()),
@@ -107,8 +96,9 @@ fn from_hub(
     loop {
         let page: Page = remote.get(&path)?.json()?;
         for series in page.series {
+            let tags = json!(series.tags);
             for (at, value) in series.points {
-                again.add(&series.name, &value, &series.tags, at);
+                again.add(&series.name, &value, &tags, at);
             }
         }
         let Some(next) = page.next else { return Ok(()) };

@@ -26,7 +26,7 @@ use super::print::{FAINT, STRONG, paint};
 use super::{print, report};
 
 pub(crate) use find::find;
-pub(crate) use trials::{Interrupt, trials};
+pub(crate) use trials::{Interrupt, scratch, trials};
 
 use find::Found;
 use service::Service;
@@ -318,9 +318,7 @@ impl<'a> Look<'a> {
 
     #[cfg(feature = "hub")]
     fn verify(&mut self, env: &Env, interrupt: &Interrupt) -> Result<(), Failure> {
-        let temp = env.var("TMPDIR").unwrap_or("/tmp");
-        let scratch = crate::agent::trial::Scratch::new(std::path::Path::new(temp))
-            .map_err(|e| Failure::new(Exit::Disk, format!("no folder in {temp}: {e}")))?;
+        let scratch = trials::scratch(env)?;
         let verified = super::client::block_on(verify::verify(&self.reports, &scratch, interrupt))
             .map_err(|text| Failure::new(Exit::Internal, text))?;
         let head = paint(STRONG, "verify  ");

@@ -4,23 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
-
 use crate::agent::status::Status;
+use crate::agent::text_of;
 use crate::cli::client;
 use crate::cli::print::{FAINT, ODD, STRONG, paint};
 use crate::cli::report::clean;
 use crate::cli::text::wrap;
-use crate::config::{Command, Config, Env, PluginConfig};
+use crate::config::{Command, Config, Env, PluginConfig, find_on_path};
 use crate::exec::accounts::{self, Account};
 
 /// How long a running agent has to say who it is: a dry run does not wait for one that hangs.
 const SOON: Duration = Duration::from_secs(2);
-/// How much of a script is looked at.
-const LOOKED_AT: u64 = 64 << 10;
 /// Variables and commands that are named.
 const NAMED: usize = 12;
 
@@ -320,30 +317,23 @@ fn decimal_comma(locale: &str) -> bool {
 
 /// What keeps the shell from reading a script, wherever in it that stands.
 pub(super) fn dos_lines(command: &Command) -> Option<PathBuf> {
-    let paths = std::iter::once(command.program.clone())
-        .chain(command.args.iter().map(|arg| command.dir.join(arg)));
     let is_dos = |path: &PathBuf| {
-        let text = text_of(path).unwrap_or_default();
+        let text = text_of(path);
         let first = text.lines().next().unwrap_or_default();
         first.starts_with("#!") && first.contains("sh") && text.contains("\r\n")
     };
-    paths.into_iter().find(is_dos)
+    files(command).find(is_dos)
 }
 
-/// The beginning of a file, if it is a regular one with text in it.
-fn text_of(path: &Path) -> Option<String> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let file = path.is_file().then(|| fs::File::open(path).ok())??;
-    file.take(LOOKED_AT).read_to_end(&mut bytes).ok()?;
-    (!bytes.contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+/// The files that a program may consist of.
+fn files(command: &Command) -> impl Iterator<Item = PathBuf> + '_ {
+    let arguments = command.args.iter().map(|arg| command.dir.join(arg));
+    std::iter::once(command.program.clone()).chain(arguments)
 }
 
 /// The text of a program, where it is one.
 fn script(command: &Command) -> String {
-    let paths = std::iter::once(command.program.clone())
-        .chain(command.args.iter().map(|arg| command.dir.join(arg)));
-    let texts = paths.filter_map(|path| text_of(&path));
+    let texts = files(command).map(|path| text_of(&path));
     std::iter::once(command.args.join("\n")).chain(texts).collect::<Vec<_>>().join("\n")
 }
 
@@ -357,18 +347,10 @@ fn lost(script: &str, mine: &str, theirs: &str) -> Vec<String> {
         .filter(|word| word.len() > 1 && word.starts_with(|c: char| c.is_ascii_alphabetic()))
         .collect();
     let lost = words.into_iter().filter_map(|word| {
-        let there = find(word, mine)?;
-        find(word, theirs).is_none().then(|| there.display().to_string())
+        let there = find_on_path(word, mine)?;
+        find_on_path(word, theirs).is_none().then(|| there.display().to_string())
     });
     lost.take(NAMED).collect()
-}
-
-/// The file that `name` means on the search path `path`.
-pub(super) fn find(name: &str, path: &str) -> Option<PathBuf> {
-    path.split(':')
-        .filter(|folder| folder.starts_with('/'))
-        .map(|folder| Path::new(folder).join(name))
-        .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
 }
 
 /// Whether a program's text names a variable, in the ways of shells and of Python, Perl, Ruby, Node

@@ -1,6 +1,6 @@
 //! Gets a plugin ready to be run as the agent would, for all commands that run one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,7 @@ use crate::agent::prepare::owner_ids;
 use crate::agent::trial::{Scratch, TrialError, Trials};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{client, print};
-use crate::config::{Config, Env, PluginConfig, PluginState};
+use crate::config::{Config, Env, PluginConfig, PluginState, find_on_path};
 
 /// Ready to run; what this machine does only in part is said on stderr.
 pub(crate) fn trials(
@@ -41,9 +41,7 @@ pub(crate) fn trials(
     if let Err(error) = crate::exec::become_subreaper() {
         print::talk(format!("note: processes that the plugin detaches are not followed: {error}"));
     }
-    let temp = env.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    let scratch = Scratch::new(&temp)
-        .map_err(|e| Failure::new(Exit::Disk, format!("no folder in {}: {e}", temp.display())))?;
+    let scratch = scratch(env)?;
     let trials = Trials::new(plugin, config, &owners, scratch).map_err(|e| {
         let exit = match e {
             // As the service would: the plugin does not run.
@@ -59,11 +57,18 @@ pub(crate) fn trials(
     Ok(trials)
 }
 
+/// A folder for what is thrown away.
+pub(crate) fn scratch(env: &Env) -> Result<Scratch, Failure> {
+    let temp = env.var("TMPDIR").unwrap_or("/tmp");
+    Scratch::new(Path::new(temp))
+        .map_err(|e| Failure::new(Exit::Disk, format!("no folder in {temp}: {e}")))
+}
+
 /// Where the command that the service does not find is on this shell's search path.
 fn elsewhere(why: &str, env: &Env) -> Option<PathBuf> {
     let (before, _) = why.split_once("`, which is not in ").or_else(|| why.split_once("` in "))?;
     let (_, command) = before.rsplit_once('`')?;
-    super::service::find(command, env.var("PATH")?)
+    find_on_path(command, env.var("PATH")?)
 }
 
 type Stop = Box<dyn FnOnce() + Send>;

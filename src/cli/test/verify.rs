@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
-use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::sync::watch;
 
 use super::trials::Interrupt;
 use crate::agent::trial::Scratch;
+use crate::cli::points::Page;
 use crate::deliver::{
     ClientSettings, Compression, Endpoint, ProxySettings, Pump, PumpSettings, Stop, TalaiaSettings,
     TalaiaSink, client_builder,
@@ -186,21 +186,6 @@ fn identity(metric: &Metric) -> Identity {
 }
 
 async fn read_back(reports: &[Report], url: &str, key: &str) -> Result<Stored, String> {
-    #[derive(Deserialize)]
-    struct Page {
-        series: Vec<Series>,
-        next: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Series {
-        name: String,
-        tags: BTreeMap<String, String>,
-        #[serde(rename = "type")]
-        kind: MetricType,
-        unit: Option<String>,
-        points: Vec<(i64, Json)>,
-    }
-
     let client = client_builder().no_proxy().build().map_err(|e| chain(&e))?;
     let mut all = Stored::new();
     let Some(first) = reports.first() else { return Ok(all) };
