@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::model::{AgentId, Seq, SpoolId};
 
-use super::ledger::{Ledger, count};
+use super::ledger::{Ledger, count, figure};
 use super::quarantine::{self, Pick, Quarantined};
 use super::state::{Source, State, int};
 use super::store::{self, crc};
@@ -135,7 +135,7 @@ impl Inspector {
             while let Some(row) = rows.next()? {
                 let body = row.get_ref(2)?.as_blob()?;
                 let Source { plugin, run, .. } = Source::of(body);
-                let (seq, records) = (Seq(count(row, 0)?), count(row, 1)?);
+                let (seq, records) = (Seq(count(row, 0)?), figure(row, 1)?);
                 listed.push(Listed { seq, plugin, run, records, bytes: body.len() as u64 });
             }
             Ok(listed)
@@ -184,12 +184,12 @@ impl Inspector {
             )?;
             let mut rows = rows.query([])?;
             while let Some(row) = rows.next()? {
-                let (seq, records, through) = (count(row, 0)?, count(row, 1)?, count(row, 2)?);
+                let (seq, records, through) = (count(row, 0)?, figure(row, 1)?, figure(row, 2)?);
                 found.reports += 1;
                 if row.get::<_, u32>(3)? != crc(row.get_ref(4)?.as_blob()?) {
                     found.findings.push(format!("report {seq}: the checksum does not match"));
                 }
-                if before.is_some_and(|before| before + records > through) {
+                if before.is_some_and(|before| before.saturating_add(records) > through) {
                     found.findings.push(format!("report {seq}: the running total is wrong"));
                 }
                 before = Some(through);

@@ -42,6 +42,7 @@ mod error;
 mod inspect;
 mod ledger;
 mod lock;
+mod mend;
 mod quarantine;
 mod queue;
 mod reader;
@@ -133,6 +134,11 @@ pub enum Notice {
         /// `damaged`; `None` when the file is too damaged to tell.
         lost: Option<u64>,
     },
+    /// Figures in the file contradicted each other and were put right. No report was given up for it.
+    Mended {
+        /// What was wrong, a phrase each.
+        wrong: Vec<String>,
+    },
     /// The spool was written on another machine, or copied: it goes on under a new identity.
     NewIdentity {
         /// Why.
@@ -150,6 +156,12 @@ impl std::fmt::Display for Notice {
                     None => f.write_str("how many undelivered records it held cannot be read"),
                 }
             }
+            Self::Mended { wrong } => write!(
+                f,
+                "figures in the spool contradicted each other, as damage of the disk leaves them, and \
+                 were put right: {}; all reports are kept",
+                wrong.join("; ")
+            ),
             Self::NewIdentity { why } => write!(f, "the spool took a new identity: {why}"),
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ExcerptForm, Extent, QuarantineItem, Refused, Rejection, Timestamp};
 
-use super::ledger::count;
+use super::ledger::{count, figure};
 use super::state::{Source, State, int};
 
 /// What a quarantined thing weighs beyond its texts.
@@ -176,7 +176,7 @@ pub(super) fn put_report(
             "SELECT r.records, r.body FROM reports r
              WHERE r.seq = ?1 AND NOT EXISTS (SELECT 1 FROM damaged d WHERE d.seq = r.seq)",
             [int(refused.seq.0)],
-            |row| Ok((count(row, 0)?, row.get(1)?)),
+            |row| Ok((figure(row, 0)?, row.get(1)?)),
         )
         .optional()?;
     let Some((records, body)) = found else { return Ok(0) };
@@ -255,6 +255,11 @@ fn weight(
          FROM quarantine WHERE {condition}"
     );
     db.query_row(&sql, params, |row| count(row, 0))
+}
+
+/// Bytes of all that is in quarantine.
+pub(super) fn bytes(db: &Connection) -> rusqlite::Result<u64> {
+    weight(db, "true", &[])
 }
 
 fn leave(db: &Connection, state: &mut State, ids: &[i64]) -> rusqlite::Result<()> {

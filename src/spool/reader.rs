@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::Seq;
 
-use super::ledger::{Figures, Ledger, count};
+use super::ledger::{Figures, Ledger, count, figure};
 use super::state::{State, int};
 use super::store::{self, crc};
 use super::{SpoolError, Stored, quarantine, schema};
@@ -124,7 +124,7 @@ impl Reader {
                     break;
                 }
                 let seq = Seq(count(row, 0)?);
-                let records = count(row, 1)?;
+                let records = figure(row, 1)?;
                 if row.get::<_, u32>(2)? == crc(body) {
                     found.reports.push(Stored { seq, body: body.to_vec(), records });
                 } else {

@@ -296,25 +296,25 @@ fn check(path: &Path, db: &Connection) -> Result<(), SpoolError> {
             return Err(damaged(verdict.replace('\n', " ")));
         }
     }
+    // A number must not be given twice: a hub would take the second report for the first.
     let sane: bool = db
         .query_row(
             "SELECT last_seq >= IFNULL((SELECT MAX(seq) FROM reports), 0)
-                AND last_seq >= IFNULL((SELECT MAX(cursor) FROM outputs), 0)
-                AND records >= IFNULL((SELECT MAX(cursor_records) FROM outputs), 0)
-                AND bytes >= freed_bytes AND freed_bytes >= 0 AND quarantine_bytes >= 0
+                AND (last_seq >= IFNULL((SELECT MAX(cursor) FROM outputs), 0)
+                    OR last_seq = (SELECT MAX(seq) FROM reports))
+                AND last_seq BETWEEN 0 AND (1 << 53)
              FROM state",
             [],
             |r| r.get(0),
         )
         .map_err(open)?;
     if !sane {
-        return Err(damaged("its totals contradict its reports".to_owned()));
+        return Err(damaged("its numbers contradict its reports".to_owned()));
     }
-    // Both ends and the counters; a column of the wrong type is damage as well.
+    // The older end; the other one and the counters are looked at when they are mended.
     db.query_row("SELECT length(body), clock FROM reports ORDER BY seq LIMIT 1", [], |_| Ok(()))
         .optional()
         .map_err(open)?;
-    Ledger::load(db).map(drop).map_err(open)?;
     for key in ["spool_id", "agent_id"] {
         let id = meta(db, key).map_err(open)?;
         if id.is_none_or(|id| id.parse::<SpoolId>().is_err()) {
@@ -370,6 +370,8 @@ pub(super) fn move_aside(path: &Path) -> Result<PathBuf, SpoolError> {
 pub(super) struct Salvage {
     agent: Option<AgentId>,
     ledger: Ledger,
+    /// Whether the counts of every output could be read.
+    whole: bool,
 }
 
 impl Salvage {
@@ -378,15 +380,20 @@ impl Salvage {
             return None;
         }
         let db = open_to_read(path).ok()?;
-        let ledger = Ledger::load(&db).ok().filter(Ledger::balances)?;
+        let mut ledger = Ledger::load(&db).ok()?;
+        let outputs = ledger.outputs.len();
+        // A row that does not add up tells nothing.
+        ledger.plugins.retain(|_, totals| totals.balances());
+        ledger.outputs.retain(|_, totals| totals.balances());
+        let whole = ledger.outputs.len() == outputs;
         // A file without an `agent_id` had no ledger to speak of either.
         let agent = meta(&db, "agent_id").ok().flatten()?.parse().ok();
-        Some(Self { agent, ledger })
+        Some(Self { agent, ledger, whole })
     }
 
-    /// Undelivered records, summed over outputs.
-    pub(super) fn lost(&self) -> u64 {
-        self.ledger.outputs.values().map(|o| o.spooled).sum()
+    /// Undelivered records, summed over outputs, if the counts of all of them can be read.
+    pub(super) fn lost(&self) -> Option<u64> {
+        self.whole.then(|| self.ledger.outputs.values().map(|o| o.spooled).sum())
     }
 
     /// Writes the counts into an empty spool; what was spooled is now evicted.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::model::{Receipt, RejectionCode, Seq};
 
 use super::Start;
-use super::ledger::count;
+use super::ledger::{count, figure};
 use super::quarantine;
 use super::queue::Pending;
 use super::state::{State, int};
@@ -19,6 +19,11 @@ const OVERHEAD: u64 = 64;
 
 /// Most reports deleted in one transaction.
 const CHUNK: u64 = 512;
+
+/// What a kept report counts with a body of so many bytes.
+pub(super) fn weight(body: u64) -> u64 {
+    body + OVERHEAD
+}
 
 /// The checksum kept with a body.
 pub(super) fn crc(body: &[u8]) -> u32 {
@@ -51,7 +56,7 @@ pub(super) fn append(
         state.last_seq += 1;
         state.records += report.counts.accepted;
         if kept {
-            state.bytes += report.body.len() as u64 + OVERHEAD;
+            state.bytes += weight(report.body.len() as u64);
             insert.execute(params![
                 int(state.last_seq),
                 int(report.counts.accepted),
@@ -118,7 +123,7 @@ fn last_at(db: &Connection, seq: u64) -> rusqlite::Result<Option<(u64, u64, u64)
         "SELECT seq, through_records, through_bytes FROM reports
          WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1",
         [int(seq)],
-        |row| Ok((count(row, 0)?, count(row, 1)?, count(row, 2)?)),
+        |row| Ok((count(row, 0)?, figure(row, 1)?, figure(row, 2)?)),
     )
     .optional()
 }
@@ -140,19 +145,29 @@ fn evict_records(
 }
 
 /// Moves a cursor to `to`, where the running total is `records`, counts damaged reports on the
-/// way and returns the other records that it passed.
-fn advance(db: &Connection, cursor: &Cursor, to: u64, records: u64) -> rusqlite::Result<u64> {
-    let damaged = db.query_row(
+/// way and returns the other records that it passed. A running total that was damaged on the disk
+/// neither goes back nor beyond all there is, so that what leaves the queue is what is counted.
+fn advance(
+    db: &Connection,
+    state: &State,
+    cursor: &Cursor,
+    to: u64,
+    records: u64,
+) -> rusqlite::Result<u64> {
+    let records = records.min(state.records).max(cursor.records);
+    let passed = records - cursor.records;
+    let damaged: u64 = db.query_row(
         "SELECT IFNULL(SUM(records), 0) FROM damaged WHERE seq > ?1 AND seq <= ?2",
         [int(cursor.at), int(to)],
         |row| count(row, 0),
     )?;
+    let damaged = damaged.min(passed);
     evict_records(db, &cursor.output, Evicted::Damaged, damaged)?;
     db.execute(
         "UPDATE outputs SET cursor = ?2, cursor_records = ?3 WHERE name = ?1",
         params![cursor.output, int(to), int(records)],
     )?;
-    Ok(records.saturating_sub(cursor.records).saturating_sub(damaged))
+    Ok(passed - damaged)
 }
 
 /// Counts a receipt.
@@ -175,17 +190,18 @@ pub(super) fn settle(
         return Ok(());
     }
     let Some((_, records, _)) = last_at(db, to)? else { return Ok(()) };
-    let passed = advance(db, &from, to, records)?;
+    let passed = advance(db, state, &from, to, records)?;
     let mut refused = 0;
     for one in receipt.refused() {
         if one.seq.0 > from.at && one.seq.0 <= to {
             refused += quarantine::put_report(db, state, &from.output, one)?;
         }
     }
+    let refused = refused.min(passed);
     evict_records(db, &from.output, Evicted::Refused, refused)?;
     db.execute(
         "UPDATE outputs SET delivered = delivered + ?2 WHERE name = ?1",
-        params![from.output, int(passed.saturating_sub(refused))],
+        params![from.output, int(passed - refused)],
     )?;
     Ok(())
 }
@@ -201,7 +217,7 @@ pub(super) fn set_outputs(
         .query_map([], cursor)?
         .collect::<Result<_, _>>()?;
     for gone in active.iter().filter(|a| wanted.iter().all(|(name, _)| *name != a.output)) {
-        let passed = advance(db, gone, state.last_seq, state.records)?;
+        let passed = advance(db, state, gone, state.last_seq, state.records)?;
         evict_records(db, &gone.output, Evicted::OutputRemoved, passed)?;
         db.execute("UPDATE outputs SET active = 0 WHERE name = ?1", [&gone.output])?;
     }
@@ -213,9 +229,12 @@ pub(super) fn set_outputs(
             Start::Now => None,
             Start::Oldest => db
                 .query_row(
-                    "SELECT seq, through_records - records FROM reports ORDER BY seq LIMIT 1",
-                    [],
-                    |row| Ok((count(row, 0)?, count(row, 1)?)),
+                    // None where the queue does not reach to the last report: it came while nothing was
+                    // kept.
+                    "SELECT seq, through_records - records FROM reports
+                     WHERE (SELECT MAX(seq) FROM reports) = ?1 ORDER BY seq LIMIT 1",
+                    [int(state.last_seq)],
+                    |row| Ok((count(row, 0)?, figure(row, 1)?.min(state.records))),
                 )
                 .optional()?,
         };
@@ -235,13 +254,15 @@ pub(super) fn set_outputs(
 /// Notes reports whose checksum does not match. With an output, its cursor passes them now.
 pub(super) fn note_damaged(
     db: &Connection,
+    state: &State,
     reports: &[(Seq, u64)],
     through: Option<&str>,
 ) -> rusqlite::Result<()> {
     for (seq, _) in reports {
         // Only what is still there: a cursor or an eviction may have passed it since.
         db.execute(
-            "INSERT OR IGNORE INTO damaged SELECT seq, records FROM reports WHERE seq = ?1",
+            "INSERT OR IGNORE INTO damaged
+             SELECT seq, max(0, min(records, 1 << 40)) FROM reports WHERE seq = ?1",
             [int(seq.0)],
         )?;
     }
@@ -257,7 +278,7 @@ pub(super) fn note_damaged(
         && from.at < last.0
         && let Some((to, records, _)) = last_at(db, last.0)?
     {
-        let passed = advance(db, &from, to, records)?;
+        let passed = advance(db, state, &from, to, records)?;
         // All between were noted; if one was passed by another way, it is still not delivered.
         evict_records(db, output, Evicted::Damaged, passed)?;
     }
@@ -275,7 +296,7 @@ pub(super) fn evict_bytes(
     let mut rows = db.prepare("SELECT seq, through_bytes FROM reports ORDER BY seq LIMIT ?1")?;
     let mut rows = rows.query([int(CHUNK)])?;
     while let Some(row) = rows.next()? {
-        let through = count(row, 1)?;
+        let through = figure(row, 1)?;
         last = Some(count(row, 0)?);
         if through.saturating_sub(state.freed_bytes) >= bytes {
             break;
@@ -292,7 +313,7 @@ pub(super) fn evict_older(db: &Connection, state: &mut State, clock: u64) -> rus
     let mut rows = db.prepare("SELECT seq, clock FROM reports ORDER BY seq LIMIT ?1")?;
     let mut rows = rows.query([int(CHUNK)])?;
     while let Some(row) = rows.next()? {
-        if count(row, 1)? >= clock {
+        if figure(row, 1)? >= clock {
             break;
         }
         last = Some(count(row, 0)?);
@@ -313,7 +334,7 @@ fn evict_through(
         .query_map([int(seq)], cursor)?
         .collect::<Result<_, _>>()?;
     for from in &behind {
-        let passed = advance(db, from, seq, records)?;
+        let passed = advance(db, state, from, seq, records)?;
         evict_records(db, &from.output, reason, passed)?;
     }
     delete_through(db, state, seq)
@@ -340,7 +361,7 @@ fn delete_through(db: &Connection, state: &mut State, seq: u64) -> rusqlite::Res
     db.execute("DELETE FROM reports WHERE seq <= ?1", [int(seq)])?;
     db.execute("DELETE FROM damaged WHERE seq <= ?1", [int(seq)])?;
     let freed = bytes.saturating_sub(state.freed_bytes);
-    state.freed_bytes = bytes;
+    state.freed_bytes = bytes.min(state.bytes).max(state.freed_bytes);
     Ok(freed)
 }
 
@@ -351,6 +372,6 @@ pub(super) fn waiting(db: &Connection, state: &State) -> rusqlite::Result<BTreeM
          FROM outputs WHERE active AND since IS NOT NULL",
     )?;
     let rows =
-        rows.query_map([], |row| Ok((row.get(0)?, state.clock.saturating_sub(count(row, 1)?))))?;
+        rows.query_map([], |row| Ok((row.get(0)?, state.clock.saturating_sub(figure(row, 1)?))))?;
     rows.collect()
 }

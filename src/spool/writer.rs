@@ -9,6 +9,8 @@ use tracing::{error, info, warn};
 
 use crate::model::{Seq, SpoolId};
 
+use super::ledger::Ledger;
+use super::mend;
 use super::quarantine::{self, Bounds};
 use super::queue::{Command, Pending, Work};
 use super::schema::{self, Found, Salvage};
@@ -62,8 +64,13 @@ impl Db {
                 schema::open(path)?
             }
             Found::Bad(why) => Self::start_over(path, why, &mut opened)?,
-            Found::Spool => match schema::open(path) {
-                Ok(connection) => connection,
+            Found::Spool => match schema::open(path).and_then(|db| Self::mended(db, path)) {
+                Ok((connection, wrong)) => {
+                    if !wrong.is_empty() {
+                        opened.notices.push(Notice::Mended { wrong });
+                    }
+                    connection
+                }
                 Err(error) if schema::must_make_way(&error) => {
                     Self::start_over(path, error.chain(), &mut opened)?
                 }
@@ -91,6 +98,18 @@ impl Db {
         Ok((db, opened))
     }
 
+    /// The database with its figures put right, and what was wrong with them.
+    fn mended(db: Connection, path: &Path) -> Result<(Connection, Vec<String>), SpoolError> {
+        let mend = || {
+            let wrong = mend::figures(&db)?;
+            Ledger::load(&db)?;
+            State::load(&db)?;
+            Ok(wrong)
+        };
+        let wrong = mend().map_err(|source| SpoolError::Open { path: path.to_owned(), source })?;
+        Ok((db, wrong))
+    }
+
     fn from(connection: Connection, path: &Path) -> Result<Self, SpoolError> {
         let failed = |source| SpoolError::Open { path: path.to_owned(), source };
         let damaged = |what: &str| SpoolError::Damaged {
@@ -113,7 +132,7 @@ impl Db {
         let to = schema::move_aside(path)?;
         let salvage = Salvage::read(&to);
         schema::create(path, salvage.as_ref())?;
-        let lost = salvage.as_ref().map(Salvage::lost);
+        let lost = salvage.as_ref().and_then(Salvage::lost);
         opened.notices.push(Notice::MovedAside { to, why, lost });
         schema::open(path)
     }
@@ -569,7 +588,7 @@ fn carry_out(
         Command::SetOutputs { outputs, .. } => store::set_outputs(tx, state, outputs)?,
         Command::Settle { receipt, .. } => store::settle(tx, state, receipt)?,
         Command::Damaged { reports, through } => {
-            store::note_damaged(tx, reports, through.as_deref())?;
+            store::note_damaged(tx, state, reports, through.as_deref())?;
         }
         Command::Discard { pick, dropped, .. } => *dropped = quarantine::discard(tx, state, pick)?,
         Command::Reconsider { found, .. } => quarantine::reconsider(tx, state, found)?,

@@ -267,12 +267,50 @@ fn whatever_is_in_a_config_is_said_with_its_place() {
     });
 }
 
+/// The counters of a spool: table and column.
+pub(crate) const FIGURES: [(&str, &str); 22] = [
+    ("state", "records"),
+    ("state", "bytes"),
+    ("state", "freed_bytes"),
+    ("state", "quarantine_bytes"),
+    ("reports", "records"),
+    ("reports", "through_records"),
+    ("reports", "through_bytes"),
+    ("reports", "clock"),
+    ("outputs", "active"),
+    ("outputs", "cursor"),
+    ("outputs", "cursor_records"),
+    ("outputs", "accepted"),
+    ("outputs", "delivered"),
+    ("outputs", "filtered"),
+    ("evicted", "records"),
+    ("plugins", "runs"),
+    ("plugins", "skipped"),
+    ("plugins", "produced"),
+    ("plugins", "accepted"),
+    ("rejected", "records"),
+    ("state", "last_seq"),
+    ("state", "clock"),
+];
+
+/// The words by which a spool counts.
+const WORDS: [(&str, &str); 6] = [
+    ("outputs", "name"),
+    ("evicted", "output"),
+    ("evicted", "reason"),
+    ("plugins", "name"),
+    ("rejected", "plugin"),
+    ("rejected", "code"),
+];
+
 /// What happens to the files of a spool.
 #[derive(Debug, Clone)]
 enum Damage {
     Changes { log: bool, changes: Vec<Change> },
     Page { at: Index, with: u8 },
     Bits { at: Vec<(Index, u8)> },
+    Figure { place: (&'static str, &'static str), by: i64 },
+    Word { place: (&'static str, &'static str) },
     Empty { log: bool },
     NoLog,
     NoIndex,
@@ -280,16 +318,35 @@ enum Damage {
 }
 
 fn damage() -> impl Strategy<Value = Vec<Damage>> {
+    // A bit that flips in a number.
+    let by =
+        prop_oneof![(0..63_u32).prop_map(|bit| 1 << bit), (0..63_u32).prop_map(|bit| -1 << bit)];
     let one = prop_oneof![
         2 => (any::<bool>(), changes(&["\0", "SQLite"])).prop_map(|(log, changes)| Damage::Changes { log, changes }),
         3 => (any::<Index>(), any::<u8>()).prop_map(|(at, with)| Damage::Page { at, with }),
         4 => prop::collection::vec((any::<Index>(), 1_u8..), 1..20).prop_map(|at| Damage::Bits { at }),
+        4 => (select(&FIGURES), by).prop_map(|(place, by)| Damage::Figure { place, by }),
+        1 => select(&WORDS).prop_map(|place| Damage::Word { place }),
         1 => any::<bool>().prop_map(|log| Damage::Empty { log }),
         1 => Just(Damage::NoLog),
         1 => Just(Damage::NoIndex),
         1 => Just(Damage::OnlyLog),
     ];
     prop::collection::vec(one, 1..3)
+}
+
+/// Changes one row through SQLite, which sees nothing wrong in it; none where the file is damaged already.
+pub(crate) fn alter(dir: &Path, update: &str) {
+    let Ok(db) = rusqlite::Connection::open(dir.join("spool.db")) else { return };
+    let table = update.split(' ').nth(1).unwrap();
+    let rows = db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+    let rows: i64 = rows.unwrap_or(0);
+    let key = match table {
+        "reports" => format!("seq = (SELECT min(seq) + {} FROM reports)", rows / 2),
+        "evicted" => "reason = (SELECT reason FROM evicted LIMIT 1)".to_owned(),
+        _ => "true".to_owned(),
+    };
+    drop(db.execute(&format!("{update} WHERE {key}"), []));
 }
 
 fn inflict(dir: &Path, damage: &Damage) {
@@ -318,6 +375,15 @@ fn inflict(dir: &Path, damage: &Damage) {
             }
             bytes
         }),
+        Damage::Figure { place: (table, column), by } => {
+            alter(dir, &format!("UPDATE {table} SET {column} = {column} + {by}"));
+        }
+        Damage::Word { place: (table, column) } => {
+            alter(
+                dir,
+                &format!("UPDATE {table} SET {column} = replace({column}, 'e', 'd') || 'x'"),
+            );
+        }
         Damage::Empty { log } => change(&file(*log), &|_| Vec::new()),
         Damage::NoLog => drop(fs::remove_file(file(true))),
         Damage::NoIndex => drop(fs::remove_file(dir.join("spool.db-shm"))),

@@ -11,6 +11,7 @@ use talaia::model::Seq;
 use talaia::spool::{Evicted, Inspector, Notice, Opened, Spool, SpoolError, Start, Window};
 use tempfile::TempDir;
 
+use crate::fuzz::{FIGURES, alter};
 use crate::spool::{balanced, eventually, options, outputs, receipt, report};
 
 /// A closed spool with 40 undelivered records of 60.
@@ -178,6 +179,55 @@ fn one_flipped_byte_in_a_body_costs_that_report() {
     spool.settle(receipt("main", 60, &[])).wait().unwrap();
     let main = &balanced(&spool).outputs["main"];
     assert_eq!((main.delivered, main.evicted[&Evicted::Damaged]), (59, 1));
+}
+
+/// SQLite has no checksum of a row, so a flipped bit in a counter is a number like any other.
+#[test]
+fn a_wrong_count_costs_no_report() {
+    let whole = spool_with_a_backlog(100);
+    {
+        let (spool, _) = Spool::open(options(whole.path())).unwrap();
+        spool.append(report("p", 1, 2, 100)).unwrap().wait().unwrap();
+        spool.settle(receipt("main", 21, &[21])).wait().unwrap();
+    }
+    // Of numbers that may have been given already a new file is begun.
+    for (table, column) in FIGURES.into_iter().filter(|place| *place != ("state", "last_seq")) {
+        for by in [1, -1, 64, -64, 1 << 40, -1 << 40, i64::MAX >> 1, i64::MIN >> 1] {
+            let what = format!("{table}.{column} by {by}");
+            let dir = TempDir::new().unwrap();
+            fs::copy(file(&whole), file(&dir)).unwrap();
+            alter(dir.path(), &format!("UPDATE {table} SET {column} = {column} + {by}"));
+            let (spool, opened) = Spool::open(options(dir.path())).unwrap();
+            let aside = |notice: &Notice| matches!(notice, Notice::MovedAside { .. });
+            assert!(!opened.notices.iter().any(aside), "{what}: {opened:?}");
+            balanced(&spool);
+            let undelivered = spool.read("main", Window::of(1000, 1 << 20)).unwrap();
+            let numbers: Vec<u64> = undelivered.iter().map(|report| report.seq.0).collect();
+            // Told inactive it has none of its own, and they wait for the next that is named.
+            if column != "active" {
+                assert!(numbers.ends_with(&(22..=61).collect::<Vec<_>>()), "{what}: {numbers:?}");
+            }
+            spool.set_outputs(&[("main".to_owned(), Start::Oldest)]).wait().unwrap();
+            spool.append(report("p", 1, 0, 10)).unwrap().wait().unwrap();
+            spool.settle(receipt("main", 62, &[])).wait().unwrap();
+            let ledger = balanced(&spool);
+            assert_eq!(ledger.outputs["main"].spooled, 0, "{what}");
+        }
+    }
+}
+
+#[test]
+fn figures_that_are_put_right_are_said() {
+    let dir = spool_with_a_backlog(100);
+    alter(dir.path(), "UPDATE outputs SET delivered = delivered + 4");
+    let (spool, opened) = reopen(&dir);
+    let [said] = &opened.notices[..] else { panic!("{opened:?}") };
+    let said = said.to_string();
+    assert!(said.contains("output `main` (accepted 60, delivered 24)"), "{said}");
+    assert_eq!(balanced(&spool).outputs["main"].accepted, 41);
+    drop(spool);
+    let (_, opened) = Spool::open(options(dir.path())).unwrap();
+    assert!(opened.notices.is_empty(), "once: {opened:?}");
 }
 
 #[test]
