@@ -10,6 +10,7 @@ mod client;
 mod complete;
 mod decode;
 mod docs;
+mod dry_run;
 mod emit;
 mod examples;
 mod exit;
@@ -38,7 +39,6 @@ mod schema;
 mod spool;
 mod status;
 mod target;
-mod test;
 mod text;
 mod top;
 
@@ -112,7 +112,7 @@ fn launch() -> ExitCode {
 fn dispatch(cli: &Cli, stderr: &print::Background) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Run(args) => run::run(args, &cli.talk, stderr),
-        Command::Test(args) => test::run(args),
+        Command::Test(args) => dry_run::run(args),
         Command::Trigger { config, plugin } => running::trigger(config, plugin),
         Command::Decode(args) => decode::run(args),
         Command::Check(args) => check::run(args),

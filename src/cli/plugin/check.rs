@@ -15,10 +15,10 @@ use crate::model::{Metric, Outcome};
 use crate::package::{self, Case, Contents, Expected, Finding, Weight, case_files, inspect};
 
 use super::super::args::PluginCheckArgs;
+use super::super::dry_run::{Interrupt, scratch};
 use super::super::exit::{Exit, Failure};
 use super::super::load::{self, Place};
 use super::super::print::{self, GOOD, paint};
-use super::super::test::{Interrupt, scratch};
 use super::{lines, pack};
 
 /// How long a long-lived plugin may take for its first report.

@@ -11,12 +11,12 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::cli::args::{ConfigArgs, DiffArgs};
+use crate::cli::dry_run::find;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::points::Page;
 use crate::cli::print::{self, BAD, GOOD, ODD, paint};
 use crate::cli::remote::{Remote, segment};
 use crate::cli::report::clean;
-use crate::cli::test::find;
 use crate::config::{Env, PluginConfig};
 use crate::contract::{Contract, Judge, Moment, Strictness};
 use crate::decode::{End, Format};

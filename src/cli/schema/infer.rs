@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::agent::trial::{Trial, Trials};
 use crate::cli::args::{InferArgs, Pasted};
+use crate::cli::dry_run::{Interrupt, find, observing, trials};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print;
-use crate::cli::test::{Interrupt, find, observing, trials};
 use crate::config::{Env, Mode, PluginConfig};
 use crate::contract::{Basis, Observed, Proposal, advice, infer};
 use crate::model::{AdviceCode, Outcome};
