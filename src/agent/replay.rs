@@ -81,7 +81,10 @@ pub enum ReplayError {
 
 /// Replays while no agent runs: under the spool's lock, with the plugins of `config`.
 pub fn replay_alone(config: &Config, pick: &Pick) -> Result<Replayed, ReplayError> {
-    let (spool, _opened) = Spool::open(spool_options(&config.agent)).map_err(ReplayError::Spool)?;
+    let (spool, opened) = Spool::open(spool_options(&config.agent)).map_err(ReplayError::Spool)?;
+    for notice in opened.notices {
+        tracing::error!("{notice}");
+    }
     let plugins = Plugins::default();
     for plugin in config.plugins.values() {
         plugins.insert(Arc::new(Plugin::new(plugin.clone(), &config.agent, None)));

@@ -236,7 +236,8 @@ fn discard(args: &ConfigArgs, pick: &Pick) -> Result<u64, Failure> {
         quarantine_age: Duration::MAX,
         ..Options::new(data_dir)
     };
-    let (spool, _opened) = Spool::open(options).map_err(|e| failure(&e))?;
+    let (spool, opened) = Spool::open(options).map_err(|e| failure(&e))?;
+    opened.notices.iter().for_each(print::talk);
     spool.discard(pick.clone()).wait().map_err(|e| failure(&e))
 }
 

@@ -19,7 +19,7 @@
 //! one flush pays for many reports. Readers have a connection of their own and short transactions.
 //!
 //! Every report's row carries the running totals of records and bytes, so that the records
-//! between two places of the queue are a subtraction. Nothing here counts rows.
+//! between two places of the queue are a subtraction, and each is a witness of the next.
 //!
 //! A report is freed when the cursors of all outputs have passed it. While no output holds a
 //! cursor a report is counted, given a number and not kept. Over the quota, the oldest go first.
@@ -30,6 +30,9 @@
 //! set, kept with the reports. A step of the wall clock evicts nothing; time during which the
 //! agent did not run does not count.
 //!
+//! A file that cannot be read is moved aside. A number that is wrong, as nothing in SQLite would
+//! notice, is put right when the file is opened; it costs no report.
+//!
 //! # What is not promised
 //!
 //! A report that was queued and is not yet on disk is gone with the process: such a run was never
@@ -38,6 +41,7 @@
 //! takes a new identity. An evicted report that was in flight is counted as evicted, once, though
 //! it may have arrived.
 
+mod db;
 mod error;
 mod inspect;
 mod ledger;
@@ -279,7 +283,7 @@ impl Spool {
         schema::make_folder(&options.data_dir)?;
         let lock = lock::Lock::take(&options.data_dir)?;
         let path = schema::file(&options.data_dir);
-        let (db, opened) = writer::Db::open(&path, options.machine_id.as_deref())?;
+        let (db, opened) = db::Db::open(&path, options.machine_id.as_deref())?;
         let (follow, _) = broadcast::channel(FOLLOW);
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue_bytes),

@@ -313,7 +313,7 @@ fn oldest(db: &Connection) -> rusqlite::Result<Option<(i64, u64, u64)>> {
         "SELECT id, clock, length(body) + ifnull(length(raw), 0) FROM quarantine
          ORDER BY id LIMIT 1",
         [],
-        |row| Ok((row.get(0)?, count(row, 1)?, count(row, 2)? + OVERHEAD)),
+        |row| Ok((row.get(0)?, figure(row, 1)?, count(row, 2)? + OVERHEAD)),
     )
     .optional()
 }

@@ -125,7 +125,7 @@ impl Reader {
                 }
                 let seq = Seq(count(row, 0)?);
                 let records = figure(row, 1)?;
-                if row.get::<_, u32>(2)? == crc(body) {
+                if row.get::<_, i64>(2)? == i64::from(crc(body)) {
                     found.reports.push(Stored { seq, body: body.to_vec(), records });
                 } else {
                     found.damaged.push((seq, records));

@@ -301,7 +301,7 @@ fn check(path: &Path, db: &Connection) -> Result<(), SpoolError> {
         .query_row(
             "SELECT last_seq >= IFNULL((SELECT MAX(seq) FROM reports), 0)
                 AND (last_seq >= IFNULL((SELECT MAX(cursor) FROM outputs), 0)
-                    OR last_seq = (SELECT MAX(seq) FROM reports))
+                    OR last_seq = IFNULL((SELECT MAX(seq) FROM reports), -1))
                 AND last_seq BETWEEN 0 AND (1 << 53)
              FROM state",
             [],
@@ -380,14 +380,15 @@ impl Salvage {
             return None;
         }
         let db = open_to_read(path).ok()?;
-        let mut ledger = Ledger::load(&db).ok()?;
-        let outputs = ledger.outputs.len();
-        // A row that does not add up tells nothing.
-        ledger.plugins.retain(|_, totals| totals.balances());
-        ledger.outputs.retain(|_, totals| totals.balances());
-        let whole = ledger.outputs.len() == outputs;
         // A file without an `agent_id` had no ledger to speak of either.
         let agent = meta(&db, "agent_id").ok().flatten()?.parse().ok();
+        // A counter that is none, or a row that does not add up, tells nothing.
+        let (mut ledger, readable) =
+            Ledger::load(&db).map_or_else(|_| Default::default(), |l| (l, true));
+        let outputs = ledger.outputs.len();
+        ledger.plugins.retain(|_, totals| totals.balances());
+        ledger.outputs.retain(|_, totals| totals.balances());
+        let whole = readable && ledger.outputs.len() == outputs;
         Some(Self { agent, ledger, whole })
     }
 

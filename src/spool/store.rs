@@ -47,8 +47,12 @@ pub(super) fn append(
         rejected: BTreeMap<RejectionCode, u64>,
     }
 
-    let kept: bool =
-        db.query_row("SELECT EXISTS (SELECT 1 FROM outputs WHERE active)", [], |r| r.get(0))?;
+    // Also while what the last output left is being deleted: the queue has no gaps.
+    let kept: bool = db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM outputs WHERE active) OR EXISTS (SELECT 1 FROM reports)",
+        [],
+        |r| r.get(0),
+    )?;
     let before = state.records;
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
     let mut insert = db.prepare("INSERT INTO reports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
@@ -117,13 +121,13 @@ fn cursor(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
     Ok(Cursor { output: row.get(0)?, at: count(row, 1)?, records: count(row, 2)? })
 }
 
-/// The last report at or before `seq`: its number and the running totals of records and bytes.
-fn last_at(db: &Connection, seq: u64) -> rusqlite::Result<Option<(u64, u64, u64)>> {
+/// The last report at or before `seq`: its number and the running total of records.
+fn last_at(db: &Connection, seq: u64) -> rusqlite::Result<Option<(u64, u64)>> {
     db.query_row(
-        "SELECT seq, through_records, through_bytes FROM reports
+        "SELECT seq, through_records FROM reports
          WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1",
         [int(seq)],
-        |row| Ok((count(row, 0)?, figure(row, 1)?, figure(row, 2)?)),
+        |row| Ok((count(row, 0)?, figure(row, 1)?)),
     )
     .optional()
 }
@@ -157,7 +161,7 @@ fn advance(
     let records = records.min(state.records).max(cursor.records);
     let passed = records - cursor.records;
     let damaged: u64 = db.query_row(
-        "SELECT IFNULL(SUM(records), 0) FROM damaged WHERE seq > ?1 AND seq <= ?2",
+        "SELECT IFNULL(SUM(max(0, min(records, 1 << 40))), 0) FROM damaged WHERE seq > ?1 AND seq <= ?2",
         [int(cursor.at), int(to)],
         |row| count(row, 0),
     )?;
@@ -189,7 +193,7 @@ pub(super) fn settle(
     if to <= from.at {
         return Ok(());
     }
-    let Some((_, records, _)) = last_at(db, to)? else { return Ok(()) };
+    let Some((_, records)) = last_at(db, to)? else { return Ok(()) };
     let passed = advance(db, state, &from, to, records)?;
     let mut refused = 0;
     for one in receipt.refused() {
@@ -229,11 +233,8 @@ pub(super) fn set_outputs(
             Start::Now => None,
             Start::Oldest => db
                 .query_row(
-                    // None where the queue does not reach to the last report: it came while nothing was
-                    // kept.
-                    "SELECT seq, through_records - records FROM reports
-                     WHERE (SELECT MAX(seq) FROM reports) = ?1 ORDER BY seq LIMIT 1",
-                    [int(state.last_seq)],
+                    "SELECT seq, through_records - records FROM reports ORDER BY seq LIMIT 1",
+                    [],
                     |row| Ok((count(row, 0)?, figure(row, 1)?.min(state.records))),
                 )
                 .optional()?,
@@ -261,8 +262,7 @@ pub(super) fn note_damaged(
     for (seq, _) in reports {
         // Only what is still there: a cursor or an eviction may have passed it since.
         db.execute(
-            "INSERT OR IGNORE INTO damaged
-             SELECT seq, max(0, min(records, 1 << 40)) FROM reports WHERE seq = ?1",
+            "INSERT OR IGNORE INTO damaged SELECT seq, records FROM reports WHERE seq = ?1",
             [int(seq.0)],
         )?;
     }
@@ -276,7 +276,7 @@ pub(super) fn note_damaged(
         .optional()?;
     if let Some(from) = from
         && from.at < last.0
-        && let Some((to, records, _)) = last_at(db, last.0)?
+        && let Some((to, records)) = last_at(db, last.0)?
     {
         let passed = advance(db, state, &from, to, records)?;
         // All between were noted; if one was passed by another way, it is still not delivered.
@@ -293,12 +293,13 @@ pub(super) fn evict_bytes(
     reason: Evicted,
 ) -> rusqlite::Result<u64> {
     let mut last = None;
-    let mut rows = db.prepare("SELECT seq, through_bytes FROM reports ORDER BY seq LIMIT ?1")?;
+    let mut sum = 0;
+    let mut rows = db.prepare("SELECT seq, length(body) FROM reports ORDER BY seq LIMIT ?1")?;
     let mut rows = rows.query([int(CHUNK)])?;
     while let Some(row) = rows.next()? {
-        let through = figure(row, 1)?;
         last = Some(count(row, 0)?);
-        if through.saturating_sub(state.freed_bytes) >= bytes {
+        sum += weight(count(row, 1)?);
+        if sum >= bytes {
             break;
         }
     }
@@ -328,7 +329,7 @@ fn evict_through(
     seq: u64,
     reason: Evicted,
 ) -> rusqlite::Result<u64> {
-    let Some((_, records, _)) = last_at(db, seq)? else { return Ok(0) };
+    let Some((_, records)) = last_at(db, seq)? else { return Ok(0) };
     let behind: Vec<Cursor> = db
         .prepare("SELECT name, cursor, cursor_records FROM outputs WHERE active AND cursor < ?1")?
         .query_map([int(seq)], cursor)?
@@ -357,11 +358,14 @@ pub(super) fn free(db: &Connection, state: &mut State) -> rusqlite::Result<bool>
 }
 
 fn delete_through(db: &Connection, state: &mut State, seq: u64) -> rusqlite::Result<u64> {
-    let Some((_, _, bytes)) = last_at(db, seq)? else { return Ok(0) };
+    let freed = db.query_row(
+        &format!("SELECT IFNULL(SUM(length(body) + {OVERHEAD}), 0) FROM reports WHERE seq <= ?1"),
+        [int(seq)],
+        |row| count(row, 0),
+    )?;
     db.execute("DELETE FROM reports WHERE seq <= ?1", [int(seq)])?;
     db.execute("DELETE FROM damaged WHERE seq <= ?1", [int(seq)])?;
-    let freed = bytes.saturating_sub(state.freed_bytes);
-    state.freed_bytes = bytes.min(state.bytes).max(state.freed_bytes);
+    state.freed_bytes = (state.freed_bytes + freed).min(state.bytes);
     Ok(freed)
 }
 

@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tracing::{error, info, warn};
 
 use crate::model::{Seq, SpoolId};
 
-use super::ledger::Ledger;
-use super::mend;
+use super::db::Db;
 use super::quarantine::{self, Bounds};
 use super::queue::{Command, Pending, Work};
-use super::schema::{self, Found, Salvage};
+use super::schema;
 use super::state::State;
 use super::store;
-use super::{Health, Identity, Notice, Opened, Shared, SpoolError, Stored, reader};
+use super::{Health, Opened, Shared, SpoolError, Stored, reader};
 use crate::model::Evicted;
 
 /// What a spool on a full disk may still hold.
@@ -40,147 +39,6 @@ const SPARE_PAGES: i64 = 2048;
 
 /// Pages given back at a time.
 const VACUUM_PAGES: i64 = 512;
-
-/// The open database and what is known of it.
-pub(super) struct Db {
-    connection: Connection,
-    state: State,
-    identity: Identity,
-    opened: Instant,
-    clock_then: u64,
-}
-
-impl Db {
-    /// Opens the file, or makes one; a damaged one is moved aside first.
-    pub(super) fn open(
-        path: &Path,
-        machine_id: Option<&str>,
-    ) -> Result<(Self, Opened), SpoolError> {
-        let mut opened = Opened::default();
-        let found = schema::look(path)?;
-        let connection = match found {
-            Found::Nothing => {
-                schema::create(path, None)?;
-                schema::open(path)?
-            }
-            Found::Bad(why) => Self::start_over(path, why, &mut opened)?,
-            Found::Spool => match schema::open(path).and_then(|db| Self::mended(db, path)) {
-                Ok((connection, wrong)) => {
-                    if !wrong.is_empty() {
-                        opened.notices.push(Notice::Mended { wrong });
-                    }
-                    connection
-                }
-                Err(error) if schema::must_make_way(&error) => {
-                    Self::start_over(path, error.chain(), &mut opened)?
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        let failed = |source| SpoolError::Open { path: path.to_owned(), source };
-        let mut db = Self::from(connection, path)?;
-        if let Some(now) = machine_id {
-            let then = schema::meta(&db.connection, "machine_id").map_err(failed)?;
-            let moved = then.as_deref().is_some_and(|then| then != now);
-            let tx = db.connection.transaction().map_err(failed)?;
-            if moved {
-                db.identity.spool = SpoolId::new();
-                schema::set_meta(&tx, "spool_id", &db.identity.spool.to_string())
-                    .map_err(failed)?;
-                let why = "it was written on another machine".to_owned();
-                opened.notices.push(Notice::NewIdentity { why });
-            }
-            if moved || then.is_none() {
-                schema::set_meta(&tx, "machine_id", now).map_err(failed)?;
-            }
-            tx.commit().map_err(failed)?;
-        }
-        Ok((db, opened))
-    }
-
-    /// The database with its figures put right, and what was wrong with them.
-    fn mended(db: Connection, path: &Path) -> Result<(Connection, Vec<String>), SpoolError> {
-        let mend = || {
-            let wrong = mend::figures(&db)?;
-            Ledger::load(&db)?;
-            State::load(&db)?;
-            Ok(wrong)
-        };
-        let wrong = mend().map_err(|source| SpoolError::Open { path: path.to_owned(), source })?;
-        Ok((db, wrong))
-    }
-
-    fn from(connection: Connection, path: &Path) -> Result<Self, SpoolError> {
-        let failed = |source| SpoolError::Open { path: path.to_owned(), source };
-        let damaged = |what: &str| SpoolError::Damaged {
-            path: path.to_owned(),
-            why: format!("its {what} cannot be read"),
-        };
-        let meta = |key: &str| schema::meta(&connection, key).map_err(failed);
-        let spool = meta("spool_id")?.and_then(|id| id.parse().ok());
-        let agent = meta("agent_id")?.and_then(|id| id.parse().ok());
-        let identity = Identity {
-            spool: spool.ok_or_else(|| damaged("spool_id"))?,
-            agent: agent.ok_or_else(|| damaged("agent_id"))?,
-        };
-        let state = State::load(&connection).map_err(failed)?;
-        let clock_then = state.clock;
-        Ok(Self { connection, state, identity, opened: Instant::now(), clock_then })
-    }
-
-    fn start_over(path: &Path, why: String, opened: &mut Opened) -> Result<Connection, SpoolError> {
-        let to = schema::move_aside(path)?;
-        let salvage = Salvage::read(&to);
-        schema::create(path, salvage.as_ref())?;
-        let lost = salvage.as_ref().and_then(Salvage::lost);
-        opened.notices.push(Notice::MovedAside { to, why, lost });
-        schema::open(path)
-    }
-
-    pub(super) fn last_seq(&self) -> u64 {
-        self.state.last_seq
-    }
-
-    pub(super) fn identity(&self) -> Identity {
-        self.identity
-    }
-
-    /// Milliseconds during which this spool was open, in all its lives.
-    fn clock(&self) -> u64 {
-        self.clock_then + self.opened.elapsed().as_millis() as u64
-    }
-
-    /// Runs `change` in one transaction, with the totals saved at its end.
-    fn commit<T>(
-        &mut self,
-        change: impl FnOnce(&Connection, &mut State) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
-        let mut state = self.state.clone();
-        state.clock = self.clock();
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = change(&tx, &mut state)?;
-        state.save(&tx)?;
-        tx.commit()?;
-        self.state = state;
-        Ok(value)
-    }
-
-    fn free_pages(&self) -> rusqlite::Result<i64> {
-        self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))
-    }
-
-    fn vacuum(&self, pages: i64) -> rusqlite::Result<()> {
-        let mut give = self.connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
-        let mut rows = give.query([])?;
-        // Each step gives back one page.
-        while rows.next()?.is_some() {}
-        Ok(())
-    }
-
-    fn checkpoint(&self) -> rusqlite::Result<()> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-    }
-}
 
 /// Starts the one thread that writes.
 pub(super) fn spawn(shared: Arc<Shared>, db: Db) -> std::io::Result<JoinHandle<()>> {
@@ -288,7 +146,7 @@ impl Writer {
             // Not `commands`: they were meant for the old file, and tried again by who waits.
             refuse(std::mem::take(&mut commands), &why);
             self.close(why);
-            self.move_aside();
+            self.give_way();
             return;
         }
         if !self.reports.is_empty() || !commands.is_empty() {
@@ -382,13 +240,12 @@ impl Writer {
         }
     }
 
-    /// Closes the database after an error, or moves it aside if the file is bad.
+    /// Closes the database after an error, and does what can be done if the file is bad.
     fn fail(&mut self, source: &rusqlite::Error) -> String {
         let why = source.to_string();
         self.close(why.clone());
         if super::error::is_damage(source) {
-            // It failed in use; opening, which looks at less, might not notice.
-            self.move_aside();
+            self.give_way();
         }
         why
     }
@@ -422,8 +279,19 @@ impl Writer {
         }
     }
 
-    /// Moves a file aside that only readers found to be damaged: it would open.
-    fn move_aside(&mut self) {
+    /// After damage that was found in use. Opening mends wrong counters; a file in which it finds nothing,
+    /// as it looks at less, is moved aside.
+    fn give_way(&mut self) {
+        let machine = self.shared.options.machine_id.clone();
+        if let Ok((_, opened)) = Db::open(&self.shared.path, machine.as_deref())
+            && !opened.notices.is_empty()
+        {
+            for notice in &opened.notices {
+                error!("{notice}");
+            }
+            self.start_over();
+            return;
+        }
         let mut opened = Opened::default();
         let why = "a report in it cannot be read".to_owned();
         if let Err(error) = Db::start_over(&self.shared.path, why, &mut opened) {

@@ -268,7 +268,7 @@ fn whatever_is_in_a_config_is_said_with_its_place() {
 }
 
 /// The counters of a spool: table and column.
-pub(crate) const FIGURES: [(&str, &str); 22] = [
+pub(crate) const FIGURES: [(&str, &str); 25] = [
     ("state", "records"),
     ("state", "bytes"),
     ("state", "freed_bytes"),
@@ -277,6 +277,9 @@ pub(crate) const FIGURES: [(&str, &str); 22] = [
     ("reports", "through_records"),
     ("reports", "through_bytes"),
     ("reports", "clock"),
+    ("reports", "crc"),
+    ("quarantine", "clock"),
+    ("damaged", "records"),
     ("outputs", "active"),
     ("outputs", "cursor"),
     ("outputs", "cursor_records"),
@@ -309,7 +312,7 @@ enum Damage {
     Changes { log: bool, changes: Vec<Change> },
     Page { at: Index, with: u8 },
     Bits { at: Vec<(Index, u8)> },
-    Figure { place: (&'static str, &'static str), by: i64 },
+    Figure { place: (&'static str, &'static str), at: At, by: i64 },
     Word { place: (&'static str, &'static str) },
     Empty { log: bool },
     NoLog,
@@ -325,7 +328,7 @@ fn damage() -> impl Strategy<Value = Vec<Damage>> {
         2 => (any::<bool>(), changes(&["\0", "SQLite"])).prop_map(|(log, changes)| Damage::Changes { log, changes }),
         3 => (any::<Index>(), any::<u8>()).prop_map(|(at, with)| Damage::Page { at, with }),
         4 => prop::collection::vec((any::<Index>(), 1_u8..), 1..20).prop_map(|at| Damage::Bits { at }),
-        4 => (select(&FIGURES), by).prop_map(|(place, by)| Damage::Figure { place, by }),
+        4 => (select(&FIGURES), select(&[At::First, At::Middle, At::Last]), by).prop_map(|(place, at, by)| Damage::Figure { place, at, by }),
         1 => select(&WORDS).prop_map(|place| Damage::Word { place }),
         1 => any::<bool>().prop_map(|log| Damage::Empty { log }),
         1 => Just(Damage::NoLog),
@@ -335,18 +338,35 @@ fn damage() -> impl Strategy<Value = Vec<Damage>> {
     prop::collection::vec(one, 1..3)
 }
 
-/// Changes one row through SQLite, which sees nothing wrong in it; none where the file is damaged already.
-pub(crate) fn alter(dir: &Path, update: &str) {
+/// A row of a table: the first, one in the middle or the last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum At {
+    First,
+    Middle,
+    Last,
+}
+
+/// Changes a row through SQLite, which sees nothing wrong in it; none where the file is damaged already.
+pub(crate) fn alter(dir: &Path, (table, column): (&str, &str), at: At, to: &str) {
     let Ok(db) = rusqlite::Connection::open(dir.join("spool.db")) else { return };
-    let table = update.split(' ').nth(1).unwrap();
-    let rows = db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
-    let rows: i64 = rows.unwrap_or(0);
     let key = match table {
-        "reports" => format!("seq = (SELECT min(seq) + {} FROM reports)", rows / 2),
-        "evicted" => "reason = (SELECT reason FROM evicted LIMIT 1)".to_owned(),
-        _ => "true".to_owned(),
+        "reports" | "damaged" => "seq",
+        "quarantine" | "state" => "id",
+        "evicted" => "reason",
+        "rejected" => "code",
+        _ => "name",
     };
-    drop(db.execute(&format!("{update} WHERE {key}"), []));
+    let row = match at {
+        At::First => format!("(SELECT min({key}) FROM {table})"),
+        At::Middle => {
+            format!(
+                "(SELECT {key} FROM {table} ORDER BY {key}
+                  LIMIT 1 OFFSET (SELECT count(*) / 2 FROM {table}))"
+            )
+        }
+        At::Last => format!("(SELECT max({key}) FROM {table})"),
+    };
+    drop(db.execute(&format!("UPDATE {table} SET {column} = {to} WHERE {key} = {row}"), []));
 }
 
 fn inflict(dir: &Path, damage: &Damage) {
@@ -375,14 +395,12 @@ fn inflict(dir: &Path, damage: &Damage) {
             }
             bytes
         }),
-        Damage::Figure { place: (table, column), by } => {
-            alter(dir, &format!("UPDATE {table} SET {column} = {column} + {by}"));
+        Damage::Figure { place: (table, column), at, by } => {
+            alter(dir, (table, column), *at, &format!("{column} + {by}"));
         }
         Damage::Word { place: (table, column) } => {
-            alter(
-                dir,
-                &format!("UPDATE {table} SET {column} = replace({column}, 'e', 'd') || 'x'"),
-            );
+            let to = format!("replace({column}, 'e', 'd') || 'x'");
+            alter(dir, (table, column), At::First, &to);
         }
         Damage::Empty { log } => change(&file(*log), &|_| Vec::new()),
         Damage::NoLog => drop(fs::remove_file(file(true))),
