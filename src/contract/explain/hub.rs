@@ -90,16 +90,16 @@ Authorization: Bearer KEY_OF_WEB_1"#,
         ),
         P::Reviewer => (
             "Only reviewers of this registry may do that (403).",
-            How("$ talaia plugin approve door-check 0.1.0 --key-file another-account.json"),
+            How("$ talaia plugin approve web-check 0.1.0 --key-file another-account.json"),
             "A key with the scope `review` of the hub's own account.",
             &["scope"],
         ),
         P::Host => (
             "The request names no host, or calls the hub by a name that is not its own (400 or 421). This keeps foreign pages from reaching a hub through a browser.",
             pair(
-                r#"GET /healthz
+                r#"GET /api/v1/plugins
 Host: elsewhere.example"#,
-                r#"GET /healthz
+                r#"GET /api/v1/plugins
 Host: localhost"#,
             ),
             "Call it by its address, or add the name to `[hub] hosts`.",
@@ -108,10 +108,8 @@ Host: localhost"#,
         P::CrossSite => (
             "A form came from another site's page (403).",
             pair(
-                r#"POST /logout
-Origin: https://elsewhere.example"#,
-                r#"POST /logout
-Origin: THE_HUB"#,
+                "POST /api/v1/monitors {\"name\": \"door\"}\nCookie: SESSION\nOrigin: https://elsewhere.example",
+                "POST /api/v1/monitors {\"name\": \"door\"}\nCookie: SESSION\nOrigin: THE_HUB",
             ),
             "Use the hub's own pages; programs send a key.",
             &["host"],
@@ -344,18 +342,20 @@ POST /api/v1/monitors/door/results {"values": {"opened": 3}}"#,
         P::NoPackage => (
             "The registry has no such package or version (404).",
             pair_with(
-                r#"POST /api/v1/packages {"name": "door-check"}"#,
+                r#"POST /api/v1/packages {"name": "web-check"}"#,
                 "GET /api/v1/packages/dor-check",
-                "GET /api/v1/packages/door-check",
+                "GET /api/v1/packages/web-check",
             ),
             "`talaia plugin status NAME` has the versions.",
             &["no-index"],
         ),
         P::Package => (
             "The package cannot be like this, or is not in the state that this takes (409 or 422): decided already, not handed in, changed meanwhile.",
-            pair(
-                r#"POST /api/v1/packages {"name": "Door Check"}"#,
-                r#"POST /api/v1/packages {"name": "door-check"}"#,
+            pair_with(
+                r#"POST /api/v1/packages {"name": "web-check"}
+PUT /api/v1/packages/web-check/versions/0.1.0 @web-check-0.1.0.zip"#,
+                "POST /api/v1/packages/web-check/versions/0.1.0/approve {}",
+                "POST /api/v1/packages/web-check/versions/0.1.0/submit\nPOST /api/v1/packages/web-check/versions/0.1.0/approve {}",
             ),
             "The detail says which; `talaia plugin status NAME` shows how it stands.",
             &["reviewer"],
@@ -363,9 +363,9 @@ POST /api/v1/monitors/door/results {"values": {"opened": 3}}"#,
         P::Archive => (
             "The body is not a package's archive, or not of the package that it says (422).",
             pair_with(
-                r#"POST /api/v1/packages {"name": "door-check"}"#,
-                "PUT /api/v1/packages/door-check/versions/0.1.0 @door-check.sh",
-                "PUT /api/v1/packages/door-check/versions/0.1.0 @door-check-0.1.0.zip",
+                r#"POST /api/v1/packages {"name": "web-check"}"#,
+                "PUT /api/v1/packages/web-check/versions/0.1.0 @web-check.sh",
+                "PUT /api/v1/packages/web-check/versions/0.1.0 @web-check-0.1.0.zip",
             ),
             "`talaia plugin check FOLDER`, then `talaia plugin pack FOLDER`.",
             &["package"],
@@ -393,11 +393,11 @@ POST /api/v1/monitors/door/results {"values": {"opened": 3}}"#,
         P::NoIndex => (
             "Nothing was given out yet, so there is no index (404).",
             pair_with(
-                r#"POST /api/v1/packages {"name": "door-check"}
-PUT /api/v1/packages/door-check/versions/0.1.0 @door-check-0.1.0.zip
-POST /api/v1/packages/door-check/versions/0.1.0/submit"#,
+                r#"POST /api/v1/packages {"name": "web-check"}
+PUT /api/v1/packages/web-check/versions/0.1.0 @web-check-0.1.0.zip
+POST /api/v1/packages/web-check/versions/0.1.0/submit"#,
                 "GET /plugins/index.json",
-                r#"POST /api/v1/packages/door-check/versions/0.1.0/approve {}
+                r#"POST /api/v1/packages/web-check/versions/0.1.0/approve {}
 GET /plugins/index.json"#,
             ),
             "Approve a version.",
@@ -416,7 +416,7 @@ fn audit(action: AuditAction) -> Page {
         ),
         A::KeyRotate => (
             "A key was put in the place of another of the same name, which ended then or after a grace.",
-            "$ talaia keys rotate web-1",
+            "$ talaia keys rotate web-1 --grace 1h",
         ),
         A::KeyRevoke => ("A key was ended.", "$ talaia keys revoke web-1"),
         A::PluginKeyCreate => {
@@ -460,31 +460,31 @@ fn audit(action: AuditAction) -> Page {
         ),
         A::PackageRegister => (
             "A package's name was registered in the registry.",
-            "$ talaia plugin register door-check",
+            "$ talaia plugin register web-check",
         ),
         A::PackageUpload => (
             "A version of a package was uploaded as a draft.",
-            "$ talaia plugin publish ./door-check --draft",
+            "$ talaia plugin publish ./web-check --draft",
         ),
         A::PackageSubmit => {
-            ("A draft was handed in to the reviewers.", "$ talaia plugin submit door-check 0.1.0")
+            ("A draft was handed in to the reviewers.", "$ talaia plugin submit web-check 0.1.0")
         }
         A::PackageReview => {
-            ("A reviewer took a version into review.", "$ talaia plugin review door-check 0.1.0")
+            ("A reviewer took a version into review.", "$ talaia plugin review web-check 0.1.0")
         }
         A::PackageTrial => (
             "A reviewer ran a version, and attached the result.",
-            "$ talaia plugin review door-check 0.1.0 --run",
+            "$ talaia plugin review web-check 0.1.0 --run --yes",
         ),
         A::PackageApprove => {
-            ("A reviewer gave a version out.", "$ talaia plugin approve door-check 0.1.0")
+            ("A reviewer gave a version out.", "$ talaia plugin approve web-check 0.1.0")
         }
         A::PackageReject => (
             "A reviewer turned a version down.",
-            "$ talaia plugin reject door-check 0.1.0 --reason 'which door?'",
+            "$ talaia plugin reject web-check 0.1.0 --reason 'which door?'",
         ),
         A::PackageWithdraw => {
-            ("A version was taken back.", "$ talaia plugin withdraw door-check 0.1.0")
+            ("A version was taken back.", "$ talaia plugin withdraw web-check 0.1.0")
         }
         A::RegistryRotate => (
             "The registry goes on with another key; the detail is its fingerprint.",

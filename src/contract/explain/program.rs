@@ -71,12 +71,7 @@ echo '{"status": "critical", "message": "sda is failing", "metrics": []}'"#,
     (
         "no start",
         "The program never ran.",
-        pair(
-            r#"#!/bin/shh
-echo '{"users": 3}'"#,
-            r#"#!/bin/sh
-echo '{"users": 3}'"#,
-        ),
+        pair("$ chmod 777 disk.sh", "$ chmod 755 disk.sh"),
         "The line says why; so does `talaia check`.",
         &["not_started"],
     ),
@@ -245,42 +240,42 @@ const VERSIONS: &[Row] = &[
     (
         "draft",
         "It was uploaded, and not handed in.",
-        How("$ talaia plugin publish ./door-check --draft"),
+        How("$ talaia plugin publish ./web-check --draft"),
         "`talaia plugin submit NAME VERSION`.",
         &[],
     ),
     (
         "submitted",
         "It waits for a reviewer.",
-        How("$ talaia plugin submit door-check 0.1.0"),
+        How("$ talaia plugin submit web-check 0.1.0"),
         "`talaia plugin review` lists what waits.",
         &[],
     ),
     (
         "in-review",
         "A reviewer has it.",
-        How("$ talaia plugin review door-check 0.1.0"),
+        How("$ talaia plugin review web-check 0.1.0"),
         "`talaia plugin status NAME VERSION --watch` goes on until it is decided.",
         &[],
     ),
     (
         "approved",
         "It is given out, signed by the registry.",
-        How("$ talaia plugin approve door-check 0.1.0"),
+        How("$ talaia plugin approve web-check 0.1.0"),
         "`talaia plugin install NAME`.",
         &[],
     ),
     (
         "rejected",
         "A reviewer turned it down, with a reason.",
-        How("$ talaia plugin reject door-check 0.1.0 --reason 'which door?'"),
+        How("$ talaia plugin reject web-check 0.1.0 --reason 'which door?'"),
         "`talaia plugin status NAME VERSION` has the reason. Mend it, and hand in another version.",
         &[],
     ),
     (
         "withdrawn",
         "Its author or a reviewer took it back. It is no longer given out; where it is installed it goes on.",
-        How("$ talaia plugin withdraw door-check 0.1.0"),
+        How("$ talaia plugin withdraw web-check 0.1.0"),
         "`talaia plugin upgrade NAME` goes over to a version that is given out.",
         &[],
     ),
@@ -459,7 +454,8 @@ path = "reports.ndjson""#),
         "The destination cannot be reached, or cannot do it now. It is tried again after pauses that grow to five minutes; reports wait in the spool.",
         How(r#"[outputs.main]
 type = "talaia"
-url = "http://127.0.0.1:9"   # nothing listens there"#),
+url = "http://127.0.0.1:9"   # nothing listens there
+key = { file = "hub.key" }"#),
         "Usually nothing. The words behind it say what failed.",
         &["hold", "quota"],
     ),

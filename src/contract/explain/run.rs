@@ -58,12 +58,7 @@ echo '{"users": 3}'"#,
         ),
         O::NotStarted => (
             "The program never ran: it is not there, may not be executed, its interpreter is missing, it is not trusted, or its user does not exist. `error` says which.",
-            pair(
-                r#"#!/bin/shh
-echo '{"users": 3}'"#,
-                r#"#!/bin/sh
-echo '{"users": 3}'"#,
-            ),
+            pair("$ chmod 777 disk.sh", "$ chmod 755 disk.sh"),
             "`talaia check` says the same of all plugins, with what to type.",
             &["no start", "broken"],
         ),

@@ -44,7 +44,7 @@ read -r end"#,
 max_running = 1
 
 [plugins.backup]
-command = ["sleep", "20"]
+command = ["sleep", "5"]
 
 [plugins.disk]
 command = ["./disk.sh"]
@@ -53,7 +53,7 @@ interval = "1s""#,
 max_running = 8
 
 [plugins.backup]
-command = ["sleep", "20"]
+command = ["sleep", "5"]
 
 [plugins.disk]
 command = ["./disk.sh"]
@@ -274,13 +274,13 @@ unit = "s""#,
                 None,
                 Prints::Many {
                     before: "[",
-                    unit: r#"{"name": "disk_#", "value": 1, "units": "B"}, "#,
+                    unit: r#"{"name": "disk_#", "value": 1, "of_#": "sda"}, "#,
                     times: 51,
                     after: r#"{"name": "users", "value": 3}]"#,
                 },
                 Prints::Many {
                     before: "[",
-                    unit: r#"{"name": "disk_#", "value": 1, "unit": "B"}, "#,
+                    unit: r#"{"name": "disk_#", "value": 1, "tags": {"of": "sda"}}, "#,
                     times: 51,
                     after: r#"{"name": "users", "value": 3}]"#,
                 },
@@ -388,7 +388,7 @@ printf '{"load1": %.2f}\n' 0.42"#,
             pair_with(
                 r#"timeout = "1s""#,
                 r#"#!/bin/sh
-while echo '{"users": 3}'; do sleep 60; done"#,
+while echo '{"users": 3}'; do sleep 0.2; done"#,
                 r#"#!/bin/sh
 echo '{"users": 3}'"#,
             ),
