@@ -15,7 +15,7 @@ mod rejection;
 mod run;
 mod warning;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Serialize, Serializer};
 
@@ -72,7 +72,11 @@ impl fmt::Display for Prints {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Cut(text) => write!(f, "{text}✂"),
-            Self::Bytes(bytes) => write!(f, "{}", bytes.escape_ascii()),
+            // As they would stand in an editor, but for those that none shows.
+            Self::Bytes(bytes) => bytes.iter().try_for_each(|byte| match byte {
+                b'\n' | b' '..=b'~' => f.write_char(char::from(*byte)),
+                other => write!(f, "{}", other.escape_ascii()),
+            }),
             Self::Many { before, unit, times, after } => {
                 let unit = unit.replace('#', "1");
                 write!(f, "{before}{}…{after}   ({times} times)", unit.trim_end())
@@ -181,7 +185,9 @@ impl Kind {
             Self::Output => "`talaia status`",
             Self::Eviction => "`evicted` in `talaia status` and `talaia spool status`",
             Self::Refusal => "`refused` in a hub's answer to an upload, and the quarantine",
-            Self::Problem => "`code` of an answer of type `application/problem+json`",
+            Self::Problem => {
+                "`code` of an answer of type `application/problem+json`. Requests are shown with the headers that matter alone, and `@FILE` is what a file has"
+            }
             Self::Audit => "`talaia keys audit`, and the page of the audit log",
             Self::Standing => "the hub's overview and the pages of monitors",
             Self::Version => "`talaia plugin status`, and the hub's pages of packages",

@@ -91,8 +91,9 @@ enum Runner {
 }
 
 /// What `talaia test` does not show of a run, and a running agent does.
-const OF_AGENTS: [(Kind, &str); 5] = [
+const OF_AGENTS: [(Kind, &str); 6] = [
     (Kind::Warning, "late"),
+    (Kind::Warning, "unasked"),
     (Kind::Warning, "restart"),
     (Kind::Warning, "quarantine-cut"),
     (Kind::Warning, "rejections-cut"),
@@ -344,14 +345,21 @@ fn book() -> String {
         let pages: Vec<Page> = explain::pages().into_iter().filter(|p| p.kind == kind).collect();
         let line = |page: &Page| page.example.filter(|example| !example.contains('\n'));
         if pages.iter().all(|page| line(page).is_some()) {
-            page.push_str("\n| code | what it means | example | what to do |\n|---|---|---|---|\n");
+            let has_fix = pages.iter().any(|page| !page.fix.is_empty());
+            let (head, rule) = if has_fix { (" what to do |", "---|") } else { ("", "") };
+            page.push_str(&format!(
+                "\n| code | what it means | example |{head}\n|---|---|---|{rule}\n"
+            ));
             for own in pages {
                 let example = line(&own).unwrap();
-                let example = example
-                    .strip_prefix("$ ")
-                    .map_or(cell(example), |command| format!("`{command}`"));
-                let (meaning, fix) = (cell(own.meaning), cell(own.fix));
-                page.push_str(&format!("| `{}` | {meaning} | {example} | {fix} |\n", own.code));
+                let command = example.strip_prefix("$ ");
+                let example = command.map_or(cell(example), |command| format!("`{command}`"));
+                let fix = if has_fix { format!(" {} |", cell(own.fix)) } else { String::new() };
+                page.push_str(&format!(
+                    "| `{}` | {} | {example} |{fix}\n",
+                    own.code,
+                    cell(own.meaning)
+                ));
             }
             continue;
         }

@@ -16,8 +16,8 @@ fn problem(code: ProblemCode) -> Page {
             "No key came with the request (401). All but `/healthz` and the description of the API needs one, or a session.",
             pair(
                 "GET /api/v1/plugins",
-                r#"GET /api/v1/plugins
-Authorization: Bearer KEY"#,
+                "GET /api/v1/plugins
+Authorization: Bearer KEY",
             ),
             "Send `Authorization: Bearer KEY`. The local hub's key is in its credentials.json; `talaia keys create` makes others.",
             &["key-unknown", "signature"],
@@ -25,10 +25,10 @@ Authorization: Bearer KEY"#,
         P::KeyUnknown => (
             "This hub never gave the key (401). It is another hub's, cut short, or of an account that is no more.",
             pair(
-                r#"GET /api/v1/plugins
-Authorization: Bearer KEY_OF_ANOTHER_HUB"#,
-                r#"GET /api/v1/plugins
-Authorization: Bearer KEY"#,
+                "GET /api/v1/plugins
+Authorization: Bearer KEY_OF_ANOTHER_HUB",
+                "GET /api/v1/plugins
+Authorization: Bearer KEY",
             ),
             "`talaia keys create NAME` on this hub prints one.",
             &["key-revoked", "hold"],
@@ -38,10 +38,10 @@ Authorization: Bearer KEY"#,
             pair_with(
                 r#"POST /api/v1/keys {"name": "web-1", "scopes": ["read"]}
 DELETE /api/v1/keys/web-1"#,
-                r#"GET /api/v1/plugins
-Authorization: Bearer KEY_OF_WEB_1"#,
-                r#"GET /api/v1/plugins
-Authorization: Bearer KEY"#,
+                "GET /api/v1/plugins
+Authorization: Bearer KEY_OF_WEB_1",
+                "GET /api/v1/plugins
+Authorization: Bearer KEY",
             ),
             "`talaia keys create NAME` makes another; `talaia keys audit` says who ended it.",
             &["key.revoke"],
@@ -51,10 +51,10 @@ Authorization: Bearer KEY"#,
             pair_with(
                 r#"POST /api/v1/keys {"name": "web-1", "scopes": ["read"], "expires": "TOMORROW"}
 (two days go by)"#,
-                r#"GET /api/v1/plugins
-Authorization: Bearer KEY_OF_WEB_1"#,
-                r#"GET /api/v1/plugins
-Authorization: Bearer KEY"#,
+                "GET /api/v1/plugins
+Authorization: Bearer KEY_OF_WEB_1",
+                "GET /api/v1/plugins
+Authorization: Bearer KEY",
             ),
             "`talaia keys rotate NAME` makes another in its place.",
             &["key.rotate"],
@@ -62,10 +62,10 @@ Authorization: Bearer KEY"#,
         P::Signature => (
             "A signed request does not hold (401): another secret key, a clock that is far off, a body or address that changed on the way, or one that came before.",
             pair(
-                r#"GET /api/v1/plugins
-Authorization: HMAC-SHA256 key=API_KEY"#,
-                r#"GET /api/v1/plugins
-Authorization: Bearer KEY"#,
+                "GET /api/v1/plugins
+Authorization: HMAC-SHA256 key=API_KEY",
+                "GET /api/v1/plugins
+Authorization: Bearer KEY",
             ),
             "Set the clock, and sign what is sent; docs/hub-api.md has the recipe. A Bearer key is simpler.",
             &["unauthorized"],
@@ -82,8 +82,8 @@ Authorization: Bearer KEY"#,
                 r#"POST /api/v1/keys {"name": "web-1", "scopes": ["read"]}"#,
                 r#"POST /api/v1/monitors {"name": "door"}
 Authorization: Bearer KEY_OF_WEB_1"#,
-                r#"GET /api/v1/plugins
-Authorization: Bearer KEY_OF_WEB_1"#,
+                "GET /api/v1/plugins
+Authorization: Bearer KEY_OF_WEB_1",
             ),
             "`talaia keys create NAME --scope SCOPE`; the detail names the scope.",
             &["key.create"],
@@ -97,10 +97,10 @@ Authorization: Bearer KEY_OF_WEB_1"#,
         P::Host => (
             "The request names no host, or calls the hub by a name that is not its own (400 or 421). This keeps foreign pages from reaching a hub through a browser.",
             pair(
-                r#"GET /api/v1/plugins
-Host: elsewhere.example"#,
-                r#"GET /api/v1/plugins
-Host: localhost"#,
+                "GET /api/v1/plugins
+Host: elsewhere.example",
+                "GET /api/v1/plugins
+Host: localhost",
             ),
             "Call it by its address, or add the name to `[hub] hosts`.",
             &["cross-site"],
@@ -161,10 +161,10 @@ Content-Type: application/json"#,
         P::Encoding => (
             "The body says that it is compressed, and cannot be unpacked (400).",
             pair(
-                r#"POST /api/v1/ingest @batch.json
-Content-Encoding: gzip"#,
-                r#"POST /api/v1/ingest @batch.json.gz
-Content-Encoding: gzip"#,
+                "POST /api/v1/ingest @batch.json
+Content-Encoding: gzip",
+                "POST /api/v1/ingest @batch.json.gz
+Content-Encoding: gzip",
             ),
             "`Content-Encoding` is `zstd`, `gzip`, or left out.",
             &["media-type"],
@@ -397,8 +397,8 @@ PUT /api/v1/packages/web-check/versions/0.1.0 @web-check-0.1.0.zip"#,
 PUT /api/v1/packages/web-check/versions/0.1.0 @web-check-0.1.0.zip
 POST /api/v1/packages/web-check/versions/0.1.0/submit"#,
                 "GET /plugins/index.json",
-                r#"POST /api/v1/packages/web-check/versions/0.1.0/approve {}
-GET /plugins/index.json"#,
+                "POST /api/v1/packages/web-check/versions/0.1.0/approve {}
+GET /plugins/index.json",
             ),
             "Approve a version.",
             &["no-package"],

@@ -102,8 +102,8 @@ echo '{"users": 3}'"#,
     (
         "stopped",
         "The agent was stopping, or reloading without the plugin.",
-        How(r#"$ talaia plugin disable disk
-$ talaia reload"#),
+        How("$ talaia plugin disable disk
+$ talaia reload"),
         "",
         &[],
     ),
@@ -431,8 +431,8 @@ while echo '{"queue": 3}'; do sleep 1; done"#,
     (
         "gone",
         "The plugin is no longer in the configuration; what it did is still counted.",
-        How(r#"$ talaia plugin remove disk
-$ talaia reload"#),
+        How("$ talaia plugin remove disk
+$ talaia reload"),
         "",
         &[],
     ),
@@ -462,16 +462,16 @@ key = { file = "hub.key" }"#),
     (
         "hold",
         "A person is needed: the key is not taken, the address is wrong, the answer is no hub's. Reports are kept and tried slowly.",
-        How(r#"The key that the output sends with is ended on the hub:
-$ talaia keys revoke web-1"#),
+        How("The key that the output sends with is ended on the hub:
+$ talaia keys revoke web-1"),
         "The words behind it say what to mend; then `talaia reload`.",
         &["key-unknown", "key-revoked", "retry"],
     ),
     (
         "removed",
         "The output is no longer in the configuration; what it took is still counted.",
-        How(r#"`[outputs.main]` is taken out of the configuration, and then:
-$ talaia reload"#),
+        How("`[outputs.main]` is taken out of the configuration, and then:
+$ talaia reload"),
         "",
         &["output_removed"],
     ),
@@ -518,16 +518,16 @@ const EXITS: &[Row] = &[
     (
         "74",
         "The disk does not do what it should, or another agent has the data folder locked.",
-        How(r#"$ echo lost > data/spool.db
-$ talaia spool verify"#),
+        How("$ echo lost > data/spool.db
+$ talaia spool verify"),
         "The message names the file. Where it is the lock, it names the other agent's process.",
         &["disk_full", "damaged"],
     ),
     (
         "78",
         "The configuration does not load. Everything that is wrong with it is shown at once, each with its line. A command that edits it leaves it as it was.",
-        How(r#"$ echo '[plugins.disk]' > talaia.toml
-$ talaia check -c talaia.toml"#),
+        How("$ echo '[plugins.disk]' > talaia.toml
+$ talaia check -c talaia.toml"),
         "`talaia check` says the same, and 0 when it is mended.",
         &[],
     ),

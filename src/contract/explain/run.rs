@@ -33,7 +33,7 @@ kill -SEGV $$"#),
         O::TimedOut => (
             "The program was still running at its deadline, and was ended with all that it had started: by TERM, and `grace` later by KILL. What it had printed is kept.",
             pair_with(
-                r#"timeout = "1s""#,
+                r#"timeout = "3s""#,
                 r#"#!/bin/sh
 sleep 60   # as for a server that does not answer
 echo '{"up": true}'"#,
@@ -64,8 +64,8 @@ echo '{"users": 3}'"#,
         ),
         O::Stopped => (
             "The agent was stopping, or reloading without this plugin, while it ran. What it had printed is kept.",
-            How(r#"$ talaia plugin disable disk
-$ talaia reload"#),
+            How("$ talaia plugin disable disk
+$ talaia reload"),
             "",
             &[],
         ),
@@ -120,8 +120,8 @@ min_free = "10GiB""#),
         ),
         E::OutputRemoved => (
             "The output was taken out of the configuration before it had the records.",
-            How(r#"`[outputs.main]` is taken out of the configuration, and then:
-$ talaia reload"#),
+            How("`[outputs.main]` is taken out of the configuration, and then:
+$ talaia reload"),
             "To wait for it, leave the output in until `talaia spool status` says that nothing waits.",
             &["removed"],
         ),

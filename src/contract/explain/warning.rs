@@ -82,11 +82,14 @@ exec head -c 10000 /dev/zero > "$TALAIA_STATE_DIR/copy""#,
                 r#"mode = "stream"
 trigger = "tick""#,
                 r#"#!/bin/sh
-echo ready
-while read -r tick; do echo '{"queue": 3}'; done"#,
+while read -r tick; do
+  echo '{"queue": 3}'
+  echo '{"users": 1}'
+done"#,
                 r#"#!/bin/sh
-echo ready >&2
-while read -r tick; do echo '{"queue": 3}'; done"#,
+while read -r tick; do
+  echo '{"queue": 3, "users": 1}'
+done"#,
             ),
             "Answer each tick with exactly one line, and print diagnostics to stderr.",
             &["unread"],
@@ -326,12 +329,12 @@ echo "{\"users\": $(who | wc -l)}""#,
         W::ModuleMissing => (
             "The plugin's interpreter does not have a library that it asks for. What you installed for yourself, or in a virtual environment, is not there for the service.",
             pair(
-                r#"#!/usr/bin/env python3
+                "#!/usr/bin/env python3
 import no_such_library
-print(no_such_library.json({'users': 3}))"#,
-                r#"#!/usr/bin/env python3
+print(no_such_library.json({'users': 3}))",
+                "#!/usr/bin/env python3
 import json
-print(json.dumps({'users': 3}))"#,
+print(json.dumps({'users': 3}))",
             ),
             "Install it for all users, by the system's packages; or have the first line name the interpreter that has it, such as #!/opt/venv/bin/python3.",
             &["command-missing"],
@@ -386,7 +389,7 @@ printf '{"load1": %.2f}\n' 0.42"#,
         W::NeverEnds => (
             "The run had printed records when its deadline came, and had not ended. A plugin is run once for each interval; it prints and ends.",
             pair_with(
-                r#"timeout = "1s""#,
+                r#"timeout = "3s""#,
                 r#"#!/bin/sh
 while echo '{"users": 3}'; do sleep 0.2; done"#,
                 r#"#!/bin/sh
@@ -398,7 +401,7 @@ echo '{"users": 3}'"#,
         W::Waits => (
             "The run had printed nothing when its deadline came. It waits for something: input, a password, a terminal, an answer that is slow; or what it printed was still in a buffer.",
             pair_with(
-                r#"timeout = "1s""#,
+                r#"timeout = "3s""#,
                 r#"#!/bin/sh
 sleep 60   # as for a server that does not answer
 echo '{"up": true}'"#,
