@@ -21,32 +21,42 @@ pub(super) fn pages() -> impl Iterator<Item = Page> {
         .chain(of(Kind::Exit, EXITS))
 }
 
+/// What is to live on, and ends.
+const ENDS: Shown = pair_with(
+    r#"mode = "stream""#,
+    r#"#!/bin/sh
+echo '{"queue": 3}'"#,
+    r#"#!/bin/sh
+while echo '{"queue": 3}'; do sleep 1; done"#,
+);
+/// Runs whose plugins say how it is with what they look at.
+const WELL: Shown = How(r#"#!/bin/sh
+echo '{"users": 3}'"#);
+const WARNS: Shown = How(r#"#!/bin/sh
+echo '{"status": "warning", "message": "91 % of / used", "metrics": []}'"#);
+const CRITICAL: Shown = How(r#"#!/bin/sh
+echo '{"status": "critical", "message": "db-1 is down", "metrics": []}'"#);
+/// A program that failed, though it found out what it was to find out.
+const FAILS: Shown = pair(
+    r#"#!/bin/sh
+echo '{"disk_ok": false}'
+exit 1"#,
+    r#"#!/bin/sh
+echo '{"status": "critical", "message": "sda is failing", "metrics": []}'"#,
+);
+/// A record that is refused.
+const REFUSED: Shown = pair(
+    r#"#!/bin/sh
+echo '{"disk-used": 71.2}'"#,
+    r#"#!/bin/sh
+echo '{"disk_used": 71.2}'"#,
+);
+
 /// The worst of what a run says and how it ended.
 const VERDICTS: &[Row] = &[
-    (
-        "ok",
-        "The run ended well, printed something, and all of it was accepted.",
-        How(r#"#!/bin/sh
-echo '{"users": 3}'"#),
-        "",
-        &[],
-    ),
-    (
-        "warning",
-        "The plugin says that what it looks at is worth a look.",
-        How(r#"#!/bin/sh
-echo '{"status": "warning", "message": "91 % of / used", "metrics": []}'"#),
-        "",
-        &["critical"],
-    ),
-    (
-        "critical",
-        "The plugin says that what it looks at is broken.",
-        How(r#"#!/bin/sh
-echo '{"status": "critical", "message": "db-1 is down", "metrics": []}'"#),
-        "",
-        &["warning"],
-    ),
+    ("ok", "The run ended well, printed something, and all of it was accepted.", WELL, "", &[]),
+    ("warning", "The plugin says that what it looks at is worth a look.", WARNS, "", &["critical"]),
+    ("critical", "The plugin says that what it looks at is broken.", CRITICAL, "", &["warning"]),
     (
         "unknown",
         "The plugin says that it could not tell.",
@@ -58,13 +68,7 @@ echo '{"status": "unknown", "message": "no answer in 5 s", "metrics": []}'"#),
     (
         "failed",
         "The program ended with another exit code than 0, was killed or timed out, and said nothing worse itself.",
-        pair(
-            r#"#!/bin/sh
-echo '{"disk_ok": false}'
-exit 1"#,
-            r#"#!/bin/sh
-echo '{"status": "critical", "message": "sda is failing", "metrics": []}'"#,
-        ),
+        FAILS,
         "`talaia test PLUGIN` shows the same with everything that was printed.",
         &["exited", "signaled", "timed_out"],
     ),
@@ -78,12 +82,7 @@ echo '{"status": "critical", "message": "sda is failing", "metrics": []}'"#,
     (
         "refused",
         "The run ended well, and some of what it printed was refused. The rest was taken.",
-        pair(
-            r#"#!/bin/sh
-echo '{"disk-used": 71.2}'"#,
-            r#"#!/bin/sh
-echo '{"disk_used": 71.2}'"#,
-        ),
+        REFUSED,
         "The line names the first; `talaia test PLUGIN` shows all, each with a hint.",
         &["not-json", "name-hyphen", "value-type"],
     ),
@@ -143,26 +142,14 @@ while sleep 1; do echo 3; done | sed -u 's/.*/{"queue": &}/'"#,
     (
         "crashing",
         "A plugin that lives on ends again and again, and is started again after pauses that grow.",
-        pair_with(
-            r#"mode = "stream""#,
-            r#"#!/bin/sh
-echo '{"queue": 3}'"#,
-            r#"#!/bin/sh
-while echo '{"queue": 3}'; do sleep 1; done"#,
-        ),
+        ENDS,
         "`talaia status PLUGIN` has its last words; `talaia test PLUGIN` runs it here.",
         &["crash_loop"],
     ),
     (
         "back-off",
         "A plugin that lives on ended, and is started again after a pause.",
-        pair_with(
-            r#"mode = "stream""#,
-            r#"#!/bin/sh
-echo '{"queue": 3}'"#,
-            r#"#!/bin/sh
-while echo '{"queue": 3}'; do sleep 1; done"#,
-        ),
+        ENDS,
         "",
         &["backing_off"],
     ),
@@ -170,36 +157,18 @@ while echo '{"queue": 3}'; do sleep 1; done"#,
 
 /// How monitors stand on a hub's overview.
 const STANDINGS: &[Row] = &[
-    (
-        "critical",
-        "The plugin says that what it looks at is critical.",
-        How(r#"#!/bin/sh
-echo '{"status": "critical", "message": "db-1 is down", "metrics": []}'"#),
-        "",
-        &["failing"],
-    ),
+    ("critical", "The plugin says that what it looks at is critical.", CRITICAL, "", &["failing"]),
     (
         "failing",
         "The last run failed, timed out, or does not know.",
-        pair(
-            r#"#!/bin/sh
-echo '{"disk_ok": false}'
-exit 1"#,
-            r#"#!/bin/sh
-echo '{"status": "critical", "message": "sda is failing", "metrics": []}'"#,
-        ),
+        FAILS,
         "The monitor's page has the outcome and the last lines of stderr; `talaia test PLUGIN` on its host runs it.",
         &["failed", "timed_out"],
     ),
     (
         "rejecting",
         "Records of the last run were refused; the rest was taken.",
-        pair(
-            r#"#!/bin/sh
-echo '{"disk-used": 71.2}'"#,
-            r#"#!/bin/sh
-echo '{"disk_used": 71.2}'"#,
-        ),
+        REFUSED,
         "The page of rejections says which, and what to print instead.",
         &["refused"],
     ),
@@ -210,22 +179,8 @@ echo '{"disk_used": 71.2}'"#,
         "On its host: `talaia status`. If it is meant to be gone, suspend or delete the monitor.",
         &["hold", "retry"],
     ),
-    (
-        "warning",
-        "The plugin warns of what it looks at.",
-        How(r#"#!/bin/sh
-echo '{"status": "warning", "message": "91 % of / used", "metrics": []}'"#),
-        "",
-        &[],
-    ),
-    (
-        "ok",
-        "The last run went well.",
-        How(r#"#!/bin/sh
-echo '{"users": 3}'"#),
-        "",
-        &[],
-    ),
+    ("warning", "The plugin warns of what it looks at.", WARNS, "", &[]),
+    ("ok", "The last run went well.", WELL, "", &[]),
     (
         "suspended",
         "The monitor takes no results until somebody activates it.",
@@ -398,26 +353,14 @@ echo '{"users": 3}'"#,
     (
         "crash_loop",
         "A plugin of mode `stream` ended three times in a row without living for a minute. It is started again all the same, after a pause that grows.",
-        pair_with(
-            r#"mode = "stream""#,
-            r#"#!/bin/sh
-echo '{"queue": 3}'"#,
-            r#"#!/bin/sh
-while echo '{"queue": 3}'; do sleep 1; done"#,
-        ),
+        ENDS,
         "How it ended last and its last lines on stderr stand beside it; `talaia test NAME` runs it here.",
         &["backing_off", "restart"],
     ),
     (
         "backing_off",
         "A plugin of mode `stream` ended, and is started again after a pause.",
-        pair_with(
-            r#"mode = "stream""#,
-            r#"#!/bin/sh
-echo '{"queue": 3}'"#,
-            r#"#!/bin/sh
-while echo '{"queue": 3}'; do sleep 1; done"#,
-        ),
+        ENDS,
         "If it happens again and again, see what it says on stderr.",
         &["crash_loop", "restart"],
     ),
