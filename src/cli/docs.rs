@@ -8,6 +8,7 @@ use crate::contract::{explain, schemas};
 
 use super::exit::{Exit, Failure};
 use super::print::{self, STRONG, paint};
+use super::text;
 
 /// A schema's name, what it is about, and the schema.
 type Made = (&'static str, &'static str, fn() -> serde_json::Value);
@@ -56,7 +57,11 @@ pub(crate) fn explain(code: Option<&str>, as_json: bool) -> Result<Exit, Failure
             }
             let width = own().map(|page| page.code.len()).max().unwrap_or(0);
             out(format!("{}{}", if n > 0 { "\n" } else { "" }, paint(STRONG, kind.title())));
-            own().for_each(|page| out(format!("  {:<width$}  {}", page.code, page.summary())));
+            let most = print::stdout_width().unwrap_or(usize::MAX);
+            own().for_each(|page| {
+                let line = format!("  {:<width$}  {}", page.code, page.summary());
+                out(text::cut(&line, most));
+            });
         }
         return Ok(Exit::Ok);
     };
@@ -73,10 +78,26 @@ pub(crate) fn explain(code: Option<&str>, as_json: bool) -> Result<Exit, Failure
         if as_json {
             out(json!(page));
         } else {
-            out(format!("{}{}", if n > 0 { "\n" } else { "" }, page.to_string().trim_end()));
+            out(format!(
+                "{}{}",
+                if n > 0 { "\n" } else { "" },
+                folded(page.to_string().trim_end())
+            ));
         }
     }
     Ok(Exit::Ok)
+}
+
+/// A page with its sentences broken between words on a terminal. Examples stay as they are.
+fn folded(page: &str) -> String {
+    let most = print::stdout_width().unwrap_or(usize::MAX);
+    let lines = page.lines().flat_map(|line| match line {
+        long if text::width(long) > most && !long.starts_with("    ") => {
+            text::wrap(long, most, 0).collect()
+        }
+        line => vec![line.to_owned()],
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn out(text: impl std::fmt::Display) {

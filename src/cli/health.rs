@@ -45,12 +45,15 @@ pub(crate) fn plugin(plugin: &PluginStatus) -> (Care, &'static str) {
         "gone" => return (Care::Idle, "gone"),
         _ => {}
     }
+    // The report that says so is all that there is of it.
+    if plugin.life.as_ref().is_some_and(|life| life.silent) {
+        return (Care::Odd, "silent");
+    }
     let Some(last) = &plugin.last else {
         // No run has ended yet.
-        return match (&plugin.why, plugin.running_since) {
-            (Some(_), _) => (Care::Odd, "silent"),
-            (None, Some(_)) => (Care::Good, "running"),
-            (None, None) => (Care::Idle, "new"),
+        return match plugin.running_since {
+            Some(_) => (Care::Good, "running"),
+            None => (Care::Idle, "new"),
         };
     };
     run(last.status, &last.outcome, last.accepted, last.rejected)

@@ -3,21 +3,27 @@
 //! The lists are closed. Those that are made in several rooms are enums of `model`, whose pages are
 //! exhaustive matches here; those of one room alone (`agent`, `cli`) are tables, which tests hold against
 //! the sources. A further kind of codes is a variant of [`Kind`] and a file beside the others.
+//!
+//! No page is without an example, and tests run what is shown: they hand it to the judge, to `talaia
+//! test`, to an agent, to a hub or to the shell. What none of these can bring about in a moment is on
+//! short lists in those tests.
 
 mod advice;
 mod hub;
 mod program;
 mod rejection;
 mod run;
+mod warning;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Serialize, Serializer};
 
 use super::words::nearest;
 use crate::model::RejectionCode;
 
-/// What a program prints in an example.
+/// What a program prints in an example. Where it starts with `#!` it is the program itself, with `[`
+/// what the configuration says; on the pages of a hub's answers it is the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prints {
     /// This, to its end.
@@ -38,12 +44,15 @@ pub enum Prints {
         /// What comes last.
         after: &'static str,
     },
+    /// Each of these in a run of its own.
+    Runs(&'static [&'static str]),
 }
 
 impl Prints {
-    /// All of it, as it would come from the program.
+    /// All of it, as it would come from the program; of several runs one after the other.
     pub fn bytes(&self) -> Vec<u8> {
         match *self {
+            Self::Runs(runs) => runs.join("\n").into_bytes(),
             Self::Text(text) | Self::Cut(text) => text.as_bytes().to_vec(),
             Self::Bytes(bytes) => bytes.to_vec(),
             Self::Many { before, unit, times, after } => {
@@ -63,10 +72,17 @@ impl fmt::Display for Prints {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Cut(text) => write!(f, "{text}✂"),
-            Self::Bytes(bytes) => write!(f, "{}", bytes.escape_ascii()),
+            // As they would stand in an editor, but for those that none shows.
+            Self::Bytes(bytes) => bytes.iter().try_for_each(|byte| match byte {
+                b'\n' | b' '..=b'~' => f.write_char(char::from(*byte)),
+                other => write!(f, "{}", other.escape_ascii()),
+            }),
             Self::Many { before, unit, times, after } => {
                 let unit = unit.replace('#', "1");
                 write!(f, "{before}{}…{after}   ({times} times)", unit.trim_end())
+            }
+            Self::Runs(runs) => {
+                (1..).zip(*runs).try_for_each(|(n, run)| writeln!(f, "run {n}: {run}"))
             }
         }
     }
@@ -169,7 +185,9 @@ impl Kind {
             Self::Output => "`talaia status`",
             Self::Eviction => "`evicted` in `talaia status` and `talaia spool status`",
             Self::Refusal => "`refused` in a hub's answer to an upload, and the quarantine",
-            Self::Problem => "`code` of an answer of type `application/problem+json`",
+            Self::Problem => {
+                "`code` of an answer of type `application/problem+json`. Requests are shown with the headers that matter alone, and `@FILE` is what a file has"
+            }
             Self::Audit => "`talaia keys audit`, and the page of the audit log",
             Self::Standing => "the hub's overview and the pages of monitors",
             Self::Version => "`talaia plugin status`, and the hub's pages of packages",
@@ -178,6 +196,27 @@ impl Kind {
             Self::Exit => "`$?` after a command",
         }
     }
+}
+
+/// What a page shows beside its words.
+#[derive(Clone, Copy)]
+enum Shown {
+    /// What leads to the code and what does not, with these settings.
+    Pair(Option<&'static str>, Prints, Prints),
+    /// How it comes about or is met, where nothing is wrong about it or a page cannot hold what is.
+    How(&'static str),
+}
+
+const fn pair(wrong: &'static str, right: &'static str) -> Shown {
+    Shown::Pair(None, Prints::Text(wrong), Prints::Text(right))
+}
+
+const fn pair_with(settings: &'static str, wrong: &'static str, right: &'static str) -> Shown {
+    Shown::Pair(Some(settings), Prints::Text(wrong), Prints::Text(right))
+}
+
+const fn runs(wrong: &'static [&'static str], right: &'static [&'static str]) -> Shown {
+    Shown::Pair(None, Prints::Runs(wrong), Prints::Runs(right))
 }
 
 /// A page of `talaia explain`.
@@ -190,7 +229,7 @@ pub struct Page {
     /// What it means, and why it is so.
     pub meaning: &'static str,
     /// What the plugin's configuration must say for the examples, if it matters; where it starts with
-    /// `{`, what its own schema says.
+    /// `{`, what its own schema says; on the pages of a hub's answers, what was asked before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<&'static str>,
     /// Output that leads to this code.
@@ -199,6 +238,10 @@ pub struct Page {
     /// Output that does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub right: Option<Prints>,
+    /// How it comes about or is met, where there is no wrong and right: commands, each after `$ `, a
+    /// plugin (`#!`), configuration (`[`), or words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<&'static str>,
     /// What to do; empty where there is nothing to do.
     pub fix: &'static str,
     /// Other codes that may be what is looked for.
@@ -212,15 +255,19 @@ impl Serialize for Prints {
 }
 
 impl Page {
-    /// A page without examples.
     fn told(
         kind: Kind,
         code: &'static str,
         meaning: &'static str,
+        shown: Shown,
         fix: &'static str,
         see: &'static [&'static str],
     ) -> Self {
-        Self { kind, code, meaning, settings: None, wrong: None, right: None, fix, see }
+        let (settings, wrong, right, example) = match shown {
+            Shown::Pair(settings, wrong, right) => (settings, Some(wrong), Some(right), None),
+            Shown::How(example) => (None, None, None, Some(example)),
+        };
+        Self { kind, code, meaning, settings, wrong, right, example, fix, see }
     }
 
     /// What it means in a few words: the first sentence of its meaning, up to a colon, without its stop.
@@ -228,24 +275,34 @@ impl Page {
         let ends = [". ", ": "].into_iter().filter_map(|end| self.meaning.find(end));
         self.meaning[..ends.min().unwrap_or(self.meaning.len())].trim_end_matches('.')
     }
+
+    /// What it shows, each with a heading.
+    pub fn blocks(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let with = match self.settings {
+            Some(schema) if schema.starts_with('{') => "With the schema",
+            _ if self.kind == Kind::Problem => "After",
+            _ => "With",
+        };
+        let prints = |prints: Option<Prints>| prints.map(|prints| prints.to_string());
+        let all = [
+            (with, self.settings.map(str::to_owned)),
+            ("Wrong", prints(self.wrong)),
+            ("Right", prints(self.right)),
+            ("Example", self.example.map(str::to_owned)),
+        ];
+        all.into_iter().filter_map(|(head, text)| Some((head, text?.trim_end().to_owned())))
+    }
 }
 
 impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}   ({})\n\n{}\n", self.code, self.kind.title(), self.meaning)?;
-        let mut block = |head: &str, text: String| -> fmt::Result {
-            writeln!(f, "\n{head}\n")?;
-            text.lines().try_for_each(|line| writeln!(f, "    {line}"))
-        };
-        if let Some(settings) = self.settings {
-            let head = if settings.starts_with('{') { "With the schema" } else { "With" };
-            block(head, settings.to_owned())?;
-        }
-        if let Some(wrong) = self.wrong {
-            block("Wrong:", wrong.to_string())?;
-        }
-        if let Some(right) = self.right {
-            block("Right:", right.to_string())?;
+        for (head, text) in self.blocks() {
+            write!(f, "\n{head}:\n\n")?;
+            for line in text.lines() {
+                // A line that is empty stays so.
+                writeln!(f, "{}", format!("    {line}").trim_end())?;
+            }
         }
         if !self.fix.is_empty() {
             write!(f, "\n{}\n", self.fix)?;
@@ -266,6 +323,7 @@ pub fn page(code: RejectionCode) -> Page {
 pub fn pages() -> Vec<Page> {
     let rejections = RejectionCode::ALL.iter().map(|code| rejection::page(*code));
     rejections
+        .chain(warning::pages())
         .chain(run::pages())
         .chain(advice::pages())
         .chain(program::pages())

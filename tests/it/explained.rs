@@ -1,13 +1,20 @@
-//! Every code that people meet has a page, and no other is made.
+//! Every code that people meet has a page, no other is made, and what the pages show is true.
+//!
+//! Examples of refused records are run in `judge`, of advice in `workbench/advice`, of a hub's answers in
+//! `hub/explained`, all others here: by `talaia test`, by an agent, or as commands.
 //!
 //! `docs/codes.md` has the same pages: `TALAIA_BOOK=write cargo test --test it explained` writes it anew.
+
+mod agent;
+mod by_hand;
+mod commands;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use talaia::contract::explain::{self, Kind, Page};
+use talaia::contract::explain::{self, Kind, Page, Prints};
 use talaia::model::RejectionCode;
 
 use crate::support::Site;
@@ -45,6 +52,122 @@ fn every_code_has_a_page() {
         let summary = page.summary();
         assert!(summary.len() > 7 && !summary.ends_with('.'), "{code}: {summary}");
     }
+}
+
+/// Codes whose example is told in words alone: what brings them about takes a disk that is broken, another
+/// version, or much time.
+const TOLD: [(Kind, &str); 16] = [
+    (Kind::Eviction, "damaged"),
+    (Kind::Refusal, "too-large"),
+    (Kind::Refusal, "refused"),
+    (Kind::Problem, "form"),
+    (Kind::Problem, "cut-short"),
+    (Kind::Problem, "slow"),
+    (Kind::Problem, "too-long"),
+    (Kind::Problem, "busy"),
+    (Kind::Problem, "store"),
+    (Kind::Problem, "disk-full"),
+    (Kind::Problem, "cloned"),
+    (Kind::Problem, "full"),
+    (Kind::Problem, "damaged"),
+    (Kind::Problem, "registry-key"),
+    (Kind::Standing, "silent"),
+    (Kind::Exit, "70"),
+];
+
+/// Who runs an example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runner {
+    /// A test of another subject.
+    Other,
+    /// `talaia test`.
+    ByHand,
+    /// An agent, at length.
+    Agent,
+    /// The shell, or it is at least a command that there is.
+    Commands,
+    /// Nobody.
+    Told,
+}
+
+/// What `talaia test` does not show of a run, and a running agent does.
+const OF_AGENTS: [(Kind, &str); 6] = [
+    (Kind::Warning, "late"),
+    (Kind::Warning, "unasked"),
+    (Kind::Warning, "restart"),
+    (Kind::Warning, "quarantine-cut"),
+    (Kind::Warning, "rejections-cut"),
+    (Kind::Outcome, "not_started"),
+];
+
+/// Who runs what a page shows; nothing where it shows neither wrong and right nor an example.
+fn runner(page: &Page) -> Option<Runner> {
+    let states = [Kind::Verdict, Kind::Plugin, Kind::Output, Kind::Standing];
+    let of_agent = states.contains(&page.kind) || OF_AGENTS.contains(&(page.kind, page.code));
+    match (page.wrong, page.right, page.example) {
+        (Some(_), Some(_), None) => Some(match page.kind {
+            Kind::Rejection | Kind::Advice | Kind::Problem => Runner::Other,
+            _ if of_agent => Runner::Agent,
+            _ => Runner::ByHand,
+        }),
+        (None, None, Some(example)) => Some(match example {
+            plugin if plugin.starts_with("#!") && !of_agent => Runner::ByHand,
+            plugin if plugin.starts_with("#!") => Runner::Agent,
+            config if config.starts_with('[') => Runner::Agent,
+            words if !words.contains("$ ") => Runner::Told,
+            _ => Runner::Commands,
+        }),
+        _ => None,
+    }
+}
+
+/// The pages whose examples somebody runs.
+fn run_by(wanted: Runner) -> Vec<Page> {
+    explain::pages().into_iter().filter(|page| runner(page) == Some(wanted)).collect()
+}
+
+/// The plugin of an example: itself, or a script that prints what it shows; of several runs, one after the other.
+fn plugin(prints: Prints) -> Vec<u8> {
+    let bytes = prints.bytes();
+    if bytes.starts_with(b"#!") {
+        return bytes;
+    }
+    let runs = match prints {
+        Prints::Runs(runs) => runs.iter().map(|run| run.as_bytes().to_vec()).collect(),
+        _ => vec![bytes],
+    };
+    let mut script =
+        b"#!/bin/sh\ncd \"$TALAIA_STATE_DIR\" && echo >>runs || exit\ncase $(wc -l <runs) in\n"
+            .to_vec();
+    for (n, run) in (1..).zip(runs) {
+        script.extend(format!("{n}) cat <<'EOT'\n").as_bytes());
+        script.extend(run);
+        script.extend(b"\nEOT\n;;\n");
+    }
+    script.extend(b"esac\n");
+    script
+}
+
+/// The table of a plugin, with the settings that a page shows.
+fn table(name: &str, settings: Option<&str>) -> String {
+    let settings =
+        settings.unwrap_or_default().replace("[metrics.", &format!("[plugins.{name}.metrics."));
+    format!("[plugins.{name}]\ncommand = [\"./{name}\"]\n{settings}\n")
+}
+
+#[test]
+fn every_page_has_an_example_and_few_are_told_alone() {
+    for page in explain::pages() {
+        let (kind, code) = (page.kind, page.code);
+        assert!(runner(&page).is_some(), "{kind:?} {code} needs wrong and right, or an example");
+        // A record is shown on one line, however long that is.
+        let is_wide = |text: &str| text.lines().any(|line| line.chars().count() > 76);
+        let wide = page.blocks().find(|(_, text)| text.starts_with("#!") && is_wide(text));
+        assert!(wide.is_none(), "{kind:?} {code}: {wide:?} does not fit a terminal");
+    }
+    let told = run_by(Runner::Told);
+    let told: BTreeSet<(Kind, &str)> = told.iter().map(|page| (page.kind, page.code)).collect();
+    assert_eq!(told, BTreeSet::from(TOLD));
 }
 
 #[test]
@@ -215,24 +338,31 @@ fn book() -> String {
     for kind in Kind::ALL {
         page.push_str(&format!("\n## {}\n\nWhere: {}.\n", kind.title(), kind.place()));
         let pages: Vec<Page> = explain::pages().into_iter().filter(|p| p.kind == kind).collect();
-        if pages.iter().all(|page| page.wrong.is_none()) {
-            page.push_str("\n| code | what it means | what to do |\n|---|---|---|\n");
-            for Page { code, meaning, fix, .. } in pages {
-                page.push_str(&format!("| `{code}` | {} | {} |\n", cell(meaning), cell(fix)));
+        let line = |page: &Page| page.example.filter(|example| !example.contains('\n'));
+        if pages.iter().all(|page| line(page).is_some()) {
+            let has_fix = pages.iter().any(|page| !page.fix.is_empty());
+            let (head, rule) = if has_fix { (" what to do |", "---|") } else { ("", "") };
+            page.push_str(&format!(
+                "\n| code | what it means | example |{head}\n|---|---|---|{rule}\n"
+            ));
+            for own in pages {
+                let example = line(&own).unwrap();
+                let command = example.strip_prefix("$ ");
+                let example = command.map_or(cell(example), |command| format!("`{command}`"));
+                let fix = if has_fix { format!(" {} |", cell(own.fix)) } else { String::new() };
+                page.push_str(&format!(
+                    "| `{}` | {} | {example} |{fix}\n",
+                    own.code,
+                    cell(own.meaning)
+                ));
             }
             continue;
         }
-        for Page { code, meaning, settings, wrong, right, fix, see, .. } in pages {
+        for own in pages {
+            let Page { code, meaning, fix, see, .. } = own;
             page.push_str(&format!("\n### `{code}`\n\n{meaning}\n"));
-            let shown = [
-                ("With", settings.map(str::to_owned)),
-                ("Wrong", wrong.map(|prints| prints.to_string())),
-                ("Right", right.map(|prints| prints.to_string())),
-            ];
-            for (head, text) in shown {
-                if let Some(text) = text {
-                    page.push_str(&format!("\n{head}:\n\n```text\n{}\n```\n", text.trim_end()));
-                }
+            for (head, text) in own.blocks() {
+                page.push_str(&format!("\n{head}:\n\n```text\n{text}\n```\n"));
             }
             if !fix.is_empty() {
                 page.push_str(&format!("\n{fix}\n"));

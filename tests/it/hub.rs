@@ -5,6 +5,7 @@ mod api;
 mod bodies;
 mod browser;
 mod durability;
+mod explained;
 mod fuzz;
 mod keys;
 mod monitor_pages;

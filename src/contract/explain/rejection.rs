@@ -228,6 +228,7 @@ pub(super) fn page(code: Code) -> Page {
         settings,
         wrong: Some(wrong),
         right: Some(right),
+        example: None,
         fix,
         see,
     }

@@ -44,17 +44,9 @@ fn article(page: &Page) -> Markup {
         article.prose {
             p.faint { (page.kind.title()) }
             p.lead { (sentence(page.meaning)) }
-            @if let Some(settings) = page.settings {
-                h2 { "With these settings of the plugin" }
-                pre tabindex="0" { code { (settings) } }
-            }
-            @if let Some(wrong) = page.wrong {
-                h2 { "Wrong" }
-                pre tabindex="0" { code { (wrong) } }
-            }
-            @if let Some(right) = page.right {
-                h2 { "Right" }
-                pre tabindex="0" { code { (right) } }
+            @for (head, text) in page.blocks() {
+                h2 { (head) }
+                pre tabindex="0" { code { (text) } }
             }
             @if !page.fix.is_empty() {
                 h2 { "What to do" }

@@ -42,7 +42,7 @@ pub(super) async fn start_with(mut settings: Settings) -> Running {
     let time = Arc::new(AtomicI64::new(NOW));
     let turned = time.clone();
     settings.clock = Clock::from_fn(move || turned.load(Ordering::Relaxed));
-    let hub = Hub::bind(settings).await.unwrap();
+    let hub = bind(settings).await;
     let url = hub.url().to_owned();
     let credentials = hub.credentials().clone();
     let link = hub.login_link().unwrap();
@@ -51,6 +51,20 @@ pub(super) async fn start_with(mut settings: Settings) -> Running {
         let _stopped = stopped.await;
     }));
     Running { url, credentials, link, time, stop: Some(stop), served, client: client() }
+}
+
+/// A folder that was another hub's of this process may be locked for a moment: a process that another
+/// test is just spawning holds the lock too until it executes its own program.
+async fn bind(settings: Settings) -> Hub {
+    for _ in 0..500 {
+        match Hub::bind(settings.clone()).await {
+            Err(HubError::Locked { pid, .. }) if pid == std::process::id().to_string() => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            other => return other.unwrap(),
+        }
+    }
+    Hub::bind(settings).await.unwrap()
 }
 
 fn client() -> reqwest::Client {

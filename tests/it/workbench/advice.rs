@@ -174,16 +174,15 @@ fn what_was_observed_passes_the_contract_proposed_for_it() {
 
 #[test]
 fn the_pages_show_what_is_advised_on_and_what_is_not() {
-    let mut shown = 0;
-    for page in explain::pages() {
-        let (Kind::Advice, Some(wrong), Some(right)) = (page.kind, page.wrong, page.right) else {
-            continue;
+    for page in explain::pages().iter().filter(|page| page.kind == Kind::Advice) {
+        let codes = |prints: Prints| {
+            let said = match prints {
+                Prints::Runs(runs) => on(runs),
+                prints => on(&[&String::from_utf8(prints.bytes()).unwrap()]),
+            };
+            said.into_iter().map(|advice| advice.code.as_str()).collect::<Vec<_>>()
         };
-        let text = |prints: &Prints| String::from_utf8(prints.bytes()).unwrap();
-        let codes = |out: &str| on(&[out]).into_iter().map(|a| a.code.as_str()).collect::<Vec<_>>();
-        assert_eq!(codes(&text(&wrong)), [page.code], "{}", page.code);
-        assert_eq!(codes(&text(&right)), [""; 0], "{}", page.code);
-        shown += 1;
+        assert_eq!(codes(page.wrong.unwrap()), [page.code], "{}", page.code);
+        assert_eq!(codes(page.right.unwrap()), [""; 0], "{}", page.code);
     }
-    assert_eq!(shown, 10);
 }
