@@ -141,6 +141,9 @@ fn bash_completes_names_without_running_anything() {
     assert_eq!(names("talaia plugin show --config = other.t"), ["other.toml"]);
     mkfifoat(CWD, site.path("pipe"), Mode::from_raw_mode(0o644)).unwrap();
     assert_eq!(names("talaia plugin show -c pipe "), [""; 0]);
+    let text = fs::read_to_string(site.path("other.toml")).unwrap();
+    site.write("other.toml", format!("include = [\"pipe\"]\n{text}"), 0o644);
+    assert_eq!(names("talaia plugin show -c other.toml "), ["other"]);
 }
 
 #[test]
