@@ -288,8 +288,8 @@ pub struct LastRun {
     pub duration: f64,
     /// CPU time of the program and its waited-for children, in seconds.
     pub cpu: f64,
-    /// Their largest memory, in bytes.
-    pub max_rss: u64,
+    /// Their largest memory, in bytes, where it is known.
+    pub max_rss: Option<u64>,
     /// How it ended.
     pub outcome: Outcome,
     /// What it said of the thing it looks at.
@@ -310,7 +310,7 @@ impl LastRun {
             lag: lag.as_secs_f64(),
             duration: report.duration,
             cpu: report.usage.cpu,
-            max_rss: report.usage.max_rss,
+            max_rss: Some(report.usage.max_rss).filter(|rss| *rss > 0),
             outcome: report.outcome.clone(),
             status: report.status,
             message: report.message.as_deref().map(|text| cut(text, MESSAGE)),
