@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::SELF_PLUGIN;
 use crate::exec::{Outlook, Standing};
 use crate::model::{Metric, Outcome, Rejection, Report, Tags, Timestamp, Value};
-use crate::spool::Figures;
+use crate::spool::{Figures, Ledger};
 
 /// `talaia status --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -350,15 +350,20 @@ pub struct OutputStatus {
     pub filtered: u64,
     /// Records it never got, by reason.
     pub evicted: BTreeMap<String, u64>,
+    /// Of those, by reason, what was lost since the agent started: not what it refused, nor what it
+    /// left behind when it was removed.
+    pub lost: BTreeMap<String, u64>,
     /// For how long the oldest report that it has not acknowledged has waited, in seconds, by the
     /// spool's own clock.
     pub oldest_age: f64,
 }
 
 impl Status {
-    /// Joins what is configured and live with the ledger's counters.
+    /// Joins what is configured and live with the ledger's counters, as they were when the agent
+    /// started and as they are.
     pub(super) fn new(
         agent: AgentStatus,
+        begun: &Ledger,
         figures: &Figures,
         mut plugins: BTreeMap<String, PluginStatus>,
         mut outputs: BTreeMap<String, OutputStatus>,
@@ -386,6 +391,11 @@ impl Status {
                 .evicted
                 .iter()
                 .map(|(reason, count)| (reason.as_str().to_owned(), *count))
+                .collect();
+            let before = begun.outputs.get(name);
+            output.lost = totals
+                .lost_since(before)
+                .map(|(reason, count)| (reason.as_str().to_owned(), count))
                 .collect();
             let waiting = figures.waiting_ms.get(name).copied().unwrap_or(0);
             output.oldest_age = Duration::from_millis(waiting).as_secs_f64();
