@@ -93,11 +93,11 @@ fn fish(site: &Site, line: &str) -> BTreeSet<String> {
 
 /// What zsh offers after this line, by `setup` in its start-up file: in a terminal, with the tabulator.
 fn zsh(site: &Site, line: &str, setup: &str) -> BTreeSet<String> {
-    // What stands behind the line when it is done with it.
+    // What stands behind the line when the list is drawn.
     let done = "(done)";
     let rc = format!(
         "PS1='> '\nautoload -Uz compinit\n{setup}\n\
-         answer() {{ zle expand-or-complete; POSTDISPLAY='{done}' }}\n\
+         answer() {{ zle expand-or-complete; zle -R; POSTDISPLAY='{done}' }}\n\
          zle -N answer; bindkey '^I' answer\n"
     );
     site.write("home/.zshrc", rc, 0o644);
