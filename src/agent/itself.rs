@@ -135,7 +135,7 @@ fn of_plugin(list: &mut List, name: &str, plugin: &PluginStatus) {
     list.seconds("talaia_plugin_lag", &tags, Some(last.lag));
     if !matches!(last.outcome, Outcome::NotStarted { .. }) {
         list.seconds("talaia_plugin_cpu", &tags, Some(last.cpu));
-        list.bytes("talaia_plugin_max_rss", &tags, Some(last.max_rss));
+        list.bytes("talaia_plugin_max_rss", &tags, last.max_rss);
     }
 }
 

@@ -33,6 +33,13 @@ pub(super) fn of_run(run: &Run, produced: u64, path: &str, user: Option<&str>) -
         let words = "its lines end as on Windows; take the carriage returns away: \
                      `sed -i 's/\\r$//' FILE`";
         (WarningCode::DosLines, words.to_owned())
+    } else if said.lines().any(is_held_down) {
+        let words = format!(
+            "`sudo` can do nothing where no new rights may be gained: set `no_new_privs = false`, where \
+             the plugin has a `user`, `group` or limits, and `NoNewPrivileges=no` in a systemd unit; \
+             better, give {who} a group that may do it without `sudo`"
+        );
+        (WarningCode::PermissionDenied, words)
     } else if asks_for_password(&said) || asks_for_password(&head(&run.stdout)) {
         let words = format!(
             "`sudo` wants a password, and there is no terminal to type it at; let {who} run that one \
@@ -124,7 +131,9 @@ fn asks_for_password(said: &str) -> bool {
         "interactive authentication is required",
     ];
     said.lines().any(|line| {
-        let sudo = line.contains("sudo") && SUDO.iter().any(|words| line.contains(words));
+        // Other languages keep some of the words: `Askpass-Hilfsprogramm`.
+        let low = line.to_lowercase();
+        let sudo = line.contains("sudo") && SUDO.iter().any(|words| low.contains(words));
         let others = [
             "su: Authentication failure",
             "su: must be run from a terminal",
@@ -133,6 +142,11 @@ fn asks_for_password(said: &str) -> bool {
         sudo || line.starts_with("[sudo] password")
             || others.iter().any(|words| line.contains(words))
     })
+}
+
+/// What `sudo` says where the kernel gives it no rights; other languages keep the flag's name.
+fn is_held_down(line: &str) -> bool {
+    line.starts_with("sudo: ") && line.contains("no new privileges")
 }
 
 /// The name of what shells, `env` and other languages say that they did not find.
@@ -278,6 +292,7 @@ mod tests {
         assert!(asks_for_password("sudo: a password is required"));
         assert!(asks_for_password("[sudo] password for talaia: "));
         assert!(!asks_for_password("a password is required"));
+        assert!(is_held_down("sudo: The \"no new privileges\" flag is set, which prevents …"));
         assert!(
             has_dos_end("./x: 2: \r: not found")
                 && has_dos_end("x: line 3: $'do\\r': command not found")

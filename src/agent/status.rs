@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::SELF_PLUGIN;
 use crate::exec::{Outlook, Standing};
 use crate::model::{Metric, Outcome, Rejection, Report, Tags, Timestamp, Value};
-use crate::spool::Figures;
+use crate::spool::{Figures, Ledger};
 
 /// `talaia status --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -288,8 +288,8 @@ pub struct LastRun {
     pub duration: f64,
     /// CPU time of the program and its waited-for children, in seconds.
     pub cpu: f64,
-    /// Their largest memory, in bytes.
-    pub max_rss: u64,
+    /// Their largest memory, in bytes, where it is known.
+    pub max_rss: Option<u64>,
     /// How it ended.
     pub outcome: Outcome,
     /// What it said of the thing it looks at.
@@ -310,7 +310,7 @@ impl LastRun {
             lag: lag.as_secs_f64(),
             duration: report.duration,
             cpu: report.usage.cpu,
-            max_rss: report.usage.max_rss,
+            max_rss: Some(report.usage.max_rss).filter(|rss| *rss > 0),
             outcome: report.outcome.clone(),
             status: report.status,
             message: report.message.as_deref().map(|text| cut(text, MESSAGE)),
@@ -350,15 +350,20 @@ pub struct OutputStatus {
     pub filtered: u64,
     /// Records it never got, by reason.
     pub evicted: BTreeMap<String, u64>,
+    /// Of those, by reason, what was lost since the agent started: not what it refused, nor what it
+    /// left behind when it was removed.
+    pub lost: BTreeMap<String, u64>,
     /// For how long the oldest report that it has not acknowledged has waited, in seconds, by the
     /// spool's own clock.
     pub oldest_age: f64,
 }
 
 impl Status {
-    /// Joins what is configured and live with the ledger's counters.
+    /// Joins what is configured and live with the ledger's counters, as they were when the agent
+    /// started and as they are.
     pub(super) fn new(
         agent: AgentStatus,
+        begun: &Ledger,
         figures: &Figures,
         mut plugins: BTreeMap<String, PluginStatus>,
         mut outputs: BTreeMap<String, OutputStatus>,
@@ -386,6 +391,11 @@ impl Status {
                 .evicted
                 .iter()
                 .map(|(reason, count)| (reason.as_str().to_owned(), *count))
+                .collect();
+            let before = begun.outputs.get(name);
+            output.lost = totals
+                .lost_since(before)
+                .map(|(reason, count)| (reason.as_str().to_owned(), count))
                 .collect();
             let waiting = figures.waiting_ms.get(name).copied().unwrap_or(0);
             output.oldest_age = Duration::from_millis(waiting).as_secs_f64();

@@ -11,7 +11,7 @@ use crate::config::{AgentConfig, Config, Loaded};
 use crate::exec::accounts::Account;
 use crate::exec::{self, Exec, ExecError, Limits};
 use crate::model::{PluginName, Report, Timestamp, chain};
-use crate::spool::{Health, Pressure, Spool, SpoolError};
+use crate::spool::{Health, Ledger, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
 use super::confine::{Machine, Preparing};
@@ -90,6 +90,8 @@ pub struct Agent {
     account: Option<Account>,
     origin: Instant,
     started: Timestamp,
+    /// The spool's counters at that time.
+    begun: Ledger,
 }
 
 impl Agent {
@@ -105,6 +107,8 @@ impl Agent {
         for notice in opened.notices {
             tracing::error!("{notice}");
         }
+        // An agent that cannot read them takes old losses for new ones, and says why it cannot.
+        let begun = spool.ledger().unwrap_or_default();
         let agent_id = spool.agent_id().to_string();
         let left = exec::sweep_previous(&agent_id);
         if left > 0 {
@@ -162,6 +166,7 @@ impl Agent {
             account: exec::accounts::own(),
             origin: Instant::now(),
             started: Timestamp::from(SystemTime::now()),
+            begun,
         })
     }
 
@@ -388,7 +393,8 @@ impl Agent {
             quarantine_bytes: figures.quarantine_bytes,
             spool_error,
         };
-        Ok(Status::new(agent, &figures, plugins, self.outputs.status(), self.exec.leaks()))
+        let outputs = self.outputs.status();
+        Ok(Status::new(agent, &self.begun, &figures, plugins, outputs, self.exec.leaks()))
     }
 
     fn ask_reload(&mut self, asker: Asker) {

@@ -15,6 +15,10 @@ use super::print;
 /// Names the shell that asks. Not `COMPLETE`, which somebody may have set for another purpose.
 const VARIABLE: &str = "TALAIA_COMPLETE";
 
+/// As a file of its `fpath`, zsh takes the script for the function `_talaia`, whose first call is a
+/// completion already: to have registered another would leave that one without an answer.
+const ZSH_FILE: &str = "[[ $funcstack[1] != _talaia ]] || _clap_dynamic_completer_talaia \"$@\"\n";
+
 /// Answers a shell that asks; nothing where none does.
 pub(crate) fn answer() -> Option<Exit> {
     // Before all else, and for every command: so the variable alone is looked at.
@@ -55,6 +59,9 @@ pub(crate) fn script(shell: Shell) -> Result<Exit, Failure> {
     completer
         .write_registration(VARIABLE, "talaia", "talaia", "talaia", &mut text)
         .map_err(|e| Failure::from_error(Exit::Internal, &e))?;
+    if shell == Shell::Zsh {
+        text.extend_from_slice(ZSH_FILE.as_bytes());
+    }
     // A reader that went away has seen enough.
     let _closed = print::raw(&text);
     Ok(Exit::Ok)

@@ -151,10 +151,20 @@ pub(crate) const EXAMPLES: &[(&str, &[Example])] = &[
     ("monitor results", &[("talaia monitor results backup --format csv", "Read them back")]),
     (
         "completions",
-        &[(
-            "talaia completions bash",
-            "To be read by the shell: eval \"$(talaia completions bash)\" in ~/.bashrc",
-        )],
+        &[
+            (
+                "talaia completions bash",
+                "To be read by the shell: eval \"$(talaia completions bash)\" in ~/.bashrc",
+            ),
+            (
+                "talaia completions zsh",
+                "The same in ~/.zshrc, after `compinit`; or as the file _talaia of a folder of fpath",
+            ),
+            (
+                "talaia completions fish",
+                "In ~/.config/fish/config.fish: talaia completions fish | source",
+            ),
+        ],
     ),
     (
         "man",

@@ -146,8 +146,15 @@ pub(crate) fn findings(status: &Status) -> Vec<String> {
             }
             _ => {}
         }
-        // A loss is counted for good, and nothing can be done about it any more: it is shown, and no
-        // finding. What was refused is one for as long as it can be looked at and sent again.
+        // A loss is counted for good. That of an earlier life of the agent is shown, and no finding:
+        // nothing can be done about it any more. What was refused is one for as long as it can be
+        // looked at and sent again.
+        for (reason, n) in &output.lost {
+            let n = print::count(*n, "record");
+            found.push(format!(
+                "output {name}: {n} lost since the agent started ({reason}): `talaia explain {reason}`"
+            ));
+        }
         let refused = output.evicted.get(Evicted::Refused.as_str()).copied().unwrap_or(0);
         if refused > 0 && status.agent.quarantine_items > 0 {
             let n = print::count(refused, "record");
@@ -283,12 +290,16 @@ mod tests {
         };
         let ok = status.outputs.get_mut("ok").unwrap();
         ok.evicted = lost(&[("output_removed", 5), ("quota", 1), ("refused", 3)]);
+        ok.lost = lost(&[("quota", 1)]);
         let retry = status.outputs.get_mut("retry").unwrap();
         (retry.spooled, retry.oldest_age) = (7, LONG);
         let removed = OutputStatus { evicted: lost(&[("age", 1)]), ..output("removed") };
         status.outputs.insert("removed".to_owned(), removed);
         let found = findings(&status);
-        assert_eq!(found, ["spool: 2 reports lost: the disk did not keep up"]);
+        let quota =
+            "output ok: 1 record lost since the agent started (quota): `talaia explain quota`";
+        assert_eq!(found, ["spool: 2 reports lost: the disk did not keep up", quota]);
+        status.outputs.get_mut("ok").unwrap().lost.clear();
         status.agent.quarantine_items = 1;
         status.outputs.get_mut("retry").unwrap().oldest_age = LONG + 1.0;
         let found = findings(&status);

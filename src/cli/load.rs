@@ -167,7 +167,7 @@ pub(crate) fn data_dir(args: &ConfigArgs) -> Result<PathBuf, Failure> {
 
 /// `[agent] data_dir` of a config file, relative to the file's folder; `None` where it says none.
 fn written_data_dir(path: &Path) -> Result<Option<PathBuf>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = config::read_to_string(path).map_err(|error| {
         Failure::new(Exit::Config, format!("cannot read {}: {error}", path.display()))
     })?;
     let unreadable = |why: String| {

@@ -85,8 +85,7 @@ pub(crate) fn languages() -> Vec<CompletionCandidate> {
     Language::ALL.into_iter().map(one).collect()
 }
 
-/// The config that the line so far names, else that which it would mean. Only a file is read: at a pipe
-/// the shell would wait.
+/// The config that the line so far names, else that which it would mean.
 fn source() -> Option<config::Source> {
     let env = Env::system();
     let words: Vec<String> = std::env::args().collect();
@@ -99,7 +98,7 @@ fn source() -> Option<config::Source> {
         },
         None => env.default_config_path()?,
     };
-    path.is_file().then_some(config::Source::File(path))
+    Some(config::Source::File(path))
 }
 
 /// The file after the last `--config`. Bash makes three words of `--config=FILE`.

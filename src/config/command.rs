@@ -69,6 +69,9 @@ pub(super) fn inspect(program: &Path, path: &str) -> Result<(), Fault> {
     if metadata.is_dir() {
         return Err(fault(format!("`{shown}` is a folder"), "name the executable in it"));
     }
+    if !metadata.is_file() {
+        return Err(fault(format!("`{shown}` is no file"), "name an executable"));
+    }
     if access(program, Access::EXEC_OK).is_err() {
         return Err(fault(format!("`{shown}` is not executable"), format!("chmod +x {shown}")));
     }

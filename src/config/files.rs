@@ -1,9 +1,45 @@
 //! The files and folders that a config is read from.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::diagnostic::Diagnostic;
+
+/// Opens a file, and nothing else: whoever reads a config waits for no pipe and no device.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    // A pipe without a writer is opened at once.
+    let at_once = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = File::options().read(true).custom_flags(at_once).open(path)?;
+    let kind = file.metadata()?.file_type();
+    let what = match kind {
+        _ if kind.is_file() => return Ok(file),
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_fifo() => "a pipe",
+        _ => "a device",
+    };
+    Err(io::Error::other(format!("it is {what}, and no file")))
+}
+
+/// The text of a file of a config. Nobody waits for a pipe or a device: that is an error.
+///
+/// # Errors
+/// As those of [`std::fs::read_to_string`], and for what is no file.
+pub fn read_to_string(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// All that is in a file, and in nothing else.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// The entries of a folder, sorted, without hidden ones.
 pub(super) fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -48,18 +84,16 @@ pub(super) fn is_program(path: &Path) -> bool {
         return true;
     }
     let mut head = [0; 2];
-    std::fs::File::open(path)
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head))
-        .is_ok_and(|()| &head == b"#!")
+    open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok_and(|()| &head == b"#!")
 }
 
 /// Reads a file of the config.
 pub(super) fn read_text(path: &Path) -> Result<String, Diagnostic> {
     let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = read(path).map_err(|error| {
         let wrong = Diagnostic::error(format!("cannot read the config file `{shown}`: {error}"));
         match error.kind() {
-            std::io::ErrorKind::PermissionDenied => {
+            io::ErrorKind::PermissionDenied => {
                 wrong.help("let the user that runs talaia read it, and enter the folders above it")
             }
             _ => wrong,

@@ -55,6 +55,7 @@ pub use command::{Command, find as find_on_path};
 pub use confinement::Confinement;
 pub use diagnostic::{Color, Diagnostic, LoadErrors, Severity, Sources};
 pub use env::{DEFAULT_PATH, Env, KEY_VARIABLES, User};
+pub use files::read_to_string;
 pub use load::{Edits, Scripts, Source, destinations, hub, load, load_edited};
 pub use manifest::{
     Files, MANIFEST, MANIFEST_READS, Manifest, PackagedCommand, Reading, Requires, is_inside,

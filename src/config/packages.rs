@@ -4,13 +4,13 @@
 //! What the operator wrote lies over what the manifest says, key by key and as trees, before either is
 //! read: so each value keeps its place, and a message points at whoever wrote it.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::DefinedBy;
 use super::agent::AgentConfig;
 use super::diagnostic::{Diagnostic, Severity};
+use super::files;
 use super::manifest::{self, MANIFEST, Manifest, Packaged};
 use super::node::{Entry, Kind, Node, Place};
 use super::raw::{RawPackage, RawPlugin, RawTable};
@@ -136,7 +136,7 @@ pub(super) fn unpacked(
 /// agent.
 fn in_folder(folder: &Path, files: &mut Vec<PathBuf>, cx: &mut Cx<'_>) -> Option<Packaged> {
     let path = folder.join(MANIFEST);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match files::read_to_string(&path) {
         Ok(text) => text,
         Err(error) => {
             cx.found.push(problem(format!("cannot read {}: {error}", path.display())));
@@ -303,6 +303,6 @@ fn problem(message: String) -> Diagnostic {
 /// As much of a file as a manifest may need of it: of programs only that they are there.
 fn beginning(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(file)?.take(manifest::MANIFEST_READS as u64 + 1).read_to_end(&mut bytes)?;
+    files::open(file)?.take(manifest::MANIFEST_READS as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

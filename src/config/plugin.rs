@@ -61,10 +61,16 @@ pub struct PluginConfig {
 }
 
 impl PluginConfig {
-    /// The contract that it declares. That it holds was seen when the config was resolved; for a
-    /// plugin that is [`PluginState::Broken`] it may not.
+    /// The contract that it declares. That of a plugin that is [`PluginState::Ready`] holds: this was
+    /// seen when the config was resolved.
     pub fn contract(&self) -> Result<Contract, ContractError> {
-        let schema = self.schema.as_ref().map(|file| &file.schema);
+        let schema = match &self.schema {
+            Some(SchemaFile { schema: Ok(schema), .. }) => Some(schema),
+            Some(SchemaFile { path, schema: Err(why) }) => {
+                return Err(ContractError::NoSchema(format!("`{}`: {why}", path.display())));
+            }
+            None => None,
+        };
         Contract::new(self.metrics.clone(), self.strictness, schema)
     }
 }
@@ -187,8 +193,8 @@ impl fmt::Debug for Settings {
 pub struct SchemaFile {
     /// The file; absolute.
     pub path: PathBuf,
-    /// What is in it.
-    pub schema: serde_json::Value,
+    /// What is in it; or why it cannot be read.
+    pub schema: Result<serde_json::Value, String>,
 }
 
 /// Environment variables as written, secrets fetched; those that cannot be had go to `missing`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Sources};
 use super::env::Env;
+use super::files;
 use super::node::Place;
 use super::read::{At, Found, Span, Table};
 use crate::model::{Tags, limits};
@@ -37,7 +38,7 @@ impl Cx<'_> {
     /// A path that must name a file that can be read now.
     pub(super) fn readable(&mut self, path: &At<String>) -> PathBuf {
         let full = self.path(path);
-        if let Err(e) = std::fs::File::open(&full) {
+        if let Err(e) = files::open(&full) {
             self.error(format!("cannot read `{}`: {e}", full.display()), &path.place);
         }
         full

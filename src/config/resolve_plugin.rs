@@ -10,6 +10,7 @@ use super::choices::{Leftovers, Stdin};
 use super::command::{Command, Fault, find, inspect, look_up};
 use super::diagnostic::{Diagnostic, Severity};
 use super::env::KEY_VARIABLES;
+use super::files;
 use super::node::Place;
 use super::pattern::fits;
 use super::plugin::{
@@ -485,28 +486,23 @@ fn schema(
             .at(place)
             .help(help)
     };
-    match std::fs::read(&path) {
-        Err(e) => {
-            problems
-                .push(problem(e.to_string(), "check the path; it is relative to the config file"));
-            None
+    let schema = match files::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|e| (e.to_string(), "it must be a JSON document")),
+        Err(e) => Err((e.to_string(), "check the path; it is relative to the config file")),
+    };
+    match &schema {
+        Ok(schema) => {
+            files.push(path.clone());
+            let compiled = Contract::new(BTreeMap::new(), Strictness::Open, Some(schema));
+            if let Err(e) = compiled {
+                problems.push(problem(e.to_string(), "mend the schema"));
+            }
         }
-        Ok(bytes) => match serde_json::from_slice(&bytes) {
-            Ok(schema) => {
-                files.push(path.clone());
-                let compiled = Contract::new(BTreeMap::new(), Strictness::Open, Some(&schema));
-                if let Err(e) = compiled {
-                    problems.push(problem(e.to_string(), "mend the schema"));
-                }
-                // One that does not compile is kept: of a plugin that is disabled it is a finding.
-                Some(SchemaFile { path, schema })
-            }
-            Err(e) => {
-                problems.push(problem(e.to_string(), "it must be a JSON document"));
-                None
-            }
-        },
+        Err((why, help)) => problems.push(problem(why.clone(), help)),
     }
+    // One that cannot be used is kept: of a plugin that is disabled it is a finding.
+    Some(SchemaFile { path, schema: schema.map_err(|(why, _)| why) })
 }
 
 pub(super) fn metrics(

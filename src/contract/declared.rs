@@ -49,6 +49,9 @@ pub enum ContractError {
         /// What is wrong.
         problem: String,
     },
+    /// The plugin's own schema cannot be had.
+    #[error("cannot use the schema {0}")]
+    NoSchema(String),
 }
 
 /// What a plugin promised to print; shared by all its runs.

@@ -41,6 +41,7 @@ mod event;
 mod home;
 mod launch;
 mod launcher;
+mod memory;
 mod order;
 mod orphans;
 mod plan;

@@ -71,6 +71,20 @@ impl PluginTotals {
 }
 
 impl OutputTotals {
+    /// What was lost after `before`, by reason, where anything was. What was refused is in
+    /// quarantine, and what a removed output left behind somebody took out.
+    pub fn lost_since(&self, before: Option<&Self>) -> impl Iterator<Item = (Evicted, u64)> {
+        let before = before.map(|totals| &totals.evicted);
+        let new = move |(reason, now): (&Evicted, &u64)| {
+            let before = before.and_then(|evicted| evicted.get(reason)).copied().unwrap_or(0);
+            (*reason, now.saturating_sub(before))
+        };
+        let lost = |(reason, n): &(Evicted, u64)| {
+            *n > 0 && !matches!(reason, Evicted::Refused | Evicted::OutputRemoved)
+        };
+        self.evicted.iter().map(new).filter(lost)
+    }
+
     /// Whether the row adds up.
     pub fn balances(&self) -> bool {
         let evicted: u64 = self.evicted.values().sum();

@@ -7,9 +7,10 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::{Value, json};
 
-use crate::support::{Done, Site, http, skip};
+use crate::support::{Done, Site, finish, http, skip};
 
 const COMMANDS: &[&[&str]] = &[
     &[],
@@ -453,6 +454,25 @@ fn check_finds_what_is_going_to_fail() {
     let online = site.talaia(&["check", "-c", "talaia.toml", "--online"]);
     assert!(online.code(1).stdout.contains("bad  output hub"), "{}", online.stdout);
     online.says(&["4 findings"]);
+}
+
+#[test]
+fn a_pipe_is_no_file_of_a_config_and_holds_nobody_up() {
+    let site = Site::new();
+    site.script("good", "echo '{}'");
+    let path = site.configure(&plugin("good", ""));
+    mkfifoat(CWD, site.path("pipe.toml"), Mode::from_raw_mode(0o644)).unwrap();
+    let refused = |config: &str, place: &str| {
+        let done = site.talaia(&["check", "-c", config]);
+        done.code(78).says(&["pipe.toml`: it is a pipe, and no file", place]);
+    };
+    refused("pipe.toml", "name another with `--config`");
+    let text = std::fs::read_to_string(&path).unwrap();
+    site.write("talaia.toml", format!("include = [\"pipe.toml\"]\n{text}"), 0o644);
+    refused("talaia.toml", "talaia.toml:1");
+    // A file may come as standard input.
+    site.write("talaia.toml", text.replace("./good", "/bin/true"), 0o644);
+    finish(site.shell("talaia check -c /dev/stdin <talaia.toml"), b"").code(0);
 }
 
 #[test]

@@ -158,11 +158,9 @@ fn a_plugin_is_switched_where_it_is_written() {
     plugin(&site, &["enable", "disk"]).code(0).says(&["enabled already"]);
     assert_eq!(config(&site), off.replace("enabled = false", "enabled = true"));
     plugin(&site, &["enable", "disc"]).code(2).says(&["did you mean `disk`"]);
-    // What cannot run is enabled, and said.
-    plugin(&site, &["disable", "disk"]).code(0);
+    // One that is on and cannot run is shown so.
     fs::set_permissions(site.path("disk"), fs::Permissions::from_mode(0o644)).unwrap();
-    plugin(&site, &["enable", "disk"]).code(1).says(&["chmod +x"]);
-    plugin(&site, &["show", "disk"]).code(1);
+    assert!(plugin(&site, &["show", "disk"]).code(1).stdout.contains("chmod +x"));
 }
 
 #[test]
@@ -196,7 +194,12 @@ fn included_files_are_edited_and_json_is_not() {
     plugin(&site, &["remove", "third"]).code(0);
     assert_eq!(fs::read_to_string(site.path("more/a.toml")).unwrap(), "");
     plugin(&site, &["disable", "j"]).code(2).says(&["own.json is JSON", "\"enabled\": false"]);
-    plugin(&site, &["remove", "j"]).code(2).says(&["JSON"]);
+    plugin(&site, &["remove", "j"]).code(2).says(&["JSON", "take `j` out of `plugins`"]);
+    let words = ["./disk", "--name", "k", "--interval", "5s", "--tag", "a=b", "--file", "own.json"];
+    add(&site, &words, &["x"]).code(2).says(&[
+        "JSON",
+        r#"write `"k": {"command":["./disk","x"],"interval":"5s","tags":{"a":"b"}}` into `plugins` there"#,
+    ]);
     assert_eq!(fs::read_to_string(site.path("own.json")).unwrap(), json);
     assert_eq!(config(&site), main);
 }
@@ -360,10 +363,19 @@ fn a_plugin_that_keeps_the_config_from_loading_can_be_taken_out() {
     // Another one, or none, does not mend it.
     for name in ["disk", "none"] {
         for word in ["remove", "disable"] {
-            plugin(&site, &[word, name]).code(78).says(&["soon"]);
+            let done = plugin(&site, &[word, name]);
+            done.code(78).says(&["soon"]);
+            assert!(!done.stderr.contains("hint: "), "{}", done.stderr);
             assert_eq!(config(&site), bad);
         }
     }
+    // A plugin's own settings are read while it is off as well.
+    plugin(&site, &["disable", "bad"]).code(78).says(&[
+        "soon",
+        "bad cannot be disabled while its own settings are wrong; nothing was changed",
+        "talaia plugin remove bad",
+    ]);
+    assert_eq!(config(&site), bad);
     plugin(&site, &["remove", "bad"]).code(0).says(&["bad is out of", "loads again"]);
     assert_eq!(config(&site), good);
     let odd = bad.replace("interval = \"soon\"", "enabled = \"perhaps\"");
@@ -374,6 +386,31 @@ fn a_plugin_that_keeps_the_config_from_loading_can_be_taken_out() {
     site.write("talaia.toml", &bad, 0o666);
     plugin(&site, &["remove", "bad"]).code(78).says(&["not trusted"]);
     assert_eq!(config(&site), bad);
+}
+
+#[test]
+fn what_could_not_run_is_not_enabled() {
+    let site = site();
+    let off = "[plugins.off]\ncommand = [\"./none\"]\nenabled = false\n";
+    site.write("talaia.toml", format!("{}{off}", config(&site)), 0o644);
+    let before = config(&site);
+    plugin(&site, &["enable", "off"]).code(1).says(&["there is no file", "nothing was changed"]);
+    assert_eq!(config(&site), before);
+    let path = site.script("none", "echo '{}'");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    plugin(&site, &["enable", "off"]).code(1).says(&["chmod o-w", "nothing was changed"]);
+    assert_eq!(config(&site), before);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    plugin(&site, &["enable", "off"]).code(0).says(&["off is enabled in"]);
+    // One that is for another host does not run here either way.
+    let other =
+        before.replace("enabled = false", "enabled = false\nwhen = { exists = \"/no/such\" }");
+    site.write("talaia.toml", &other, 0o644);
+    fs::remove_file(path).unwrap();
+    plugin(&site, &["enable", "off"])
+        .code(1)
+        .says(&["off is enabled in", "/no/such does not exist"]);
+    assert_eq!(config(&site), other.replace("enabled = false", "enabled = true"));
 }
 
 #[test]
@@ -427,10 +464,10 @@ fn secrets_are_shown_by_their_place() {
 #[test]
 fn an_edit_by_other_means_meanwhile_is_kept() {
     let site = site();
-    let text = format!("include = [\"pipe.toml\"]\n{}", config(&site));
+    let text = format!("{}config = {{ password = {{ file = \"pipe\" }} }}\n", config(&site));
     site.write("talaia.toml", &text, 0o644);
     // Each reading of the config waits at this pipe, so it is known where the command is.
-    mkfifoat(CWD, site.path("pipe.toml"), Mode::from_raw_mode(0o644)).unwrap();
+    mkfifoat(CWD, site.path("pipe"), Mode::from_raw_mode(0o600)).unwrap();
     let words = ["plugin", "disable", "disk", "-c", "talaia.toml"];
     let mut child = site.command(&words).stderr(Stdio::null()).spawn().unwrap();
     let mut readings = 0;
@@ -439,14 +476,14 @@ fn an_edit_by_other_means_meanwhile_is_kept() {
             break status;
         }
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        if let Ok(pipe) = open(site.path("pipe.toml"), flags, Mode::empty()) {
+        if let Ok(pipe) = open(site.path("pipe"), flags, Mode::empty()) {
             readings += 1;
             // It has read the file, and tries what is to become of it.
             if readings == 2 {
                 site.write("talaia.toml", format!("{text}# by an editor\n"), 0o644);
             }
             // A reader that is just leaving takes no more.
-            let _left = File::from(pipe).write_all(b"# nothing\n");
+            let _left = File::from(pipe).write_all(b"secret\n");
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     };

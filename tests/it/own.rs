@@ -6,13 +6,16 @@ use crate::support::{Site, http};
 
 fn site(self_metrics: &str) -> Site {
     let site = Site::new();
-    site.script("disk", "echo '{\"used\": 71.5, \"b-d\": 3}'; exit 3");
+    let large = "dd if=/dev/zero of=/dev/null bs=192M count=1 2>&-";
+    site.script("disk", &format!("{large}; echo '{{\"used\": 71.5, \"b-d\": 3}}'; exit 3"));
+    site.script("small", "echo '{\"used\": 1}'");
     site.write(
         "talaia.toml",
         format!(
             "[agent]\ndata_dir = \"{}\"\nhost = \"test-host\"\nself_metrics = {self_metrics}\n\
              spool = {{ commit_interval = \"5ms\", min_free = \"0B\" }}\n\
              [plugins.disk]\ncommand = [\"./disk\"]\ninterval = \"500ms\"\n\
+             [plugins.small]\ncommand = [\"./small\"]\ninterval = \"500ms\"\n\
              [hub]\nlisten = \"127.0.0.1:0\"\n",
             site.path("data").display()
         ),
@@ -56,7 +59,10 @@ fn the_ledger_is_data_in_the_hub() {
     assert_eq!(of("talaia_plugin_up", "plugin:disk"), false);
     assert_eq!(of("talaia_plugin_exit_code", "plugin:disk"), 3);
     assert_eq!(of("talaia_plugin_series", "plugin:disk"), 1);
-    assert!(of("talaia_plugin_max_rss", "plugin:disk").as_u64() > Some(100_000));
+    assert!(of("talaia_plugin_max_rss", "plugin:disk").as_u64() > Some(192 << 20));
+    // Of what never had more than the agent itself it is not known.
+    assert!(of("talaia_plugin_cpu", "plugin:small").is_number());
+    assert!(series(&site, "talaia", "talaia_plugin_max_rss", "plugin:small").is_none());
     assert!(of("talaia_plugin_duration", "plugin:disk").as_f64() > Some(0.0));
     assert!(of("talaia_agent_start_lag", "quantile:0.99").as_f64() > Some(0.0));
     assert!(of("talaia_agent_rss", "").as_u64() > Some(1 << 20));
@@ -68,6 +74,7 @@ fn the_ledger_is_data_in_the_hub() {
 
     let status = site.status().unwrap();
     assert_eq!(status["plugins"]["talaia"]["state"], "built-in");
+    assert!(status["plugins"]["small"]["last"]["max_rss"].is_null(), "{status}");
     assert!(status["agent"]["quarantine_items"].as_u64() > Some(0), "{status}");
     assert!(status["outputs"]["embedded"]["oldest_age"].is_number(), "{status}");
     assert!(site.stop(pid).success());
@@ -107,6 +114,8 @@ fn every_run_has_its_facts_as_points() {
             assert_eq!(fact["points"][0][1], value, "{name}");
         }
     }
+    assert!(series(&site, "small", "talaia_run_cpu", "").is_some());
+    assert!(series(&site, "small", "talaia_run_max_rss", "").is_none());
     assert!(site.stop(pid).success());
 }
 

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-use crate::support::{Site, finish, skip};
+use crate::pty::Pty;
+use crate::support::{Site, finish, installed, skip};
 
 /// A site whose config has two plugins and a package that is not there, and is broken besides.
 fn site() -> Site {
@@ -18,8 +19,52 @@ fn site() -> Site {
     site
 }
 
+/// What every shell offers in this site, options apart, when a line ends here.
+const NAMES: &[(&str, &[&str])] = &[
+    ("talaia plugin show ", &["disk", "mail"]),
+    ("talaia plugin remove ", &["disk", "mail"]),
+    ("talaia trigger ", &["disk", "mail"]),
+    ("talaia test ", &["disk", "mail"]),
+    ("talaia status ", &["disk", "mail"]),
+    ("talaia schema infer ", &["disk", "mail"]),
+    ("talaia spool ls --plugin ", &["disk", "mail"]),
+    ("talaia plugin enable ", &["disk", "mail", "netstat"]),
+    ("talaia plugin upgrade ", &["netstat"]),
+    ("talaia test d", &["disk"]),
+    ("talaia test ./d", &["./disk"]),
+    ("talaia plugin dis", &["disable"]),
+    ("talaia explain name-h", &["name-hyphen"]),
+    ("talaia explain name-", &["name-hyphen", "name-invalid", "name-missing"]),
+    ("talaia new x --lang p", &["perl", "php", "python"]),
+    ("talaia plugin show -c other.toml ", &["other"]),
+    ("talaia plugin show --config=other.toml ", &["other"]),
+    ("talaia plugin show -c ~/own.toml ", &["other"]),
+    ("talaia plugin show -c other.t", &["other.toml"]),
+];
+
+/// A line whose words are options.
+const OPTIONS: (&str, &str) = ("talaia plugin add --", "--interval");
+
+/// Holds a shell to both; `offered` asks it.
+fn completes(shell: &str, offered: impl Fn(&Site, &str) -> BTreeSet<String>) {
+    if !installed(shell) {
+        return skip(&format!("{shell} is not here"));
+    }
+    let site = site();
+    site.write("other.toml", "[plugins.other]\ncommand = [\"./disk\"]\n", 0o644);
+    fs::copy(site.path("other.toml"), site.path("home/own.toml")).unwrap();
+    for (line, names) in NAMES {
+        let words = offered(&site, line);
+        let words: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+        assert_eq!(words, *names, "{line}");
+    }
+    let (line, option) = OPTIONS;
+    assert!(offered(&site, line).contains(option), "{line}");
+    assert!(!site.path("ran").exists());
+}
+
 /// What bash offers after this line.
-fn offered(site: &Site, line: &str) -> BTreeSet<String> {
+fn bash(site: &Site, line: &str) -> BTreeSet<String> {
     let script = format!(
         "source <(talaia completions bash)\n\
          COMP_LINE={line:?}; COMP_POINT=${{#COMP_LINE}}; read -ra COMP_WORDS <<<\"$COMP_LINE\"\n\
@@ -36,36 +81,50 @@ fn offered(site: &Site, line: &str) -> BTreeSet<String> {
     done.stdout.lines().map(|word| word.trim_end().to_owned()).filter(|w| !w.is_empty()).collect()
 }
 
+/// What fish offers after this line: a word and, behind a tab, what it is.
+fn fish(site: &Site, line: &str) -> BTreeSet<String> {
+    let script = "talaia completions fish | source; complete -C $argv[1]";
+    let mut fish = site.shell("exec fish --no-config -c \"$0\" -- \"$1\"");
+    fish.args([script, line]).env("TALAIA_CONFIG_FILE", site.path("talaia.toml"));
+    let done = finish(fish, b"");
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{line}");
+    done.stdout.lines().map(|word| word.split('\t').next().unwrap().to_owned()).collect()
+}
+
+/// What zsh offers after this line, by `setup` in its start-up file: in a terminal, with the tabulator.
+fn zsh(site: &Site, line: &str, setup: &str) -> BTreeSet<String> {
+    // What stands behind the line when the list is drawn.
+    let done = "(done)";
+    let rc = format!(
+        "PS1='> '\nautoload -Uz compinit\n{setup}\n\
+         answer() {{ zle expand-or-complete; zle -R; POSTDISPLAY='{done}' }}\n\
+         zle -N answer; bindkey '^I' answer\n"
+    );
+    site.write("home/.zshrc", rc, 0o644);
+    let mut zsh = site.shell("exec zsh -d -i +m");
+    zsh.env("TALAIA_CONFIG_FILE", site.path("talaia.toml")).env("TERM", "xterm");
+    let mut terminal = Pty::start(zsh, 200, 50);
+    terminal.until("prompt", |screen| screen.lines().any(|line| line.trim_end() == ">"));
+    terminal.press(&format!("{line}\t"));
+    let screen = terminal.until("answer", |screen| screen.contains(done));
+    let (_, screen) = screen.rsplit_once("> ").unwrap();
+    let (typed, list) = screen.split_once(done).unwrap();
+    // One that is without doubt is put in; others are listed, with what they are or in columns.
+    if list.trim().is_empty() {
+        return typed.split_whitespace().last().map(str::to_owned).into_iter().collect();
+    }
+    let words = list.lines().map(|line| line.split(" -- ").next().unwrap());
+    words.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
 #[test]
 fn bash_completes_names_without_running_anything() {
-    if Command::new("bash").arg("--version").stdout(Stdio::null()).status().is_err() {
-        return skip("bash is not here");
-    }
+    completes("bash", bash);
     let site = site();
     let names = |line: &str| {
-        let words = offered(&site, line);
+        let words = bash(&site, line);
         words.into_iter().filter(|word| !word.starts_with('-')).collect::<Vec<_>>()
     };
-    let both = ["disk", "mail"];
-    for command in [
-        "plugin show ",
-        "plugin remove ",
-        "trigger ",
-        "test ",
-        "status ",
-        "schema infer ",
-        "spool ls --plugin ",
-    ] {
-        assert_eq!(names(&format!("talaia {command}")), both, "{command}");
-    }
-    assert_eq!(names("talaia plugin enable "), ["disk", "mail", "netstat"]);
-    assert_eq!(names("talaia plugin upgrade "), ["netstat"]);
-    assert_eq!(names("talaia test d"), ["disk"]);
-    assert_eq!(names("talaia test ./d"), ["./disk"]);
-    assert_eq!(names("talaia plugin dis"), ["disable"]);
-    assert_eq!(names("talaia explain name-h"), ["name-hyphen"]);
-    assert_eq!(names("talaia new x --lang p"), ["perl", "php", "python"]);
-    assert!(offered(&site, "talaia plugin add --").contains("--interval"));
     // However much is wrong with the config, what can be read of it is offered, and nothing is said.
     let text = fs::read_to_string(site.path("talaia.toml")).unwrap();
     site.write(
@@ -77,16 +136,39 @@ fn bash_completes_names_without_running_anything() {
     site.write("talaia.toml", "[plugins", 0o644);
     assert_eq!(names("talaia plugin show "), [""; 0]);
     site.write("other.toml", "[plugins.other]\ncommand = [\"./disk\"]\n", 0o644);
-    // Bash makes three words of one with a `=`, and leaves the `~`.
-    fs::copy(site.path("other.toml"), site.path("home/own.toml")).unwrap();
-    for named in ["-c other.toml", "--config=other.toml", "--config = other.toml", "-c ~/own.toml"]
-    {
-        assert_eq!(names(&format!("talaia plugin show {named} ")), ["other"], "{named}");
-    }
+    // Bash makes three words of one with a `=`.
+    assert_eq!(names("talaia plugin show --config = other.toml "), ["other"]);
     assert_eq!(names("talaia plugin show --config = other.t"), ["other.toml"]);
     mkfifoat(CWD, site.path("pipe"), Mode::from_raw_mode(0o644)).unwrap();
     assert_eq!(names("talaia plugin show -c pipe "), [""; 0]);
-    assert!(!site.path("ran").exists());
+    let text = fs::read_to_string(site.path("other.toml")).unwrap();
+    site.write("other.toml", format!("include = [\"pipe\"]\n{text}"), 0o644);
+    assert_eq!(names("talaia plugin show -c other.toml "), ["other"]);
+}
+
+#[test]
+fn fish_completes_the_same() {
+    completes("fish", fish);
+}
+
+#[test]
+fn zsh_completes_the_same() {
+    let evaluated = "compinit -D -u; eval \"$(talaia completions zsh)\"";
+    completes("zsh", |site, line| zsh(site, line, evaluated));
+}
+
+#[test]
+fn zsh_completes_from_a_file_at_once() {
+    if !installed("zsh") {
+        return skip("zsh is not here");
+    }
+    let site = site();
+    let script = site.talaia(&["completions", "zsh"]).code(0).stdout.clone();
+    fs::create_dir(site.path("home/functions")).unwrap();
+    site.write("home/functions/_talaia", script, 0o644);
+    let setup = "fpath=(~/functions $fpath); compinit -D -u";
+    let words = zsh(&site, "talaia explain name-h", setup);
+    assert_eq!(words.into_iter().collect::<Vec<_>>(), ["name-hyphen"]);
 }
 
 #[test]
@@ -101,8 +183,7 @@ fn completions_are_scripts_of_their_shell() {
         let file = site.write(&format!("completions.{shell}"), &text, 0o644);
         match Command::new(shell).arg("-n").arg(&file).status() {
             Ok(status) => assert!(status.success(), "{shell} cannot read its completions"),
-            Err(_) if shell == "bash" => skip("bash is not here"),
-            Err(_) => println!("{shell} is not here: its completions were not parsed"),
+            Err(_) => skip(&format!("{shell} is not here")),
         }
     }
 }

@@ -265,6 +265,41 @@ fn who_has_no_terminal_or_no_agent_is_told_so() {
 }
 
 #[test]
+fn what_was_lost_is_a_finding_until_the_agent_starts_anew() {
+    let mut site = Site::new();
+    site.write("key", "a-key", 0o600);
+    // Nobody listens there, and four runs are more than the quota.
+    site.script(
+        "large",
+        "text=$(printf %04000d 0); n=0\n\
+         while [ $n -lt 80 ]; do echo \"{\\\"m$n\\\": \\\"$text\\\"}\"; n=$((n + 1)); done",
+    );
+    let configure = |site: &Site, interval: &str, quota: &str| {
+        let text = format!(
+            "[plugins.large]\ncommand = [\"./large\"]\ninterval = \"{interval}\"\n\
+             [outputs.far]\ntype = \"talaia\"\nurl = \"http://127.0.0.1:1\"\nkey = {{ file = \"key\" }}\n"
+        );
+        let path = site.configure(&text);
+        let text = std::fs::read_to_string(path).unwrap();
+        let quota = format!("quota = \"{quota}\", min_free");
+        site.write("talaia.toml", text.replace("min_free", &quota), 0o644);
+    };
+    configure(&site, "200ms", "1MiB");
+    let agent = site.start_agent();
+    let check = |site: &Site| site.talaia(&["status", "--check", "--config", "talaia.toml"]);
+    let lost = "lost since the agent started (quota): `talaia explain quota`";
+    site.until("a loss", |site| check(site).stdout.contains(lost).then_some(()));
+    check(&site).code(1);
+    assert!(site.stop(agent).success());
+    configure(&site, "1h", "64MiB");
+    let agent = site.start_agent();
+    let status = site.until("another life", Site::status);
+    assert!(status["outputs"]["far"]["evicted"]["quota"].as_u64() > Some(0), "{status}");
+    assert!(!check(&site).stdout.contains("lost"), "{}", check(&site).stdout);
+    assert!(site.stop(agent).success());
+}
+
+#[test]
 fn status_tells_scripts_by_its_exit_code_and_people_about_one_plugin() {
     let site = running();
     let status =

@@ -130,8 +130,9 @@ fn add_once(args: &AddArgs) -> Result<Attempt, Failure> {
         Some(file) => config::plain_path(&host.env.cwd.join(file)),
         None => host.main_file(),
     };
-    only_toml(&file, "write the plugin below `plugins`")?;
     let name = name(args, &host)?;
+    let mut settings = settings(args, &host, &file);
+    only_toml(&file, &format!("write `{}` into `plugins`", in_json(&name, &settings)))?;
     if new.is_some() && file != host.main_file() {
         let text = format!(
             "there is no configuration at {} yet that would read {}; leave --file out",
@@ -146,7 +147,6 @@ fn add_once(args: &AddArgs) -> Result<Attempt, Failure> {
         (None, Some(_)) => config::DEFAULT,
         (None, None) => "",
     };
-    let mut settings = settings(args, &host, &file);
     let with = |settings: &[(&str, Setting)]| {
         edit::add(begun, name.as_str(), settings).map_err(|error| uneditable(&file, &error))
     };
@@ -164,7 +164,12 @@ fn add_once(args: &AddArgs) -> Result<Attempt, Failure> {
         );
         return Err(Failure::new(Exit::Usage, text));
     };
-    runnable(plugin, &loaded, args, &host)?;
+    runnable(plugin, &loaded).map_err(|mut failure| {
+        if !args.what.contains('/') && host.env.cwd.join(&args.what).is_file() {
+            failure.text.push_str(&format!("\n\nhint: for the file here write `./{}`", args.what));
+        }
+        failure
+    })?;
     // One that is to be off now is to run one day: it was tried as if it ran.
     if args.disabled {
         settings.push(("enabled", Setting::Flag(false)));
@@ -262,18 +267,24 @@ fn program(args: &AddArgs, host: &Host, file: &Path) -> String {
     }
 }
 
+/// The new table as JSON has it.
+fn in_json(name: &PluginName, settings: &[(&str, Setting)]) -> String {
+    let values = settings.iter().map(|(key, setting)| {
+        let value = match setting {
+            Setting::Text(text) => serde_json::json!(text),
+            Setting::Words(words) => serde_json::json!(words),
+            Setting::Pairs(pairs) => serde_json::json!(pairs),
+            Setting::Flag(flag) => serde_json::json!(flag),
+        };
+        ((*key).to_owned(), value)
+    });
+    format!("\"{name}\": {}", serde_json::Value::Object(values.collect()))
+}
+
 /// Whether the plugin would run as things are.
-fn runnable(
-    plugin: &PluginConfig,
-    loaded: &Loaded,
-    args: &AddArgs,
-    host: &Host,
-) -> Result<(), Failure> {
+fn runnable(plugin: &PluginConfig, loaded: &Loaded) -> Result<(), Failure> {
     let refused = |why: &str| {
-        let mut text = format!("{}: {why}\nnothing was changed", plugin.name);
-        if !args.what.contains('/') && host.env.cwd.join(&args.what).is_file() {
-            text.push_str(&format!("\n\nhint: for the file here write `./{}`", args.what));
-        }
+        let text = format!("{}: {why}\nnothing was changed", plugin.name);
         Failure::new(Exit::Finding, text)
     };
     if let PluginState::Broken { why } = &plugin.state {
@@ -308,7 +319,8 @@ fn remove_once(name: &str, args: &ConfigArgs) -> Result<Attempt, Failure> {
     let host = match Host::load(args) {
         Ok(host) => host,
         Err(failure) => {
-            return mend(args, name, failure, "out of", |text| edit::remove(text, name));
+            let mended = mend(args, name, "out of", |text| edit::remove(text, name))?;
+            return mended.ok_or(failure);
         }
     };
     let (name, origin) = find(&host, name)?;
@@ -366,24 +378,31 @@ fn remove_once(name: &str, args: &ConfigArgs) -> Result<Attempt, Failure> {
 }
 
 /// The same where the configuration does not load, and does once the plugin's table in its main file is
-/// out of the way.
+/// out of the way; nothing where it does not even so.
 fn mend(
     args: &ConfigArgs,
     name: &str,
-    failure: Failure,
     word: &str,
     change: impl FnOnce(&str) -> Result<String, EditError>,
-) -> Result<Attempt, Failure> {
-    let there = |text: &str| edit::contains(text, &["plugins", name]);
-    let mended = Host::mended(args, |text| change(text).ok().filter(|_| there(text)))?;
-    let Some((host, was, text)) = mended else { return Err(failure) };
+) -> Result<Option<Attempt>, Failure> {
+    let Some((host, was, text)) = mended(args, name, change)? else { return Ok(None) };
     let path = host.main_file();
     let attempt = write(&host, &path, Some(&was), &text)?;
     if let Attempt::Done(_) = attempt {
         print::talk(format!("{} is {word} {}", paint(STRONG, name), path.display()));
         print::talk("the configuration loads again");
     }
-    Ok(attempt)
+    Ok(Some(attempt))
+}
+
+/// The configuration that loads again by a change of the plugin's table, as [`Host::mended`] gives it.
+fn mended(
+    args: &ConfigArgs,
+    name: &str,
+    change: impl FnOnce(&str) -> Result<String, EditError>,
+) -> Result<Option<(Host, String, String)>, Failure> {
+    let there = |text: &str| edit::contains(text, &["plugins", name]);
+    Host::mended(args, |text| change(text).ok().filter(|_| there(text)))
 }
 
 /// The plugin of that name, and where it is defined.
@@ -413,9 +432,19 @@ fn switch_once(name: &str, enabled: bool, args: &ConfigArgs) -> Result<Attempt, 
     let host = match Host::load(args) {
         Ok(host) => host,
         Err(failure) if enabled => return Err(failure),
-        Err(failure) => {
+        Err(mut failure) => {
             let off = |text: &str| edit::set_enabled(text, &["plugins", name], false);
-            return mend(args, name, failure, "disabled in", off);
+            if let Some(attempt) = mend(args, name, "disabled in", off)? {
+                return Ok(attempt);
+            }
+            // A table is read whether its plugin runs or not, so that its mistakes do not wait for that day.
+            if mended(args, name, |text| edit::remove(text, name))?.is_some() {
+                failure.text.push_str(&format!(
+                    "\n{name} cannot be disabled while its own settings are wrong; nothing was changed\n\n\
+                     hint: mend them, or take it out: `talaia plugin remove {name}`"
+                ));
+            }
+            return Err(failure);
         }
     };
     let package: Option<PackageName> = name.parse().ok();
@@ -459,16 +488,22 @@ fn switch_once(name: &str, enabled: bool, args: &ConfigArgs) -> Result<Attempt, 
         );
         return Err(Failure::new(Exit::Usage, text));
     }
+    // One that is switched on is to run, where it is for this host.
+    let plugin = plugin.map(|name| &loaded.config.plugins[&name]);
+    if let Some(plugin) = plugin
+        && matches!(plugin.state, PluginState::Ready | PluginState::Broken { .. })
+    {
+        runnable(plugin, &loaded)?;
+    }
     let attempt = write(&host, &target.file, was.as_deref(), &text)?;
     let Attempt::Done(_) = attempt else { return Ok(attempt) };
     let style = if enabled { GOOD } else { ODD };
     let what = paint(STRONG, name);
     print::talk(format!("{what} is {} in {}", paint(style, word), target.file.display()));
     if let Some(plugin) = plugin
-        && let PluginState::Broken { why } | PluginState::Skipped { why } =
-            &loaded.config.plugins[&plugin].state
+        && let PluginState::Skipped { why } = &plugin.state
     {
-        print::talk(format!("it does not run as things are: {why}"));
+        print::talk(format!("it does not run here: {why}"));
         return Ok(Attempt::Done(Exit::Finding));
     }
     Ok(attempt)

@@ -243,7 +243,7 @@ fn say(body: &[u8]) {
 
 /// The text of a file; nothing where there is none.
 pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
-    match std::fs::read_to_string(path) {
+    match config::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Failure::new(Exit::Disk, format!("cannot read {}: {e}", path.display()))),

@@ -383,7 +383,7 @@ fn weight(column: Column, plugin: &PluginStatus) -> Option<f64> {
         Column::P50 => took(plugin, plugin.duration_p50).map(|p50| -p50),
         Column::P99 => took(plugin, plugin.duration_p99).map(|p99| -p99),
         Column::Cpu => last.map(|last| -last.cpu),
-        Column::Rss => last.map(|last| -(last.max_rss as f64)),
+        Column::Rss => last.and_then(|last| last.max_rss).map(|rss| -(rss as f64)),
         Column::Refused => Some(-(refused(plugin) as f64)),
         Column::Accepted => Some(-(plugin.accepted as f64)),
     }

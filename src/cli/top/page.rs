@@ -147,13 +147,15 @@ impl Lines {
         }
         if let Some(last) = &status.last {
             let ago = brief::seconds(since(last.started).max(0.0));
-            let what = format!(
-                "{ago} ago ({}), took {}, CPU {}, memory {}",
+            let mut what = format!(
+                "{ago} ago ({}), took {}, CPU {}",
                 clock(last.started),
                 print::seconds(last.duration),
                 print::seconds(last.cpu),
-                print::bytes(last.max_rss),
             );
+            if let Some(rss) = last.max_rss {
+                what.push_str(&format!(", memory {}", print::bytes(rss)));
+            }
             self.fact("last", &what, Style::new());
         }
         if let Some(life) = status.life.as_ref().filter(|life| life.starts > 1 || life.failures > 0)
@@ -305,7 +307,7 @@ pub(super) fn help() -> Vec<Line<'static>> {
     const COLUMNS: [(&str, &str); 7] = [
         ("NEXT RUN", "when it is due (due: it waits for its turn); for how long it runs"),
         ("P50 P99", "how long half, and 99 of 100, of its last 60 runs took; - for a stream"),
-        ("CPU RSS", "processor time and largest memory of its last run"),
+        ("CPU RSS", "its last run's processor time; its memory, if above the agent's own"),
         ("SAYS", "why it does not run, or the message of its last run"),
         ("REFUS", "records that were refused since the spool began"),
         ("ACCPT", "records that were accepted since then"),

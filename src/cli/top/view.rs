@@ -381,7 +381,10 @@ fn cell(column: Column, plugin: &PluginStatus, theme: Theme, now: Timestamp) -> 
         Column::P50 => (seconds(took(plugin, plugin.duration_p50)), plain),
         Column::P99 => (seconds(took(plugin, plugin.duration_p99)), plain),
         Column::Cpu => (seconds(last.map(|last| last.cpu)), plain),
-        Column::Rss => (last.map_or_else(dash, |last| brief::bytes(last.max_rss)), plain),
+        Column::Rss => {
+            let rss = last.and_then(|last| last.max_rss);
+            (rss.map_or_else(dash, brief::bytes), plain)
+        }
         Column::Refused => {
             let n = refused(plugin);
             (brief::count(n), if n > 0 { theme.of(Care::Bad) } else { FAINT })

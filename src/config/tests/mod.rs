@@ -268,7 +268,7 @@ fn every_key_arrives() {
     assert_eq!(all.tags, [("env", "test"), ("dc", "bcn")].into_iter().collect());
     assert_eq!(all.metrics["used"].crit, Some(crate::model::Threshold::Range("@90:100".into())));
     assert_eq!(all.strictness, crate::contract::Strictness::Strict);
-    assert_eq!(all.schema.as_ref().unwrap().schema["type"], "object");
+    assert_eq!(all.schema.as_ref().unwrap().schema.as_ref().unwrap()["type"], "object");
     assert_eq!((all.stdin, all.leftovers), (Stdin::Null, Leftovers::Keep));
 
     let nightly = &plugins[&name("nightly")];

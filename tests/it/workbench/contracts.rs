@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
 use crate::support::Site;
@@ -92,13 +93,18 @@ fn check_compiles_the_schemas_of_plugins_that_do_not_run_as_well() {
     site.configure(config);
     site.write("own.json", "{\"type\": \"object\"}", 0o644);
     site.talaia(&["check", "-c", "talaia.toml"]).code(0);
+    let found = |why: &str| {
+        let done = site.talaia(&["check", "-c", "talaia.toml"]);
+        assert!(done.code(1).stdout.contains(why), "no `{why}` in {}", done.stdout);
+    };
     site.write("own.json", "{\"type\": \"no such type\"}", 0o644);
-    let done = site.talaia(&["check", "-c", "talaia.toml"]);
-    assert!(
-        done.code(1).stdout.contains("not a JSON Schema that can be used here"),
-        "{}",
-        done.stdout
-    );
+    found("not a JSON Schema that can be used here");
+    site.write("own.json", "{\"type\": \"object\"", 0o644);
+    found("own.json`: EOF while parsing");
+    std::fs::remove_file(site.path("own.json")).unwrap();
+    found("own.json`: No such file");
+    mkfifoat(CWD, site.path("own.json"), Mode::from_raw_mode(0o644)).unwrap();
+    found("own.json`: it is a pipe, and no file");
 }
 
 #[test]

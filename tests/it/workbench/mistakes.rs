@@ -415,6 +415,51 @@ fn a_user_who_may_not_read_is_named() {
     assert!(said.contains("permission-denied: it runs as `nobody`, who may not do that"), "{said}");
 }
 
+/// Runs a plugin that calls the real `sudo`, as `test` words say; what was said.
+fn with_sudo(site: &Site, line: &str, words_of_test: &[&str]) -> String {
+    site.script("plugin", line);
+    let done = site.talaia(&[&["test"], words_of_test].concat());
+    let said = words(&done.code(1).stdout);
+    // It came to its own end, and waited for nobody.
+    assert!(said.contains("failed, exit 1,"), "{line}: {said}");
+    said
+}
+
+#[test]
+fn sudo_that_wants_a_password_is_named_and_holds_nobody_up() {
+    let held_down = std::fs::read_to_string("/proc/self/status").unwrap();
+    if !rustix::process::geteuid().is_root() || held_down.contains("NoNewPrivs:\t1") {
+        return skip("whoever runs the tests may use sudo, or nobody here may gain rights");
+    }
+    if !installed("sudo") {
+        return skip("sudo is not here");
+    }
+    let site = Site::of_ordinary_user();
+    for line in [
+        "sudo -n true",
+        "sudo true",
+        "echo wrong | sudo -S true",
+        // Plugins speak English unless they are told otherwise.
+        "LANGUAGE=de sudo true",
+    ] {
+        let said = with_sudo(&site, line, &["./plugin"]);
+        assert!(said.contains("sudo-password: `sudo` wants a password"), "{line}: {said}");
+    }
+    // A plugin with a user of its own is kept from gaining rights at all, until that is said.
+    let site = Site::new();
+    std::fs::set_permissions(site.path("."), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let named = ["plugin", "-c", "talaia.toml"];
+    let plugin = "[plugins.plugin]\ncommand = [\"./plugin\"]\nuser = \"nobody\"\n";
+    site.configure(plugin);
+    let said = with_sudo(&site, "sudo -n true", &named);
+    for say in ["permission-denied: `sudo` can do nothing", "`no_new_privs = false`"] {
+        assert!(said.contains(say), "no `{say}` in {said}");
+    }
+    site.configure(&format!("{plugin}no_new_privs = false\n"));
+    let said = with_sudo(&site, "sudo -n true", &named);
+    assert!(said.contains("sudo-password: `sudo` wants a password"), "{said}");
+}
+
 #[test]
 fn the_agent_says_it_too() {
     let mut site = Site::new();

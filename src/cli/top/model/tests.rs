@@ -43,9 +43,9 @@ pub(crate) fn status(age: f64) -> Status {
         },
         "outputs": {
             "main": {"state": "ok", "error": null, "accepted": 20, "delivered": (age * 4.0) as u64,
-                     "spooled": 3, "filtered": 0, "evicted": {}, "oldest_age": 1.5},
+                     "spooled": 3, "filtered": 0, "evicted": {}, "lost": {}, "oldest_age": 1.5},
             "other": {"state": "hold", "error": "401: the key is not known", "accepted": 20,
-                      "delivered": 0, "spooled": 20, "filtered": 0, "evicted": {"quota": 4},
+                      "delivered": 0, "spooled": 20, "filtered": 0, "evicted": {"quota": 4}, "lost": {},
                       "oldest_age": 300.0},
         },
         "leaks": 0,

@@ -1,0 +1,29 @@
+//! The largest memory of a program that has ended, where that can be known.
+//!
+//! A child has the agent's memory until it executes its program, and the kernel's figure begins with the
+//! most that the agent ever had. One that is not above that says nothing of the program.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The kernel counts pages in batches: figures as near to each other as this are the same.
+const BATCH: u64 = 1 << 20;
+
+/// The most memory that the agent has had, as of when it was last looked at, in bytes.
+static PEAK: AtomicU64 = AtomicU64::new(0);
+
+/// What a child's figure, in bytes, says of its program; 0 where it says nothing.
+pub(super) fn of_program(max_rss: u64) -> u64 {
+    // The peak never falls, so what is below an old one is below today's.
+    if max_rss <= PEAK.load(Ordering::Relaxed) + BATCH {
+        return 0;
+    }
+    let Some(peak) = own_peak() else { return 0 };
+    PEAK.store(peak, Ordering::Relaxed);
+    if max_rss <= peak + BATCH { 0 } else { max_rss }
+}
+
+fn own_peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().strip_suffix(" kB")?.parse().ok().map(|kib: u64| kib << 10)
+}
