@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::config::SELF_PLUGIN;
-use crate::exec::{Outlook, Standing};
+use crate::exec::{self, Outlook, Standing};
 use crate::model::{Metric, Outcome, Rejection, Report, Tags, Timestamp, Value};
 use crate::spool::{Figures, Ledger};
 
@@ -310,7 +310,7 @@ impl LastRun {
             lag: lag.as_secs_f64(),
             duration: report.duration,
             cpu: report.usage.cpu,
-            max_rss: Some(report.usage.max_rss).filter(|rss| *rss > 0),
+            max_rss: exec::memory_of_program(report.usage.max_rss),
             outcome: report.outcome.clone(),
             status: report.status,
             message: report.message.as_deref().map(|text| cut(text, MESSAGE)),

@@ -11,7 +11,6 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use crate::model::{Outcome, RunId, Rung, Stream, Usage};
 
 use super::event::{self, Kind};
-use super::memory;
 use super::plan::Token;
 use super::resident::Resident;
 use super::spawn::{Launched, Spawned};
@@ -466,7 +465,7 @@ impl Child {
                     None => Outcome::Signaled { signal: used.status.signal().unwrap_or(0) },
                 });
                 let outcome = self.after_launch(outcome, cpu);
-                (outcome, cpu, memory::of_program(used.rusage.maxrss))
+                (outcome, cpu, used.rusage.maxrss)
             }
             // Cannot be: its pidfd said that it is dead, and nobody else reaps it.
             Ok(None) | Err(_) => (why.unwrap_or(Outcome::Signaled { signal: 0 }), 0.0, 0),

@@ -11,15 +11,15 @@ const BATCH: u64 = 1 << 20;
 /// The most memory that the agent has had, as of when it was last looked at, in bytes.
 static PEAK: AtomicU64 = AtomicU64::new(0);
 
-/// What a child's figure, in bytes, says of its program; 0 where it says nothing.
-pub(super) fn of_program(max_rss: u64) -> u64 {
+/// What the kernel's figure of a run, in bytes, says of its program; `None` where it says nothing.
+pub fn memory_of_program(max_rss: u64) -> Option<u64> {
     // The peak never falls, so what is below an old one is below today's.
     if max_rss <= PEAK.load(Ordering::Relaxed) + BATCH {
-        return 0;
+        return None;
     }
-    let Some(peak) = own_peak() else { return 0 };
+    let peak = own_peak()?;
     PEAK.store(peak, Ordering::Relaxed);
-    if max_rss <= peak + BATCH { 0 } else { max_rss }
+    (max_rss > peak + BATCH).then_some(max_rss)
 }
 
 fn own_peak() -> Option<u64> {

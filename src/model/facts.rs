@@ -79,7 +79,7 @@ impl RunFacts<'_> {
             ran.then(|| {
                 fact("talaia_run_cpu", Float, Some("s"), "CPU time", Value::Float(self.usage.cpu))
             }),
-            (ran && self.usage.max_rss > 0).then(|| {
+            ran.then(|| {
                 let rss = whole(self.usage.max_rss);
                 fact("talaia_run_max_rss", Integer, Some("B"), "Largest memory", rss)
             }),

@@ -90,8 +90,8 @@ impl Counts {
 pub struct Usage {
     /// User and system time of the program and its waited-for children, in seconds.
     pub cpu: f64,
-    /// The largest resident set of any of them, in bytes; 0 where it is not known, because it never
-    /// was above the agent's own.
+    /// The largest resident set of any of them, in bytes. Never below the agent's own: the kernel
+    /// counts the memory that a child shares with the agent until it executes its program.
     pub max_rss: u64,
     /// Bytes printed on stdout, what was discarded included.
     pub stdout: u64,

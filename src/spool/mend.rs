@@ -25,9 +25,7 @@ pub(super) fn figures(db: &Connection) -> rusqlite::Result<Vec<String>> {
     }
     strangers(&tx, &mut wrong)?;
     plugins(&tx, &mut wrong)?;
-    if !wrong.is_empty() {
-        tx.commit()?;
-    }
+    tx.commit()?;
     Ok(wrong)
 }
 
@@ -84,19 +82,31 @@ impl Row {
     }
 }
 
-/// In milliseconds. No agent is up for so long without a report.
-const YEAR: i64 = 366 * 24 * 3_600_000;
+/// No spool comes to this number of a report.
+pub(super) const HIGHEST: i64 = 1 << 53;
+
+/// In milliseconds. A clock that is ahead makes reports too old to keep; one that is behind does no harm.
+const HOUR: i64 = 3_600_000;
 
 /// The totals of the whole file, from both ends of the queue. Returns the records of all reports ever.
 fn totals(db: &Connection, outputs: &[Output], wrong: &mut Vec<String>) -> rusqlite::Result<i64> {
-    let sql = "SELECT last_seq, records, bytes, freed_bytes, clock, quarantine_bytes FROM state";
-    let (last_seq, now, quarantined) = db.query_row(sql, [], |r| {
-        Ok((r.get::<_, i64>(0)?, [r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?], r.get::<_, i64>(5)?))
-    })?;
-    let now: [i64; 4] = now;
+    let last = Row::before(db, i64::MAX)?;
+    let sql = "SELECT last_seq, quarantine_bytes FROM state";
+    let (mut last_seq, quarantined): (i64, i64) =
+        db.query_row(sql, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    if let Some(last) = &last
+        && !(last.seq..=HIGHEST).contains(&last_seq)
+    {
+        last_seq = last.seq;
+        db.execute("UPDATE state SET last_seq = ?1", [last_seq])?;
+        wrong.push("the number of the last report".to_owned());
+    }
+    let sql = "SELECT records, bytes, freed_bytes, clock FROM state";
+    let now: [i64; 4] =
+        db.query_row(sql, [], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?]))?;
     let mut right = now.map(|n| n.max(0));
     let [records, bytes, freed, clock] = &mut right;
-    if let Some(last) = Row::before(db, i64::MAX)? {
+    if let (Some(first), Some(last)) = (Row::after(db, -1)?, last) {
         let before = Row::before(db, last.seq)?;
         // Without outputs reports are numbered and counted, and not kept.
         let may_be_more = last.seq < last_seq && *records > last.through_records;
@@ -107,32 +117,33 @@ fn totals(db: &Connection, outputs: &[Output], wrong: &mut Vec<String>) -> rusql
         {
             *records = last.through_records.max(0);
         }
-        if last.follows_in_bytes(before.as_ref()) {
-            *bytes = last.through_bytes.max(0);
-        }
-        // A clock that is far ahead makes every report too old to keep; one that is behind does no harm.
-        let latest = before.map_or(last.clock, |before| before.clock.min(last.clock)).max(0);
-        if *clock > latest.saturating_add(YEAR) {
-            *clock = latest;
-        }
-    } else {
-        *bytes = (*bytes).max(*freed);
-        *freed = *bytes;
-    }
-    if let Some(first) = Row::after(db, -1)? {
-        let second = Row::after(db, first.seq)?;
-        let sure = match &second {
-            Some(second) => second.follows_in_bytes(Some(&first)),
-            None => first.through_bytes == *bytes,
-        };
-        if sure {
-            *freed = first.through_bytes.saturating_sub(first.weight);
+        if let Some(before) = &before {
+            if last.follows_in_bytes(Some(before)) {
+                *bytes = last.through_bytes.max(0);
+            }
+            let second = Row::after(db, first.seq)?;
+            if second.is_some_and(|second| second.follows_in_bytes(Some(&first))) {
+                *freed = first.through_bytes.saturating_sub(first.weight);
+            }
+        } else if first.through_bytes.saturating_sub(first.weight) == *freed {
+            *bytes = first.through_bytes.max(0);
+        } else {
+            *freed = bytes.saturating_sub(first.weight);
         }
         *freed = (*freed).clamp(0, *bytes);
+        let latest = before.map_or(last.clock, |before| before.clock.max(last.clock)).max(0);
+        // Where reports are rare that is no mistake, so it is not told as one.
+        *clock = (*clock).min(latest.saturating_add(HOUR));
+    } else {
+        // Nothing is kept.
+        *bytes = (*bytes).max(*freed);
+        *freed = *bytes;
     }
     if right != now {
         let set = "UPDATE state SET records = ?1, bytes = ?2, freed_bytes = ?3, clock = ?4";
         db.execute(set, right)?;
+    }
+    if right[..3] != now[..3] || now[3] < 0 {
         wrong.push("the totals of the queue".to_owned());
     }
     if quarantined < 0 {
@@ -207,10 +218,8 @@ impl Output {
         let told = self.waiting().map(|waiting| total - waiting).filter(|told| *told >= 0);
         let queue = Queue { db, total };
         // One that is not in use has nothing that waits for it.
-        let active = match self.active {
-            0 => told.is_some_and(|told| told < total && told == self.cursor_records),
-            _ => true,
-        };
+        let waits = told.is_some_and(|told| told < total && told == self.cursor_records);
+        let active = self.active != 0 || waits;
         if active && self.active != 1 {
             db.execute("UPDATE outputs SET active = 1 WHERE name = ?1", [&self.name])?;
             wrong.push(format!("whether output `{}` is in use", self.name));
@@ -247,7 +256,8 @@ impl Output {
         Ok(())
     }
 
-    /// Puts it where two of its number, its running total and its row in the ledger (`told`) agree.
+    /// Puts it where two of its number, its running total and its row in the ledger (`told`) agree, and
+    /// never later than its number says.
     fn place(&mut self, queue: &Queue<'_>, told: Option<i64>) -> rusqlite::Result<()> {
         if queue.is_at(self.cursor, self.cursor_records)? {
             return Ok(());
@@ -299,10 +309,9 @@ impl Queue<'_> {
     /// it has already, and what is skipped is lost.
     fn earliest(&self, at: i64, records: i64) -> rusqlite::Result<i64> {
         let last = self.last_seq()?;
-        let at = if (0..=last).contains(&at) { at } else { last };
         let next = Row::find(self.db, "through_records >= ?1 ORDER BY seq", records)?;
-        let told = next.map_or(last, |r| r.seq - i64::from(r.through_records > records));
-        Ok(at.min(told.max(0)))
+        let place = next.map_or(last, |r| r.seq - i64::from(r.through_records > records)).max(0);
+        Ok(if (0..=last).contains(&at) { at.min(place) } else { place })
     }
 }
 

@@ -10,6 +10,7 @@ use rustix::fs::{Access, AtFlags};
 use crate::model::{AgentId, SpoolId};
 
 use super::ledger::Ledger;
+use super::mend::HIGHEST;
 use super::state::int;
 use super::{SpoolError, error};
 use crate::model::Evicted;
@@ -299,17 +300,16 @@ fn check(path: &Path, db: &Connection) -> Result<(), SpoolError> {
     // A number must not be given twice: a hub would take the second report for the first.
     let sane: bool = db
         .query_row(
-            "SELECT last_seq >= IFNULL((SELECT MAX(seq) FROM reports), 0)
-                AND (last_seq >= IFNULL((SELECT MAX(cursor) FROM outputs), 0)
-                    OR last_seq = IFNULL((SELECT MAX(seq) FROM reports), -1))
-                AND last_seq BETWEEN 0 AND (1 << 53)
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM reports)
+                 THEN (SELECT MAX(seq) FROM reports) BETWEEN 0 AND ?1
+                 ELSE last_seq BETWEEN IFNULL((SELECT MAX(cursor) FROM outputs), 0) AND ?1 END
              FROM state",
-            [],
+            [HIGHEST],
             |r| r.get(0),
         )
         .map_err(open)?;
     if !sane {
-        return Err(damaged("its numbers contradict its reports".to_owned()));
+        return Err(damaged("nobody can tell which numbers it gave".to_owned()));
     }
     // The older end; the other one and the counters are looked at when they are mended.
     db.query_row("SELECT length(body), clock FROM reports ORDER BY seq LIMIT 1", [], |_| Ok(()))

@@ -233,9 +233,12 @@ pub(super) fn set_outputs(
             Start::Now => None,
             Start::Oldest => db
                 .query_row(
-                    "SELECT seq, through_records - records FROM reports ORDER BY seq LIMIT 1",
+                    "SELECT seq, through_records, records FROM reports ORDER BY seq LIMIT 1",
                     [],
-                    |row| Ok((count(row, 0)?, figure(row, 1)?.min(state.records))),
+                    |row| {
+                        let before = figure(row, 1)?.saturating_sub(figure(row, 2)?);
+                        Ok((count(row, 0)?, before.min(state.records)))
+                    },
                 )
                 .optional()?,
         };
@@ -366,6 +369,10 @@ fn delete_through(db: &Connection, state: &mut State, seq: u64) -> rusqlite::Res
     db.execute("DELETE FROM reports WHERE seq <= ?1", [int(seq)])?;
     db.execute("DELETE FROM damaged WHERE seq <= ?1", [int(seq)])?;
     state.freed_bytes = (state.freed_bytes + freed).min(state.bytes);
+    // Also where the totals were wrong.
+    if !db.query_row("SELECT EXISTS (SELECT 1 FROM reports)", [], |row| row.get(0))? {
+        state.freed_bytes = state.bytes;
+    }
     Ok(freed)
 }
 

@@ -15,7 +15,7 @@ use super::queue::{Command, Pending, Work};
 use super::schema;
 use super::state::State;
 use super::store;
-use super::{Health, Opened, Shared, SpoolError, Stored, reader};
+use super::{Health, Notice, Opened, Shared, SpoolError, Stored, reader};
 use crate::model::Evicted;
 
 /// What a spool on a full disk may still hold.
@@ -269,39 +269,35 @@ impl Writer {
         });
     }
 
-    /// Opens again at once: the damage is found, or by now known to the caller.
-    fn start_over(&mut self) {
-        self.blocked = None;
-        // Whatever the damaged file had of the queued reports is moved aside with it.
-        self.expected = None;
-        if self.reopen() {
-            self.more = true;
-        }
-    }
-
     /// After damage that was found in use. Opening mends wrong counters; a file in which it finds nothing,
     /// as it looks at less, is moved aside.
     fn give_way(&mut self) {
         let machine = self.shared.options.machine_id.clone();
-        if let Ok((_, opened)) = Db::open(&self.shared.path, machine.as_deref())
-            && !opened.notices.is_empty()
-        {
-            for notice in &opened.notices {
-                error!("{notice}");
+        let mut found = Vec::new();
+        if let Ok((db, opened)) = Db::open(&self.shared.path, machine.as_deref()) {
+            drop(db);
+            found = opened.notices;
+        }
+        if found.is_empty() {
+            let mut opened = Opened::default();
+            let why = "a report in it cannot be read".to_owned();
+            if let Err(error) = Db::start_over(&self.shared.path, why, &mut opened) {
+                self.close(error.chain());
+                return;
             }
-            self.start_over();
-            return;
+            found = opened.notices;
         }
-        let mut opened = Opened::default();
-        let why = "a report in it cannot be read".to_owned();
-        if let Err(error) = Db::start_over(&self.shared.path, why, &mut opened) {
-            self.close(error.chain());
-            return;
+        if found.iter().any(|notice| matches!(notice, Notice::MovedAside { .. })) {
+            // Whatever the damaged file had of the queued reports is moved aside with it.
+            self.expected = None;
         }
-        for notice in &opened.notices {
+        for notice in &found {
             error!("{notice}");
         }
-        self.start_over();
+        self.blocked = None;
+        if self.reopen() {
+            self.more = true;
+        }
     }
 
     /// Opens again after a failure. Says whether it worked.

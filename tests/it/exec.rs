@@ -123,8 +123,7 @@ fn a_run_tells_its_exit_code_output_and_usage() {
     assert_eq!(run.stdout, b"{\"x\":1}\n");
     assert_eq!(run.stderr, b"note\n");
     assert_eq!((run.usage.stdout, run.usage.stderr), (8, 5));
-    // It had less memory than the tests themselves, so nobody knows how much.
-    assert_eq!(run.usage.max_rss, 0, "{:?}", run.usage);
+    assert!(run.usage.max_rss > 100_000, "{:?}", run.usage);
     assert!(run.usage.cpu > 0.0);
     assert!(!run.was_cut());
 }

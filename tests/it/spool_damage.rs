@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use talaia::model::Seq;
+use talaia::model::{AgentId, Seq};
 use talaia::spool::{
-    Evicted, Inspector, Notice, Opened, Options, Spool, SpoolError, Start, Window,
+    Evicted, Inspector, Ledger, Notice, Opened, Options, Spool, SpoolError, Start, Window,
 };
 use tempfile::TempDir;
 
@@ -187,55 +187,82 @@ fn one_flipped_byte_in_a_body_costs_that_report() {
 /// SQLite has no checksum of a row, so a flipped bit in a counter is a number like any other.
 #[test]
 fn a_wrong_count_costs_no_report() {
-    let careful = |dir: &TempDir| Options { max_age: Some(DAY), ..options(dir.path()) };
-    let whole = spool_with_a_backlog(100);
-    let (before, agent) = {
+    let cases = || {
+        FIGURES.into_iter().flat_map(|place| {
+            let rows: &[At] = if place.0 == "reports" {
+                &[At::First, At::Middle, At::Last]
+            } else {
+                &[At::First]
+            };
+            rows.iter().flat_map(move |at| BY.map(|by| (place, *at, by)))
+        })
+    };
+    for waiting in [40, 1] {
+        let whole = spool_with_a_backlog(100);
         let (spool, _) = Spool::open(careful(&whole)).unwrap();
         spool.append(report("p", 1, 2, 100)).unwrap().wait().unwrap();
         spool.settle(receipt("main", 21, &[21])).wait().unwrap();
-        (balanced(&spool), spool.agent_id())
-    };
-    let db = rusqlite::Connection::open(file(&whole)).unwrap();
-    db.execute("INSERT INTO damaged VALUES (40, 1)", []).unwrap();
-    drop(db);
-    // Of numbers that may have been given already a new file is begun.
-    let figures = FIGURES.into_iter().filter(|place| *place != ("state", "last_seq"));
-    let cases = figures.flat_map(|place| {
-        let rows = if place.0 == "reports" { 0..3 } else { 0..1 };
-        rows.flat_map(move |row| BY.map(|by| (place, [At::First, At::Middle, At::Last][row], by)))
-    });
-    for (place @ (table, column), at, by) in cases {
-        let what = format!("{table}.{column}, {at:?}, by {by}");
-        let dir = TempDir::new().unwrap();
-        fs::copy(file(&whole), file(&dir)).unwrap();
-        alter(dir.path(), place, at, &format!("{column} + {by}"));
-        let (spool, opened) = Spool::open(careful(&dir)).unwrap();
-        let aside = |notice: &Notice| matches!(notice, Notice::MovedAside { .. });
-        assert!(!opened.notices.iter().any(aside), "{what}: {opened:?}");
-        assert_eq!(spool.agent_id(), agent, "{what}");
-        // After a commit, which evicts what is too much.
-        spool.set_outputs(&outputs(&["main"])).wait().unwrap();
-        spool.flush().wait().unwrap();
-        let ledger = balanced(&spool);
-        let evicted = |reason| ledger.outputs["main"].evicted.get(&reason).copied();
-        assert_eq!((evicted(Evicted::Quota), evicted(Evicted::Age)), (None, None), "{what}");
-        // What follows from other numbers is as it was.
-        if matches!(table, "state" | "reports") || matches!(column, "active" | "cursor_records") {
-            assert_eq!(ledger, before, "{what}");
+        spool.settle(receipt("main", 61 - waiting, &[])).wait().unwrap();
+        let (before, agent) = (balanced(&spool), spool.agent_id());
+        drop(spool);
+        let db = rusqlite::Connection::open(file(&whole)).unwrap();
+        db.execute("INSERT INTO damaged VALUES (40, 1)", []).unwrap();
+        drop(db);
+        for (place, at, by) in cases() {
+            let dir = TempDir::new().unwrap();
+            fs::copy(file(&whole), file(&dir)).unwrap();
+            alter(dir.path(), place, at, &format!("{} + {by}", place.1));
+            let what = format!("{waiting} waiting: {place:?} {at:?} by {by}");
+            costs_no_report(&dir, waiting as usize, &what, place, &before, agent);
         }
-        let undelivered = spool.read("main", Window::of(1000, 1 << 20)).unwrap();
-        let numbers: Vec<u64> = undelivered.iter().map(|report| report.seq.0).collect();
-        let lost = if column == "crc" { undelivered.len() + 1 } else { undelivered.len() };
-        assert!(lost >= 40 && numbers.contains(&60), "{what}: {numbers:?}");
-        spool.append(report("p", 1, 0, 10)).unwrap().wait().unwrap();
-        spool.settle(receipt("main", 62, &[])).wait().unwrap();
-        assert_eq!(balanced(&spool).outputs["main"].spooled, 0, "{what}");
+    }
+}
+
+fn careful(dir: &TempDir) -> Options {
+    Options { max_age: Some(DAY), ..options(dir.path()) }
+}
+
+fn costs_no_report(
+    dir: &TempDir,
+    waiting: usize,
+    what: &str,
+    (table, column): (&str, &str),
+    before: &Ledger,
+    agent: AgentId,
+) {
+    let (spool, opened) = Spool::open(careful(dir)).unwrap();
+    let aside = |notice: &Notice| matches!(notice, Notice::MovedAside { .. });
+    assert!(!opened.notices.iter().any(aside), "{what}: {opened:?}");
+    assert_eq!(spool.agent_id(), agent, "{what}");
+    // After a commit, which evicts what is too much.
+    spool.set_outputs(&outputs(&["main"])).wait().unwrap();
+    spool.flush().wait().unwrap();
+    let ledger = balanced(&spool);
+    let evicted = |reason| ledger.outputs["main"].evicted.get(&reason).copied();
+    assert_eq!((evicted(Evicted::Quota), evicted(Evicted::Age)), (None, None), "{what}");
+    // What follows from other numbers is as it was.
+    if matches!(table, "state" | "reports") || matches!(column, "active" | "cursor_records") {
+        assert_eq!(&ledger, before, "{what}");
+    }
+    let undelivered = spool.read("main", Window::of(1000, 1 << 20)).unwrap();
+    let damaged = usize::from(column == "crc");
+    assert!(undelivered.len() + damaged >= waiting, "{what}: {undelivered:?}");
+    // A further output that begins at the oldest, and numbers that go on.
+    let both = ["main", "new"].map(|name| (name.to_owned(), Start::Oldest));
+    spool.set_outputs(&both).wait().unwrap();
+    let last = spool.append(report("p", 1, 0, 10)).unwrap().wait().unwrap();
+    assert!(last >= Seq(62), "{what}");
+    let read = spool.read("main", Window::of(1000, 1 << 20)).unwrap();
+    assert_eq!(read.last().map(|report| report.seq), Some(last), "{what}");
+    for name in ["main", "new"] {
+        spool.settle(receipt(name, last.0, &[])).wait().unwrap();
+        assert_eq!(balanced(&spool).outputs[name].spooled, 0, "{what}");
     }
 }
 
 const DAY: Duration = Duration::from_hours(24);
 
-const BY: [i64; 8] = [1, -1, 64, -64, 1 << 40, -1 << 40, i64::MAX >> 1, i64::MIN >> 1];
+const BY: [i64; 9] = [1, -1, 64, -64, 1 << 30, 1 << 40, -1 << 40, i64::MAX >> 1, i64::MIN + 1000];
 
 #[test]
 fn figures_that_are_put_right_are_said() {

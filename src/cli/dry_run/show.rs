@@ -7,6 +7,7 @@ use crate::cli::print::{self, BAD, FAINT, ODD, STRONG, paint};
 use crate::cli::report::{clean, verdict};
 use crate::cli::text::wrap;
 use crate::contract::Advice;
+use crate::exec;
 
 use super::sheet::sheet;
 
@@ -49,9 +50,8 @@ pub(super) fn run(trial: &Trial, width: usize) -> String {
         print::seconds(report.duration),
         print::seconds(report.usage.cpu)
     ));
-    // Below what this program has itself the figure says nothing.
-    if own_peak().is_none_or(|own| report.usage.max_rss > own) {
-        how.push(print::bytes(report.usage.max_rss));
+    if let Some(rss) = exec::memory_of_program(report.usage.max_rss) {
+        how.push(print::bytes(rss));
     }
     if report.leftovers > 0 {
         let left = print::count(report.leftovers, "process");
@@ -81,13 +81,6 @@ pub(super) fn run(trial: &Trial, width: usize) -> String {
     }
     text.truncate(text.trim_end().len());
     text
-}
-
-/// The most memory that this process has had, in bytes.
-fn own_peak() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    peak.trim().strip_suffix(" kB")?.parse().ok().map(|kib: u64| kib << 10)
 }
 
 /// What there is to say besides; what is most serious comes first.

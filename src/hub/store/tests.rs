@@ -33,7 +33,7 @@ fn batch(spool: SpoolId, first: u64, reports: u64, metrics: u64) -> String {
                     "message": "m", "hint": "h"}],
                 "counts": {"produced": 1, "accepted": 0, "rejected": {"not-json": 1}},
                 "skipped": 0, "leftovers": 0,
-                "usage": {"cpu": 0.0, "max_rss": 2_097_152, "stdout": 0, "stderr": 0}})
+                "usage": {"cpu": 0.0, "max_rss": 0, "stdout": 0, "stderr": 0}})
         })
         .collect();
     json!({"agent": {"id": spool, "host": "h", "version": "0.1.0", "spool": spool},
