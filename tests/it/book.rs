@@ -226,7 +226,12 @@ impl Page {
             // It goes on: more lines may follow.
             let open: Vec<&str> = wanted.iter().copied().chain(["..."]).collect();
             let listens = wanted != ["..."] || said.contains("http://127.0.0.1:");
-            if listens && fits(&open, &lines) {
+            // What it says of its configuration comes before it can be asked.
+            let mut words = line.split(' ').skip_while(|word| *word != "--config");
+            let answers = words
+                .nth(1)
+                .is_none_or(|config| self.site.talaia(&["status", "--config", config]).code == 0);
+            if listens && answers && fits(&open, &lines) {
                 return;
             }
             assert!(start.elapsed() < PATIENCE, "{at}: `{line}` said\n{said}");
