@@ -310,7 +310,7 @@ impl LastRun {
             lag: lag.as_secs_f64(),
             duration: report.duration,
             cpu: report.usage.cpu,
-            max_rss: exec::memory_of_program(report.usage.max_rss),
+            max_rss: exec::memory_of_run(&report.outcome, report.usage.max_rss),
             outcome: report.outcome.clone(),
             status: report.status,
             message: report.message.as_deref().map(|text| cut(text, MESSAGE)),
@@ -352,6 +352,7 @@ pub struct OutputStatus {
     pub evicted: BTreeMap<String, u64>,
     /// Of those, by reason, what was lost since the agent started: not what it refused, nor what it
     /// left behind when it was removed.
+    #[serde(default)]
     pub lost: BTreeMap<String, u64>,
     /// For how long the oldest report that it has not acknowledged has waited, in seconds, by the
     /// spool's own clock.

@@ -11,7 +11,7 @@ use crate::config::{AgentConfig, Config, Loaded};
 use crate::exec::accounts::Account;
 use crate::exec::{self, Exec, ExecError, Limits};
 use crate::model::{PluginName, Report, Timestamp, chain};
-use crate::spool::{Health, Ledger, Pressure, Spool, SpoolError};
+use crate::spool::{Evicted, Health, Ledger, Notice, Pressure, Spool, SpoolError};
 
 use super::admin::{self, Request};
 use super::confine::{Machine, Preparing};
@@ -104,11 +104,17 @@ impl Agent {
             .map_err(|error| AgentError::Spool(SpoolError::Untrusted(Box::new(error))))?;
         let (spool, opened) =
             Spool::open(spool_options(&config.agent)).map_err(AgentError::Spool)?;
+        // An agent that cannot read them takes old losses for new ones, and says why it cannot.
+        let mut begun = spool.ledger().unwrap_or_default();
         for notice in opened.notices {
             tracing::error!("{notice}");
+            if let Notice::MovedAside { .. } = notice {
+                // That is a loss of this start.
+                for totals in begun.outputs.values_mut() {
+                    totals.evicted.remove(&Evicted::Damaged);
+                }
+            }
         }
-        // An agent that cannot read them takes old losses for new ones, and says why it cannot.
-        let begun = spool.ledger().unwrap_or_default();
         let agent_id = spool.agent_id().to_string();
         let left = exec::sweep_previous(&agent_id);
         if left > 0 {

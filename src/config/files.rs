@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -14,9 +16,12 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     // A pipe without a writer is opened at once.
     let at_once = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = File::options().read(true).custom_flags(at_once).open(path)?;
-    let kind = file.metadata()?.file_type();
+    let metadata = file.metadata()?;
+    let kind = metadata.file_type();
+    let nothing = || rustix::fs::makedev(1, 3) == metadata.rdev();
     let what = match kind {
-        _ if kind.is_file() => return Ok(file),
+        // `/dev/null` is how a file without anything in it is written.
+        _ if kind.is_file() || (kind.is_char_device() && nothing()) => return Ok(file),
         _ if kind.is_dir() => "a folder",
         _ if kind.is_fifo() => "a pipe",
         _ => "a device",

@@ -10,6 +10,7 @@ use crate::model::{Outcome, RunId, Rung, Usage};
 
 use super::child::{Child, Phase};
 use super::event::{self, Kind};
+use super::memory;
 use super::resident::{Asked, Resident};
 use super::room::Share;
 use super::spec::{Life, Note, Part, Run};
@@ -261,6 +262,8 @@ impl Child {
                 lag: Duration::ZERO,
             },
         };
+        // The kernel's figure of a life may be the agent's own memory; what was seen of it is not.
+        let max_rss = memory::of_program(max_rss).unwrap_or(0);
         let mut run = self.run_of(stretch, outcome, slice, Some((cpu, max_rss)), notes);
         run.leftovers = gone;
         run

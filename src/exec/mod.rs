@@ -62,7 +62,7 @@ pub use diagnose::why_not_executable;
 pub use engine::{Exec, ExecError, Settings, TriggerError};
 pub use launch::{Caps, Identity, Launch, OWN_PROGRAM, Privileges};
 pub use launcher::{NotLaunched, launch};
-pub use memory::memory_of_program;
+pub use memory::memory_of_run;
 pub use order::WORD as LAUNCH_WORD;
 pub use orphans::{become_subreaper, sweep_previous};
 pub use plan::Limits;

@@ -90,8 +90,9 @@ impl Counts {
 pub struct Usage {
     /// User and system time of the program and its waited-for children, in seconds.
     pub cpu: f64,
-    /// The largest resident set of any of them, in bytes. Never below the agent's own: the kernel
-    /// counts the memory that a child shares with the agent until it executes its program.
+    /// The largest resident set of any of them, in bytes. Of a single run never below the agent's own:
+    /// the kernel counts the memory that a child shares with the agent until it executes its program.
+    /// Of one that lives, its own as it was at the reports.
     pub max_rss: u64,
     /// Bytes printed on stdout, what was discarded included.
     pub stdout: u64,

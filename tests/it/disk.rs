@@ -207,12 +207,17 @@ fn damage_between_two_starts_is_said_counted_and_costs_no_start() {
         }
         let pid = bench.site.start_agent();
         bench.more_runs(2);
+        let status = bench.site.status().unwrap();
         assert!(bench.site.stop(pid).success(), "{damage}");
         // Both equations hold; what was lost is counted, and what is counted was said.
         let ledger = bench.site.ledger();
         let damaged = ledger["outputs"]["dead"]["evicted"]["damaged"].as_u64().unwrap_or(0);
         let log = bench.site.read("agent.log");
         assert!(damaged == 0 || log.contains("was damaged"), "{damage}: {ledger}\n{log}");
+        if damage == "garbage page" && damaged > 0 {
+            let lost = status["outputs"]["dead"]["lost"]["damaged"].as_u64();
+            assert_eq!(lost, Some(damaged), "a loss of this start: {status}");
+        }
     }
     let log = bench.site.read("agent.log");
     assert!(log.contains("it has only 0 bytes"), "{log}");

@@ -200,6 +200,8 @@ fn included_files_are_edited_and_json_is_not() {
         "JSON",
         r#"write `"k": {"command":["./disk","x"],"interval":"5s","tags":{"a":"b"}}` into `plugins` there"#,
     ]);
+    let words = ["./disk", "--name", "k", "--disabled", "--file", "own.json"];
+    add(&site, &words, &[]).code(2).says(&[r#""enabled":false"#]);
     assert_eq!(fs::read_to_string(site.path("own.json")).unwrap(), json);
     assert_eq!(config(&site), main);
 }

@@ -9,6 +9,7 @@ fn site(self_metrics: &str) -> Site {
     let large = "dd if=/dev/zero of=/dev/null bs=192M count=1 2>&-";
     site.script("disk", &format!("{large}; echo '{{\"used\": 71.5, \"b-d\": 3}}'; exit 3"));
     site.script("small", "echo '{\"used\": 1}'");
+    site.script("live", "echo '{\"used\": 1}'; read -r end");
     site.write(
         "talaia.toml",
         format!(
@@ -16,6 +17,7 @@ fn site(self_metrics: &str) -> Site {
              spool = {{ commit_interval = \"5ms\", min_free = \"0B\" }}\n\
              [plugins.disk]\ncommand = [\"./disk\"]\ninterval = \"500ms\"\n\
              [plugins.small]\ncommand = [\"./small\"]\ninterval = \"500ms\"\n\
+             [plugins.live]\ncommand = [\"./live\"]\nmode = \"stream\"\n\
              [hub]\nlisten = \"127.0.0.1:0\"\n",
             site.path("data").display()
         ),
@@ -75,6 +77,9 @@ fn the_ledger_is_data_in_the_hub() {
     let status = site.status().unwrap();
     assert_eq!(status["plugins"]["talaia"]["state"], "built-in");
     assert!(status["plugins"]["small"]["last"]["max_rss"].is_null(), "{status}");
+    // That of a program that lives is its own.
+    let live = status["plugins"]["live"]["last"]["max_rss"].as_u64();
+    assert!(live > Some(100_000) && live < status["agent"]["rss"].as_u64(), "{status}");
     assert!(status["agent"]["quarantine_items"].as_u64() > Some(0), "{status}");
     assert!(status["outputs"]["embedded"]["oldest_age"].is_number(), "{status}");
     assert!(site.stop(pid).success());

@@ -202,7 +202,7 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// From one run to the next [default: 60s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    #[arg(long, alias = "every", value_name = "DURATION", value_parser = parse_span)]
     pub(crate) interval: Option<String>,
     /// When to run, by the calendar
     #[arg(long, value_name = "EXPRESSION", conflicts_with = "interval")]

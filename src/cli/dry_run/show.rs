@@ -50,7 +50,7 @@ pub(super) fn run(trial: &Trial, width: usize) -> String {
         print::seconds(report.duration),
         print::seconds(report.usage.cpu)
     ));
-    if let Some(rss) = exec::memory_of_program(report.usage.max_rss) {
+    if let Some(rss) = exec::memory_of_run(&report.outcome, report.usage.max_rss) {
         how.push(print::bytes(rss));
     }
     if report.leftovers > 0 {

@@ -132,7 +132,11 @@ fn add_once(args: &AddArgs) -> Result<Attempt, Failure> {
     };
     let name = name(args, &host)?;
     let mut settings = settings(args, &host, &file);
-    only_toml(&file, &format!("write `{}` into `plugins`", in_json(&name, &settings)))?;
+    let off = args.disabled.then_some(("enabled", Setting::Flag(false)));
+    only_toml(
+        &file,
+        &format!("write `{}` into `plugins`", in_json(&name, &settings, off.as_ref())),
+    )?;
     if new.is_some() && file != host.main_file() {
         let text = format!(
             "there is no configuration at {} yet that would read {}; leave --file out",
@@ -171,8 +175,8 @@ fn add_once(args: &AddArgs) -> Result<Attempt, Failure> {
         failure
     })?;
     // One that is to be off now is to run one day: it was tried as if it ran.
-    if args.disabled {
-        settings.push(("enabled", Setting::Flag(false)));
+    if let Some(off) = off {
+        settings.push(off);
         text = with(&settings)?;
         loaded = host.tried(&file, Some(&text))?;
     }
@@ -268,8 +272,12 @@ fn program(args: &AddArgs, host: &Host, file: &Path) -> String {
 }
 
 /// The new table as JSON has it.
-fn in_json(name: &PluginName, settings: &[(&str, Setting)]) -> String {
-    let values = settings.iter().map(|(key, setting)| {
+fn in_json(
+    name: &PluginName,
+    settings: &[(&str, Setting)],
+    more: Option<&(&str, Setting)>,
+) -> String {
+    let values = settings.iter().chain(more).map(|(key, setting)| {
         let value = match setting {
             Setting::Text(text) => serde_json::json!(text),
             Setting::Words(words) => serde_json::json!(words),
