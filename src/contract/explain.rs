@@ -78,8 +78,15 @@ impl fmt::Display for Prints {
                 other => write!(f, "{}", other.escape_ascii()),
             }),
             Self::Many { before, unit, times, after } => {
-                let unit = unit.replace('#', "1");
-                write!(f, "{before}{}…{after}   ({times} times)", unit.trim_end())
+                let nth = |n: usize| unit.replace('#', &n.to_string());
+                let (first, last) = (nth(1), nth(*times));
+                match unit.split_once('\n') {
+                    Some((_, indent)) => {
+                        write!(f, "{before}{first}…   ({times} times)\n{indent}{last}{after}")
+                    }
+                    None if first == last => write!(f, "{before}{first}…{after}   ({times} times)"),
+                    None => write!(f, "{before}{first}…{last}{after}   ({times} times)"),
+                }
             }
             Self::Runs(runs) => {
                 (1..).zip(*runs).try_for_each(|(n, run)| writeln!(f, "run {n}: {run}"))
