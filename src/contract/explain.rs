@@ -193,7 +193,7 @@ impl Kind {
             Self::Eviction => "`evicted` in `talaia status` and `talaia spool status`",
             Self::Refusal => "`refused` in a hub's answer to an upload, and the quarantine",
             Self::Problem => {
-                "`code` of an answer of type `application/problem+json`. Requests are shown with the headers that matter alone, and `@FILE` is what a file has"
+                "`code` of an answer of type `application/problem+json`. Requests are shown with the headers that matter alone, `@FILE` is what a file has, and a word in capitals what it names"
             }
             Self::Audit => "`talaia keys audit`, and the page of the audit log",
             Self::Standing => "the hub's overview and the pages of monitors",
