@@ -78,8 +78,15 @@ impl fmt::Display for Prints {
                 other => write!(f, "{}", other.escape_ascii()),
             }),
             Self::Many { before, unit, times, after } => {
-                let unit = unit.replace('#', "1");
-                write!(f, "{before}{}…{after}   ({times} times)", unit.trim_end())
+                let nth = |n: usize| unit.replace('#', &n.to_string());
+                let (first, last) = (nth(1), nth(*times));
+                match unit.split_once('\n') {
+                    Some((_, indent)) => {
+                        write!(f, "{before}{first}…   ({times} times)\n{indent}{last}{after}")
+                    }
+                    None if first == last => write!(f, "{before}{first}…{after}   ({times} times)"),
+                    None => write!(f, "{before}{first}…{last}{after}   ({times} times)"),
+                }
             }
             Self::Runs(runs) => {
                 (1..).zip(*runs).try_for_each(|(n, run)| writeln!(f, "run {n}: {run}"))
@@ -186,7 +193,7 @@ impl Kind {
             Self::Eviction => "`evicted` in `talaia status` and `talaia spool status`",
             Self::Refusal => "`refused` in a hub's answer to an upload, and the quarantine",
             Self::Problem => {
-                "`code` of an answer of type `application/problem+json`. Requests are shown with the headers that matter alone, and `@FILE` is what a file has"
+                "`code` of an answer of type `application/problem+json`. Requests are shown with the headers that matter alone, `@FILE` is what a file has, and a word in capitals what it names"
             }
             Self::Audit => "`talaia keys audit`, and the page of the audit log",
             Self::Standing => "the hub's overview and the pages of monitors",

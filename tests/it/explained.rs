@@ -17,6 +17,7 @@ use serde_json::Value;
 use talaia::contract::explain::{self, Kind, Page, Prints};
 use talaia::model::RejectionCode;
 
+use crate::pty::Pty;
 use crate::support::Site;
 
 fn root() -> &'static Path {
@@ -160,9 +161,10 @@ fn every_page_has_an_example_and_few_are_told_alone() {
     for page in explain::pages() {
         let (kind, code) = (page.kind, page.code);
         assert!(runner(&page).is_some(), "{kind:?} {code} needs wrong and right, or an example");
-        // A record is shown on one line, however long that is.
+        // A request's line cannot be broken.
         let is_wide = |text: &str| text.lines().any(|line| line.chars().count() > 76);
-        let wide = page.blocks().find(|(_, text)| text.starts_with("#!") && is_wide(text));
+        let is_request = kind == Kind::Problem && page.right.is_some();
+        let wide = page.blocks().find(|(_, text)| !is_request && is_wide(text));
         assert!(wide.is_none(), "{kind:?} {code}: {wide:?} does not fit a terminal");
     }
     let told = run_by(Runner::Told);
@@ -207,6 +209,45 @@ fn explain_shows_one_page_all_or_the_nearest() {
         site.talaia(&["explain", typed]).code(2).says(&[&format!("did you mean `{meant}`?")]);
     }
     site.talaia(&["explain", "zzzzzzzz"]).code(2).says(&["there is no code", "lists them all"]);
+}
+
+#[test]
+fn pages_and_their_list_fit_a_terminal() {
+    const COLUMNS: usize = 80;
+    let site = Site::new();
+    let on_terminal = |words: &[&str], end: &str| {
+        let mut terminal = Pty::start(site.command(words), 80, 24);
+        terminal.until(end, |screen| screen.contains(end));
+        assert_eq!(terminal.end(), 0);
+        terminal.raw().lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
+    };
+    let is_wide = |line: &&str| line.chars().count() > COLUMNS;
+
+    // An example is wider than the terminal, and is not broken; all else keeps its words.
+    let whole = site.talaia(&["explain", "signature"]).code(0).stdout.clone();
+    let shown = on_terminal(&["explain", "signature"], "See also: unauthorized").join("\n");
+    assert!(whole.lines().filter(is_wide).count() > 3, "{whole}");
+    let wide: Vec<&str> = shown.lines().filter(is_wide).collect();
+    assert!(wide.len() == 2 && wide.iter().all(|line| line.starts_with("    Auth")), "{shown}");
+    assert!(shown.split_whitespace().eq(whole.split_whitespace()), "{shown}");
+
+    // In the list each code has its line, cut where it has to be. Headings are in colours.
+    let whole = site.talaia(&["explain"]).code(0).stdout.clone();
+    let shown = on_terminal(&["explain"], whole.lines().last().unwrap());
+    let (mut cut, mut seen) = (0, 0);
+    let own = |line: &&str| line.starts_with("  ");
+    let lines = shown.iter().map(String::as_str).filter(own);
+    for (line, whole) in lines.zip(whole.lines().filter(own)) {
+        assert!(!is_wide(&line), "{line}");
+        cut += usize::from(line != whole);
+        assert!(
+            line == whole || line.strip_suffix('…').is_some_and(|begin| whole.starts_with(begin)),
+            "{line}"
+        );
+        seen += 1;
+    }
+    assert_eq!(seen, explain::pages().len());
+    assert!(cut > 0);
 }
 
 /// Every source file below a folder, as `(path, text)`, without its tests.

@@ -12,7 +12,14 @@ fn page(code: AdviceCode) -> Page {
     let (meaning, shown, fix, see): (_, _, _, &[&str]) = match code {
         A::NothingPrinted => (
             "The plugin ran and printed nothing on stdout. That is allowed: there may be nothing to tell. Of a plugin that is being written it is usually a branch that was not taken, or output that went elsewhere.",
-            pair("", r#"{"users": 3}"#),
+            pair(
+                r#"#!/bin/sh
+[ -e /no/such ] && echo '{"users": 3}'
+exit 0"#,
+                r#"#!/bin/sh
+[ -e /no/such ] && users=3
+echo "{\"users\": ${users:-0}}""#,
+            ),
             "Print at least one record in each run, 0 or null where there is nothing.",
             &["stderr-only", "empty"],
         ),
@@ -43,8 +50,10 @@ fn page(code: AdviceCode) -> Page {
         A::UnitVaries => (
             "The same metric came in several units. A series has one: what comes in another is drawn as if it were the same.",
             pair(
-                r#"[{"name": "wait", "value": 2, "unit": "s", "tags": {"queue": "a"}}, {"name": "wait", "value": 300, "unit": "ms", "tags": {"queue": "b"}}]"#,
-                r#"[{"name": "wait", "value": 2, "unit": "s", "tags": {"queue": "a"}}, {"name": "wait", "value": 0.3, "unit": "s", "tags": {"queue": "b"}}]"#,
+                r#"[{"name": "wait", "value": 2, "unit": "s", "tags": {"queue": "a"}},
+ {"name": "wait", "value": 300, "unit": "ms", "tags": {"queue": "b"}}]"#,
+                r#"[{"name": "wait", "value": 2, "unit": "s", "tags": {"queue": "a"}},
+ {"name": "wait", "value": 0.3, "unit": "s", "tags": {"queue": "b"}}]"#,
             ),
             "Convert to one unit, or give the second metric another name.",
             &["unit-missing"],
@@ -76,8 +85,10 @@ fn page(code: AdviceCode) -> Page {
         A::PercentAsFraction => (
             "All values of a percentage lie between 0 and 1, and there were several. `percent` is never rescaled: 0.71 means 0.71 %.",
             pair(
-                r#"[{"name": "used", "value": 0.712, "type": "percent", "tags": {"disk": "a"}}, {"name": "used", "value": 0.4, "type": "percent", "tags": {"disk": "b"}}]"#,
-                r#"[{"name": "used", "value": 71.2, "type": "percent", "tags": {"disk": "a"}}, {"name": "used", "value": 40, "type": "percent", "tags": {"disk": "b"}}]"#,
+                r#"[{"name": "used", "value": 0.712, "type": "percent", "tags": {"disk": "a"}},
+ {"name": "used", "value": 0.4, "type": "percent", "tags": {"disk": "b"}}]"#,
+                r#"[{"name": "used", "value": 71.2, "type": "percent", "tags": {"disk": "a"}},
+ {"name": "used", "value": 40, "type": "percent", "tags": {"disk": "b"}}]"#,
             ),
             "Print it times 100, if a whole is 1. If it is so small, declare its type: what is declared is meant.",
             &[],

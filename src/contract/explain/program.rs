@@ -27,7 +27,7 @@ const ENDS: Shown = pair_with(
     r#"#!/bin/sh
 echo '{"queue": 3}'"#,
     r#"#!/bin/sh
-while echo '{"queue": 3}'; do sleep 1; done"#,
+until timeout 1 cat > /dev/null; do echo '{"queue": 3}'; done"#,
 );
 /// Runs whose plugins say how it is with what they look at.
 const WELL: Shown = How(r#"#!/bin/sh
@@ -132,9 +132,11 @@ timeout = "5m""#),
             r#"mode = "stream"
 interval = "1s""#,
             r#"#!/bin/sh
-while sleep 1; do echo 3; done | sed 's/.*/{"queue": &}/'"#,
+until timeout 1 cat > /dev/null; do echo 3; done |
+  sed 's/.*/{"queue": &}/'"#,
             r#"#!/bin/sh
-while sleep 1; do echo 3; done | sed -u 's/.*/{"queue": &}/'"#,
+until timeout 1 cat > /dev/null; do echo 3; done |
+  sed -u 's/.*/{"queue": &}/'"#,
         ),
         "Nearly always its output waits in a buffer: the warning of the same name has what to do.",
         &["new"],
@@ -461,16 +463,16 @@ const EXITS: &[Row] = &[
     (
         "74",
         "The disk does not do what it should, or another agent has the data folder locked.",
-        How("$ echo lost > data/spool.db
-$ talaia spool verify"),
+        How(r#"$ printf '[agent]\ndata_dir = "/dev/null/data"\n' > nowhere.toml
+$ talaia spool status -c nowhere.toml"#),
         "The message names the file. Where it is the lock, it names the other agent's process.",
         &["disk_full", "damaged"],
     ),
     (
         "78",
         "The configuration does not load. Everything that is wrong with it is shown at once, each with its line. A command that edits it leaves it as it was.",
-        How("$ echo '[plugins.disk]' > talaia.toml
-$ talaia check -c talaia.toml"),
+        How("$ echo '[plugins.disk]' > bad.toml
+$ talaia check -c bad.toml"),
         "`talaia check` says the same, and 0 when it is mended.",
         &[],
     ),

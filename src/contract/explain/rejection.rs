@@ -97,7 +97,8 @@ pub(super) fn page(code: Code) -> Page {
             None,
             Prints::Text(r#"{"load1": 0.42, "load1": 0.43}"#),
             Prints::Text(
-                r#"[{"name": "load", "value": 0.42, "tags": {"cpu": "0"}}, {"name": "load", "value": 0.43, "tags": {"cpu": "1"}}]"#,
+                r#"[{"name": "load", "value": 0.42, "tags": {"cpu": "0"}},
+ {"name": "load", "value": 0.43, "tags": {"cpu": "1"}}]"#,
             ),
             "Print each key once. For readings of the same thing at several places use tags.",
         ),
@@ -108,7 +109,8 @@ pub(super) fn page(code: Code) -> Page {
                 r#"[{"name": "disk_used", "value": 71.2}, {"name": "disk_used", "value": 12.5}]"#,
             ),
             Prints::Text(
-                r#"[{"name": "disk_used", "value": 71.2, "tags": {"mount": "/"}}, {"name": "disk_used", "value": 12.5, "tags": {"mount": "/home"}}]"#,
+                r#"[{"name": "disk_used", "value": 71.2, "tags": {"mount": "/"}},
+ {"name": "disk_used", "value": 12.5, "tags": {"mount": "/home"}}]"#,
             ),
             "Tell them apart by a tag.",
         ),

@@ -72,7 +72,8 @@ $ talaia reload"),
         O::Answered => (
             "A plugin that lives on answered a tick, or this is a slice of what it printed by itself. It goes on running.",
             How(r#"[plugins.queue]
-command = '''while echo '{"queue": 3}'; do sleep 1; done'''
+command = '''
+until timeout 1 cat > /dev/null; do echo '{"queue": 3}'; done'''
 shell = true
 mode = "stream""#),
             "",

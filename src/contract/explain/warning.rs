@@ -112,11 +112,13 @@ while read -r tick; do echo '{"queue": 3}'; done"#,
             pair_with(
                 r#"mode = "stream""#,
                 r#"#!/bin/sh
-while sleep 1; do echo 3; done | sed 's/.*/{"queue": &}/'"#,
+while sleep 1; do echo 3; done |
+  sed 's/.*/{"queue": &}/'"#,
                 r#"#!/bin/sh
-while sleep 1; do echo 3; done | sed -u 's/.*/{"queue": &}/'"#,
+until timeout 1 cat > /dev/null; do echo 3; done |
+  sed -u 's/.*/{"queue": &}/'"#,
             ),
-            "Flush after each line. In Python: print(…, flush=True) or PYTHONUNBUFFERED=1; in C: setvbuf; in awk: fflush(); for others: `stdbuf -oL PROGRAM`.",
+            "Flush after each line. In Python: print(…, flush=True) or PYTHONUNBUFFERED=1; in C: setvbuf; in awk: fflush(); here, `sed -u`; for others, `stdbuf -oL PROGRAM`.",
             &["restart"],
         ),
         W::Restart => (
@@ -126,9 +128,9 @@ while sleep 1; do echo 3; done | sed -u 's/.*/{"queue": &}/'"#,
                 r#"#!/bin/sh
 echo '{"queue": 3}'"#,
                 r#"#!/bin/sh
-while echo '{"queue": 3}'; do sleep 1; done"#,
+until timeout 1 cat > /dev/null; do echo '{"queue": 3}'; done"#,
             ),
-            "Such a plugin ends only when its standard input does. The report's outcome and stderr say why it ended.",
+            "Such a plugin ends when its standard input does, for which `timeout 1 cat` waits a second at a time; what does not look at it is ended by TERM after `grace`. The report's outcome and stderr say why it ended.",
             &["crash_loop", "backing_off"],
         ),
         W::QuarantineFull => (
@@ -203,7 +205,7 @@ required = true"#,
                 None,
                 Prints::Many {
                     before: r#"{"message": ""#,
-                    unit: "disk # is full, ",
+                    unit: "disk # full, ",
                     times: 400,
                     after: r#"", "metrics": []}"#,
                 },
@@ -277,13 +279,13 @@ unit = "s""#,
                 None,
                 Prints::Many {
                     before: "[",
-                    unit: r#"{"name": "disk_#", "value": 1, "of_#": "sda"}, "#,
+                    unit: "{\"name\": \"disk_#\", \"value\": 1, \"of_#\": \"sda\"},\n ",
                     times: 51,
                     after: r#"{"name": "users", "value": 3}]"#,
                 },
                 Prints::Many {
                     before: "[",
-                    unit: r#"{"name": "disk_#", "value": 1, "tags": {"of": "sda"}}, "#,
+                    unit: "{\"name\": \"disk_#\", \"value\": 1, \"tags\": {\"of\": \"sda\"}},\n ",
                     times: 51,
                     after: r#"{"name": "users", "value": 3}]"#,
                 },
@@ -295,11 +297,11 @@ unit = "s""#,
             "`talaia emit` was given something that it does not print: an empty variable, a name that is none, a number with a unit behind it. Nothing of that call was printed, and the script went on.",
             pair(
                 r#"#!/bin/sh
-left=$(sed -n 's/^Left: //p' /proc/meminfo)   # there is none
-talaia emit left="$left""#,
+free=$(sed -n 's/^MemFree: *//p' /proc/meminfo)   # 81726 kB
+talaia emit free="$free""#,
                 r#"#!/bin/sh
-left=$(sed -n 's/^Left: //p' /proc/meminfo)
-talaia emit --gaps left="$left""#,
+free=$(sed -n 's/^MemFree: *\([0-9]*\) kB/\1/p' /proc/meminfo)
+talaia emit free="$free" --unit kB"#,
             ),
             "The rest of the line is its own words, with what to type. `--gaps` prints null for empty values; `talaia emit … || exit` ends the script.",
             &["command-missing"],
@@ -349,20 +351,24 @@ echo "{\"jobs\": $jobs}""#,
 jobs=$(sudo -n cat /var/lib/queue/jobs) || exit
 echo "{\"jobs\": $jobs}""#,
             ),
-            "Let the agent's user run that one command without: in /etc/sudoers.d, `talaia ALL=(root) NOPASSWD: /usr/sbin/smartctl -H *`, and call `sudo -n`. Or run the plugin as another user: `user = \"…\"`, which takes an agent that is root.",
+            "Let the agent's user run that one command without: in /etc/sudoers.d, `talaia ALL=(root) NOPASSWD: /usr/bin/cat /var/lib/queue/jobs`, and call `sudo -n`. Or run the plugin as another user: `user = \"…\"`, which takes an agent that is root. `sudo` gains nothing under no-new-privileges: set `no_new_privs = false` where the plugin has a `user`, `group` or limits, and `NoNewPrivileges=no` in a systemd unit.",
             &["permission-denied"],
         ),
         W::PermissionDenied => (
             "The plugin's user may not read or do something, and the run failed or printed nothing. By hand it worked because you are somebody else.",
             pair(
                 r#"#!/bin/sh
-users=$(wc -l < /etc/shadow) || exit
-echo "{\"users\": $users}""#,
+cd "$TALAIA_STATE_DIR" || exit
+echo 3 | install -m 000 /dev/stdin jobs   # as the queue leaves it
+jobs=$(cat jobs) || exit
+echo "{\"jobs\": $jobs}""#,
                 r#"#!/bin/sh
-users=$(wc -l < /etc/passwd) || exit
-echo "{\"users\": $users}""#,
+cd "$TALAIA_STATE_DIR" || exit
+echo 3 | install -m 440 /dev/stdin jobs   # its group may read it
+jobs=$(cat jobs) || exit
+echo "{\"jobs\": $jobs}""#,
             ),
-            "Give that user the right, by a group as a rule (adm for logs, docker, disk); or run the plugin as a user that has it: `user = \"…\"`. `talaia test --as-service` says who that is.",
+            "Give that user the right, by a group as a rule (adm for logs, docker, disk); or run the plugin as a user that has it: `user = \"…\"`. `talaia test --as-service` says who that is. `sudo` gains nothing under no-new-privileges: set `no_new_privs = false` where the plugin has a `user`, `group` or limits, and `NoNewPrivileges=no` in a systemd unit.",
             &["sudo-password"],
         ),
         W::DosLines => (
@@ -379,9 +385,13 @@ echo "{\"users\": $users}""#,
             "A tool such as `printf` met a number with a decimal comma, and took half of it. Some program on the way prints as the language at hand has it.",
             pair(
                 r#"#!/bin/sh
-printf '{"load1": %.2f}\n' 0,42"#,
+# Stands for a program that prints as the language at hand has it.
+load() { [ "$LC_ALL" = C ] && echo 0.42 || echo 0,42; }
+printf '{"load1": %.2f}\n' "$(load)""#,
                 r#"#!/bin/sh
-printf '{"load1": %.2f}\n' 0.42"#,
+# Stands for a program that prints as the language at hand has it.
+load() { [ "$LC_ALL" = C ] && echo 0.42 || echo 0,42; }
+printf '{"load1": %.2f}\n' "$(LC_ALL=C load)""#,
             ),
             "Set `LC_ALL=C` before the program that prints the number.",
             &["json-syntax", "number-in-text"],

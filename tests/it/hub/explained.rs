@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 use talaia::contract::explain::{self, Kind, Page};
+use talaia::model::{RunId, Secret, Signing};
 
 use super::packages::{GOOD, archive};
 use super::support::*;
@@ -50,6 +51,24 @@ impl Stage {
         names.iter().fold(text.to_owned(), |text, (word, meant)| text.replace(*word, meant))
     }
 
+    /// The header of a signed request whose parts are named.
+    fn signed(&self, shown: &Shown<'_>, header: &str) -> Option<String> {
+        let rest = header.strip_prefix("HMAC-SHA256 key=API_KEY,time=")?;
+        let days = match rest.strip_suffix(",nonce=NONCE,body=BODY,signature=SIGNATURE") {
+            Some("NOW") => 0,
+            Some("YESTERDAY") => 1,
+            _ => panic!("{header}"),
+        };
+        let signing = Signing {
+            api_key: self.hub.credentials.api_key.clone(),
+            time: NOW / 1000 - days * 24 * 3600,
+            nonce: RunId::new().to_string(),
+            body: Signing::digest(shown.body.as_bytes()),
+        };
+        let secret = Secret::new(self.hub.credentials.secret_key.as_str());
+        Some(signing.authorization(&secret, shown.method, shown.path))
+    }
+
     /// The file that `@…` names.
     fn file(name: &str) -> Vec<u8> {
         let batch = |n: u64| {
@@ -80,7 +99,7 @@ impl Stage {
             request = request.try_clone().unwrap().header(name, value);
         };
         for (name, value) in &shown.headers {
-            add(name, &self.meant(value));
+            add(name, &self.signed(shown, value).unwrap_or_else(|| self.meant(value)));
         }
         if !self.about.contains(&"Authorization") && !self.about.contains(&"Origin") {
             add("Authorization", &format!("Bearer {}", self.hub.credentials.key));
@@ -136,7 +155,6 @@ async fn requests_that_pages_show_are_answered_as_they_say() {
         let folder = tempfile::tempdir().unwrap();
         let hub = start(folder.path()).await;
         let names = [
-            ("API_KEY", hub.credentials.api_key.clone()),
             ("KEY", hub.credentials.key.clone()),
             ("KEY_OF_ANOTHER_HUB", "tlk_0123456789abcdef0123456789abcdef".to_owned()),
             ("SESSION", hub.log_in().await),

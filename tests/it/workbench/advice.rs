@@ -1,6 +1,7 @@
 //! Advice on what is right and probably not meant, and contracts proposed for what was seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::Arc;
 
 use talaia::contract::explain::{self, Kind, Prints};
@@ -9,6 +10,8 @@ use talaia::contract::{
 };
 use talaia::decode::{End, Format};
 use talaia::model::{AdviceCode, MetricType, Tags, Timestamp};
+
+use crate::support::finish;
 
 /// The advice on what these runs printed.
 fn on(runs: &[&str]) -> Vec<Advice> {
@@ -172,13 +175,24 @@ fn what_was_observed_passes_the_contract_proposed_for_it() {
     assert_eq!((again.counts.accepted, again.counts.rejected_total()), (9, 0), "{again:?}");
 }
 
+/// What an example prints; where it is a program, that is run.
+fn printed(prints: Prints) -> String {
+    let text = String::from_utf8(prints.bytes()).unwrap();
+    if !text.starts_with("#!/bin/sh\n") {
+        return text;
+    }
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &text]);
+    finish(shell, b"").code(0).stdout.clone()
+}
+
 #[test]
 fn the_pages_show_what_is_advised_on_and_what_is_not() {
     for page in explain::pages().iter().filter(|page| page.kind == Kind::Advice) {
         let codes = |prints: Prints| {
             let said = match prints {
                 Prints::Runs(runs) => on(runs),
-                prints => on(&[&String::from_utf8(prints.bytes()).unwrap()]),
+                prints => on(&[&printed(prints)]),
             };
             said.into_iter().map(|advice| advice.code.as_str()).collect::<Vec<_>>()
         };
