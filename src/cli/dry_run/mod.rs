@@ -169,21 +169,24 @@ fn reports(
         if !printed && trial.report.leftovers == 0 && !silent {
             continue;
         }
-        if silent && !printed {
+        if silent {
             let waited = print::seconds(args.wait.as_secs_f64());
-            trial.report.warnings.push(if trial.stderr.is_empty() {
-                let why = trials.buffering();
-                let words = format!(
-                    "it printed nothing in {waited}; probably its output is buffered: {why}"
-                );
-                WarningCode::Silent.says(words)
+            let why = trials.buffering();
+            let words = if printed {
+                format!(
+                    "it printed nothing in {waited}, and then all at once when it was told to stop; \
+                     probably its output is buffered: {why}"
+                )
+            } else if trial.stderr.is_empty() {
+                format!("it printed nothing in {waited}; probably its output is buffered: {why}")
             } else {
-                WarningCode::Silent.says(format!(
+                format!(
                     "it printed nothing on stdout in {waited}; what it said on stderr may say why"
-                ))
-            });
+                )
+            };
+            trial.report.warnings.push(WarningCode::Silent.says(words));
         }
-        look.found(silent && !printed || trial.report.counts.rejected_total() > 0);
+        look.found(silent || trial.report.counts.rejected_total() > 0);
         look.stopped = true;
         if look.at(trial)? == Reader::Gone {
             break;

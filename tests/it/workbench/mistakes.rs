@@ -394,6 +394,15 @@ fn a_long_lived_program_that_buffers_its_output_says_how_not_to() {
     for say in ["silent: it printed nothing in 1.00 s", "output is buffered", "python3 -u"] {
         assert!(said.contains(say), "no `{say}` in {said}");
     }
+    // One that ends with its standard input writes at its end what it has.
+    let polite = "#!/usr/bin/env python3\nimport select, sys\n\
+                  print('{\"a\": 1}')\nselect.select([sys.stdin], [], [])\n";
+    site.write("plugin", polite, 0o755);
+    let done = test("1s");
+    let said = words(&done.code(1).stdout);
+    for say in ["silent: it printed nothing in 1.00 s", "told to stop", "python3 -u"] {
+        assert!(said.contains(say), "no `{say}` in {said}");
+    }
     site.write("plugin", text("print('{\"a\": 1}', flush=True)"), 0o755);
     test("20s").code(0);
 }
