@@ -31,7 +31,7 @@
 //! agent did not run does not count.
 //!
 //! A file that cannot be read is moved aside. A number that is wrong, as nothing in SQLite would
-//! notice, is put right when the file is opened; it costs no report.
+//! notice, is put right when the file is opened; it costs no report but one whose own age it is.
 //!
 //! # What is not promised
 //!
@@ -57,7 +57,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -248,6 +248,8 @@ struct Shared {
     follow: broadcast::Sender<Arc<Stored>>,
     /// The disk is short of space and the spool is at its least: said once until it changes.
     short: AtomicBool,
+    /// How often the file was opened: what a reader met in an earlier opening may be mended by now.
+    openings: AtomicU64,
 }
 
 /// The durable queue. Cheap to clone; the last clone to go commits what is queued and closes the
@@ -292,12 +294,13 @@ impl Spool {
             identity: watch::Sender::new(db.identity()),
             follow,
             short: AtomicBool::new(false),
+            openings: AtomicU64::new(0),
             path: path.clone(),
             options,
         });
         let writer = writer::spawn(Arc::clone(&shared), db)
             .map_err(|source| SpoolError::Thread { source })?;
-        let reader = Reader::new(path);
+        let reader = Reader::new(Arc::clone(&shared));
         Ok((Self(Arc::new(Inner { shared, reader, writer: Some(writer), _lock: lock })), opened))
     }
 
@@ -410,12 +413,12 @@ impl Spool {
         *self.0.shared.durable.borrow()
     }
 
-    /// Tells the writer of damage that a reader met: it has the file to itself and moves it aside.
+    /// Tells the writer of damage that a reader met: it has the file to itself, mends it or moves it aside.
     fn report(&self, error: &SpoolError) {
         if error.is_damage()
-            && let Some(file) = self.0.reader.last_bad()
+            && let Some(opening) = self.0.reader.last_bad()
         {
-            self.0.shared.queue.tell(Command::Broken { why: error.chain(), file });
+            self.0.shared.queue.tell(Command::Broken { why: error.chain(), opening });
         }
     }
 }

@@ -89,10 +89,10 @@ pub(super) enum Command {
         reports: Vec<(Seq, u64)>,
         through: Option<String>,
     },
-    /// A reader met damage of the file itself, known by device and inode.
+    /// A reader met damage of the file itself, in one of its openings.
     Broken {
         why: String,
-        file: (u64, u64),
+        opening: u64,
     },
     Flush {
         done: Done<()>,

@@ -1,6 +1,7 @@
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -9,7 +10,7 @@ use crate::model::Seq;
 use super::ledger::{Figures, Ledger, count, figure};
 use super::state::{State, int};
 use super::store::{self, crc};
-use super::{SpoolError, Stored, quarantine, schema};
+use super::{Shared, SpoolError, Stored, quarantine, schema};
 
 /// Which reports to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +41,10 @@ pub(super) struct Read {
 
 /// The reading connection, opened when it is first needed and again when the file was replaced.
 pub(super) struct Reader {
-    path: PathBuf,
+    shared: Arc<Shared>,
     open: Mutex<Option<Open>>,
-    /// The file that the last error came from.
-    bad: Mutex<Option<(u64, u64)>>,
+    /// In which of the file's openings the last error came.
+    bad: Mutex<Option<u64>>,
 }
 
 struct Open {
@@ -53,8 +54,8 @@ struct Open {
 }
 
 impl Reader {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, open: Mutex::new(None), bad: Mutex::new(None) }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, open: Mutex::new(None), bad: Mutex::new(None) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
@@ -66,8 +67,8 @@ impl Reader {
         *self.lock() = None;
     }
 
-    /// Which file the last error came from, by device and inode.
-    pub(super) fn last_bad(&self) -> Option<(u64, u64)> {
+    /// In which of the file's openings by the writer the last error came.
+    pub(super) fn last_bad(&self) -> Option<u64> {
         *self.bad.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,21 +77,23 @@ impl Reader {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
-        let failed = |source| SpoolError::Read { path: self.path.clone(), source };
+        let path = &self.shared.path;
+        let failed = |source| SpoolError::Read { path: path.clone(), source };
         let mut open = self.lock();
-        let now = identity(&self.path);
+        let opening = self.shared.openings.load(Ordering::Acquire);
+        let now = identity(path);
         if open.as_ref().is_none_or(|open| Some(open.file) != now) {
-            let connection = schema::open_to_read(&self.path).map_err(failed)?;
+            let connection = schema::open_to_read(path).map_err(failed)?;
             *open = now.map(|file| Open { connection, file });
         }
-        let Some(Open { connection, file }) = &mut *open else {
-            return Err(SpoolError::Absent { path: self.path.clone() });
+        let Some(Open { connection, .. }) = &mut *open else {
+            return Err(SpoolError::Absent { path: path.clone() });
         };
         let tx = connection.transaction().map_err(failed)?;
         let value = read(&tx);
         drop(tx);
         if value.is_err() {
-            *self.bad.lock().unwrap_or_else(PoisonError::into_inner) = Some(*file);
+            *self.bad.lock().unwrap_or_else(PoisonError::into_inner) = Some(opening);
             *open = None;
         }
         value.map_err(failed)
@@ -154,6 +157,6 @@ impl Reader {
 }
 
 /// Device and inode of the file at `path`.
-pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }

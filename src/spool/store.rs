@@ -242,8 +242,9 @@ pub(super) fn set_outputs(
                 )
                 .optional()?,
         };
-        let (at, records) =
-            oldest.map_or((state.last_seq, state.records), |(seq, before)| (seq - 1, before));
+        let (at, records) = oldest.map_or((state.last_seq, state.records), |(seq, before)| {
+            (seq.saturating_sub(1), before)
+        });
         // One that comes back goes on with its old counts, and both sums grow by the same.
         db.execute(
             "INSERT INTO outputs VALUES (?1, 1, ?2, ?3, ?4, 0, 0) ON CONFLICT (name) DO UPDATE SET

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::queue::{Command, Pending, Work};
 use super::schema;
 use super::state::State;
 use super::store;
-use super::{Health, Notice, Opened, Shared, SpoolError, Stored, reader};
+use super::{Health, Notice, Opened, Shared, SpoolError, Stored};
 use crate::model::Evicted;
 
 /// What a spool on a full disk may still hold.
@@ -136,9 +137,10 @@ impl Writer {
             }
         }
         let broken = commands.iter().find_map(|c| match c {
-            // The file that the reader had, unless it was replaced since.
-            Command::Broken { why, file } if reader::identity(&self.shared.path) == Some(*file) => {
-                Some(why.clone())
+            // Unless the file was replaced or mended since.
+            Command::Broken { why, opening } => {
+                let now = self.shared.openings.load(Ordering::Acquire);
+                (*opening == now).then(|| why.clone())
             }
             _ => None,
         });
@@ -168,13 +170,14 @@ impl Writer {
         let mut fresh = None;
         let committed = db.commit(|tx, state| {
             // Outputs that were named before a report came are to have it, also where one commit
-            // brings both.
+            // brings both; a receipt that came before its output was removed counts.
             let names = |command: &Command| matches!(command, Command::SetOutputs { .. });
-            for command in commands.iter_mut().filter(|command| names(command)) {
+            let named = commands.iter().rposition(names).map_or(0, |last| last + 1);
+            for command in &mut commands[..named] {
                 fresh = carry_out(tx, state, command)?.or(fresh);
             }
             store::append(tx, state, reports)?;
-            for command in commands.iter_mut().filter(|command| !names(command)) {
+            for command in &mut commands[named..] {
                 fresh = carry_out(tx, state, command)?.or(fresh);
             }
             quarantine::trim(tx, state, bounds)?;
@@ -273,11 +276,11 @@ impl Writer {
     /// as it looks at less, is moved aside.
     fn give_way(&mut self) {
         let machine = self.shared.options.machine_id.clone();
-        let mut found = Vec::new();
-        if let Ok((db, opened)) = Db::open(&self.shared.path, machine.as_deref()) {
-            drop(db);
-            found = opened.notices;
-        }
+        let mut found = match Db::open(&self.shared.path, machine.as_deref()) {
+            Ok((_, opened)) => opened.notices,
+            // The disk is full, say: later it can be opened, and mended.
+            Err(error) => return self.close(error.chain()),
+        };
         if found.is_empty() {
             let mut opened = Opened::default();
             let why = "a report in it cannot be read".to_owned();
@@ -324,6 +327,7 @@ impl Writer {
         let last = db.state.last_seq;
         self.shared.identity.send_replace(db.identity);
         self.db = Some(db);
+        self.shared.openings.fetch_add(1, Ordering::Release);
         self.blocked = None;
         self.shared.health.send_replace(Health::Open);
         info!("the spool is open again");

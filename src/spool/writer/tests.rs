@@ -28,6 +28,7 @@ impl Bench {
             identity: tokio::sync::watch::Sender::new(db.identity()),
             follow: tokio::sync::broadcast::channel(4).0,
             short: false.into(),
+            openings: 0.into(),
             path,
             options,
         });
@@ -267,4 +268,45 @@ fn closing_commits_what_is_queued() {
     let (spool, _) = Spool::open(options).unwrap();
     let totals = &spool.ledger().unwrap().plugins["p"];
     assert_eq!((totals.runs, totals.skipped, totals.produced), (1, 3, 2));
+}
+
+#[test]
+fn damage_that_is_told_twice_is_mended_once_and_costs_nothing() {
+    let mut bench = Bench::new(|_| {});
+    for _ in 0..3 {
+        let ticket = bench.queue(100);
+        bench.turn();
+        ticket.wait().unwrap();
+    }
+    let path = schema::file(bench.dir.path());
+    let other = Connection::open(&path).unwrap();
+    other.execute("UPDATE outputs SET delivered = -1", []).unwrap();
+    drop(other);
+    // Two readers met it, before the writer looked.
+    for _ in 0..2 {
+        let why = "a count of -1".to_owned();
+        bench.writer.turn(vec![Command::Broken { why, opening: 0 }]);
+    }
+    assert_eq!(bench.ledger().outputs["main"].spooled, 3);
+    let files = fs::read_dir(bench.dir.path()).unwrap().map(|file| file.unwrap().file_name());
+    let aside = files.filter(|name| name.to_string_lossy().contains("damaged")).count();
+    assert_eq!(aside, 0);
+}
+
+#[test]
+fn a_receipt_that_came_before_its_output_was_removed_counts() {
+    let mut bench = Bench::new(|_| {});
+    let ticket = bench.queue(100);
+    bench.turn();
+    ticket.wait().unwrap();
+    let (settled, _) = tokio::sync::oneshot::channel();
+    let (removed, _) = tokio::sync::oneshot::channel();
+    let receipt = crate::model::Verdict::Delivered { refused: Vec::new() };
+    let receipt = receipt.receipt("main", Seq(1)).unwrap();
+    bench.writer.turn(vec![
+        Command::Settle { receipt, done: settled },
+        Command::SetOutputs { outputs: Vec::new(), done: removed },
+    ]);
+    let ledger = bench.ledger();
+    assert_eq!((ledger.outputs["main"].delivered, ledger.outputs["main"].evicted.len()), (1, 0));
 }
