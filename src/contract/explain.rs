@@ -226,6 +226,17 @@ const fn runs(wrong: &'static [&'static str], right: &'static [&'static str]) ->
     Shown::Pair(None, Prints::Runs(wrong), Prints::Runs(right))
 }
 
+/// A run that waits for what does not answer, and one that gives it up.
+const NO_ANSWER: Shown = pair_with(
+    r#"timeout = "3s""#,
+    r#"#!/bin/sh
+sleep 60   # as for a server that does not answer
+echo '{"up": true}'"#,
+    r#"#!/bin/sh
+timeout 0.5 sleep 60 || { echo '{"up": false}'; exit; }
+echo '{"up": true}'"#,
+);
+
 /// A page of `talaia explain`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Page {

@@ -145,7 +145,7 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
-    /// Whether the file itself is bad, so that it has to be moved aside.
+    /// Whether the file itself is bad, so that it has to be mended or moved aside.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { .. } => true,

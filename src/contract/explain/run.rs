@@ -1,7 +1,7 @@
 //! How runs and reports fare: outcomes, what was lost and what was refused.
 
 use super::Shown::How;
-use super::{Kind, Page, pair, pair_with};
+use super::{Kind, NO_ANSWER, Page, pair, pair_with};
 use crate::model::{Evicted, OutcomeKind, RefusedCode};
 
 pub(super) fn pages() -> impl Iterator<Item = Page> {
@@ -32,15 +32,7 @@ kill -SEGV $$"#),
         ),
         O::TimedOut => (
             "The program was still running at its deadline, and was ended with all that it had started: by TERM, and `grace` later by KILL. What it had printed is kept.",
-            pair_with(
-                r#"timeout = "3s""#,
-                r#"#!/bin/sh
-sleep 60   # as for a server that does not answer
-echo '{"up": true}'"#,
-                r#"#!/bin/sh
-timeout 0.5 sleep 60 || { echo '{"up": false}'; exit; }
-echo '{"up": true}'"#,
-            ),
+            NO_ANSWER,
             "Have it give up on what does not answer, or raise `timeout`, which may not be longer than the interval for long.",
             &["truncated", "late"],
         ),

@@ -1,6 +1,6 @@
 //! What a report warns of. Both examples are true: tests run them as `talaia test` and the agent do.
 
-use super::{Kind, Page, Prints, Shown, pair, pair_with, runs};
+use super::{Kind, NO_ANSWER, Page, Prints, Shown, pair, pair_with, runs};
 use crate::model::WarningCode;
 
 pub(super) fn pages() -> impl Iterator<Item = Page> {
@@ -410,15 +410,7 @@ echo '{"users": 3}'"#,
         ),
         W::Waits => (
             "The run had printed nothing when its deadline came. It waits for something: input, a password, a terminal, an answer that is slow; or what it printed was still in a buffer.",
-            pair_with(
-                r#"timeout = "3s""#,
-                r#"#!/bin/sh
-sleep 60   # as for a server that does not answer
-echo '{"up": true}'"#,
-                r#"#!/bin/sh
-timeout 0.5 sleep 60 || { echo '{"up": false}'; exit; }
-echo '{"up": true}'"#,
-            ),
+            NO_ANSWER,
             "Read nothing from a terminal; give up on what does not answer; flush, or raise `timeout`.",
             &["timed_out", "sudo-password"],
         ),
